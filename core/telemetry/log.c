@@ -20,11 +20,17 @@ static _Thread_local uint8_t thread_trace[16];
 
 /* Each slot belongs to one writer at a time; `size` is 0 while it is being filled.  A reader may meet a slot that is
  * overwritten under it: it then has a mixed line, which for the record of a crash is better than a lock. */
-static struct ring_line {
-    _Atomic uint32_t size;
-    char text[RING_LINE_BYTES];
-} ring[RING_LINES];
-static _Atomic uint64_t ring_next;
+struct ring {
+    _Atomic uint64_t next;
+    struct ring_line {
+        _Atomic uint32_t size;
+        char text[RING_LINE_BYTES];
+    } lines[RING_LINES];
+};
+_Static_assert(sizeof(struct ring) <= HF_LOG_RING_SIZE, "a shared ring must fit");
+
+static struct ring own_ring;
+static struct ring *ring = &own_ring;
 
 void hf_log_configure(const hf_log_settings *settings)
 {
@@ -227,24 +233,37 @@ static void close_line(struct line *line)
 
 static void remember(const struct line *line)
 {
-    uint64_t slot = atomic_fetch_add_explicit(&ring_next, 1, memory_order_relaxed) % RING_LINES;
+    uint64_t slot = atomic_fetch_add_explicit(&ring->next, 1, memory_order_relaxed) % RING_LINES;
+    struct ring_line *kept = &ring->lines[slot];
     uint32_t size = (uint32_t)(line->size < RING_LINE_BYTES ? line->size : RING_LINE_BYTES);
 
-    atomic_store_explicit(&ring[slot].size, 0, memory_order_release);
-    memcpy(ring[slot].text, line->text, size);
-    ring[slot].text[size - 1] = '\n';
-    atomic_store_explicit(&ring[slot].size, size, memory_order_release);
+    atomic_store_explicit(&kept->size, 0, memory_order_release);
+    memcpy(kept->text, line->text, size);
+    kept->text[size - 1] = '\n';
+    atomic_store_explicit(&kept->size, size, memory_order_release);
+}
+
+void hf_log_share_ring(void *memory)
+{
+    ring = memory;
 }
 
 uint64_t hf_log_recent(char *buffer, uint64_t capacity)
 {
-    uint64_t next = atomic_load_explicit(&ring_next, memory_order_acquire);
+    return hf_log_read_ring(ring, buffer, capacity);
+}
+
+uint64_t hf_log_read_ring(const void *memory, char *buffer, uint64_t capacity)
+{
+    const struct ring *from = memory;
+    uint64_t next = atomic_load_explicit(&from->next, memory_order_acquire);
     uint64_t size = 0;
 
     for (uint64_t i = next < RING_LINES ? 0 : next - RING_LINES; i < next; i++) {
-        const struct ring_line *line = &ring[i % RING_LINES];
+        const struct ring_line *line = &from->lines[i % RING_LINES];
         uint32_t line_size = atomic_load_explicit(&line->size, memory_order_acquire);
-        if (line_size > capacity - size)
+        /* A dead writer may have left anything: nothing outside the line is ever copied. */
+        if (line_size > RING_LINE_BYTES || line_size > capacity - size)
             break;
         memcpy(buffer + size, line->text, line_size);
         size += line_size;

@@ -43,6 +43,16 @@ void hf_log_set_trace(const uint8_t trace[16]);
  * `buffer` and returns how many.  Async-signal-safe. */
 uint64_t hf_log_recent(char *buffer, uint64_t capacity);
 
+/* Size of the ring of recent lines, in bytes. */
+enum { HF_LOG_RING_SIZE = 32 * 520 + 16 };
+
+/* Keeps the ring in `memory` (HF_LOG_RING_SIZE zeroed bytes, aligned to 8, that outlive the log) from now on, so that
+ * another process can read it when this one is dead.  [main], before threads. */
+void hf_log_share_ring(void *memory);
+
+/* hf_log_recent for a ring that lies in `memory`, of another process or this one. */
+uint64_t hf_log_read_ring(const void *memory, char *buffer, uint64_t capacity);
+
 /* Lines that could not be written (the disk or the pipe refused). */
 uint64_t hf_log_lost(void);
 
