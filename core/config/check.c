@@ -203,7 +203,7 @@ static void check_default(struct check *check, const struct target *target, cons
     if (r == HF_ENOMEM)
         check->failure = r;
     else if (r < 0)
-        hf_config_problems_add(check->problems, "%s:%u: the plugin's own default \"%s\" of '%s' does not fit its limits",
+        hf_config_problems_add(check->problems, "%s:%u: the plugin's own default \"%s\" of '%s' is not allowed",
                                target->nearest->file, target->nearest->line, option->default_text, path);
 }
 

@@ -106,7 +106,7 @@ static void markdown_has_every_option(void **state)
     (void)state;
     assert_non_null(strstr(text, "## store\n\nThe object store.\n"));
     assert_non_null(strstr(text, "| `port` | an integer from 1 to 65535 | `8080` | restart | Port to listen on. |\n"));
-    assert_non_null(strstr(text, "| `tags` | a list of strings such as [ \"a\", \"b\" ] | `[ \"a\", \"b\" ]` | reload "));
+    assert_non_null(strstr(text, "such as [ \"a\", \"b\" ] | `[ \"a\", \"b\" ]` | reload | Labels. |\n"));
     assert_non_null(strstr(text, "| `tls.key` | the path of a file or folder | required | restart | Private key. |\n"));
     assert_non_null(strstr(text, "| `peers.NAME.weight` |"));
     assert_non_null(strstr(text, "Shared secret. Never printed. |"));
