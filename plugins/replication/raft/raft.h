@@ -204,7 +204,7 @@ int32_t raft_propose_membership(raft_group *g, const hf_replication_member *memb
 
 void raft_reset_election_timer(raft_group *g);
 void raft_become_follower(raft_group *g, uint64_t term, uint64_t leader);
-void raft_campaign(raft_group *g, bool forced);
+void raft_campaign(raft_group *g, bool now_for_real);
 void raft_count_votes(raft_group *g);
 void raft_check_quorum(raft_group *g);
 bool raft_protects_leader(const raft_group *g);

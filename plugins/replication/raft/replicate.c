@@ -1,9 +1,8 @@
 /* replicate.c: copying the log (section 3.5), pipelined (10.2.1), and committing it (3.6). */
 #include "raft.h"
 
-static bool valid_term(const raft_group *g, const hf_replication_entry *e, uint64_t last, uint64_t index, uint64_t top)
+static bool follows(const hf_replication_entry *e, uint64_t last, uint64_t index, uint64_t top)
 {
-    (void)g;
     return e->index == index && e->term >= last && e->term <= top;
 }
 
@@ -231,8 +230,8 @@ static void truncate(raft_group *g, uint64_t from)
             g->writes[i].last = from - 1;
 }
 
-static int32_t check_entries(const raft_group *g, const hf_replication_message *message, const raft_message *m,
-                             uint64_t *ret_configs, hf_error *error)
+static int32_t check_entries(const hf_replication_message *message, const raft_message *m, uint64_t *ret_configs,
+                             hf_error *error)
 {
     uint64_t last = m->log_term;
     raft_config config;
@@ -242,7 +241,7 @@ static int32_t check_entries(const raft_group *g, const hf_replication_message *
     for (uint64_t i = 0; i < message->entry_count; i++) {
         const hf_replication_entry *e = &message->entries[i];
 
-        if (!valid_term(g, e, last, m->index + 1 + i, m->term))
+        if (!follows(e, last, m->index + 1 + i, m->term))
             return hf_error_set(error, HF_EPROTOCOL, "an append holds an entry of a wrong index or term");
         last = e->term;
         if (e->type != HF_ENTRY_MEMBERSHIP)
@@ -298,7 +297,7 @@ int32_t raft_on_append(raft_group *g, const hf_replication_message *message, con
 {
     raft_message reply = {.type = RAFT_APPEND_REPLY, .term = g->term, .index = g->commit};
     uint64_t configs = 0, last = m->index + message->entry_count;
-    int32_t code = check_entries(g, message, m, &configs, error);
+    int32_t code = check_entries(message, m, &configs, error);
 
     if (code)
         return code;
