@@ -39,7 +39,7 @@ static int32_t export_next(void *arg, hf_slice *ret_key, hf_slice *ret_value, hf
     hf_engine_export *source = arg;
     size_t key_size, value_size;
 
-    if (source->begun)
+    if (source->begun && rocksdb_iter_valid(source->iterator)) /* asked again after the end, it stays there */
         rocksdb_iter_next(source->iterator);
     source->begun = 1;
     if (!rocksdb_iter_valid(source->iterator)) {
