@@ -46,28 +46,6 @@ static uint32_t hex_value(const uint8_t *p)
     return value;
 }
 
-/* Skips bytes that stand for themselves, eight at a time: a byte's high bit is set in `special` when it is below 0x20,
- * a quote, a backslash or not ASCII.  No byte below the first special one borrows, so none is missed. */
-static const uint8_t *skip_plain(const uint8_t *p, const uint8_t *end)
-{
-    const uint64_t ones = 0x0101010101010101;
-
-    for (; end - p >= 8; p += 8) {
-        uint64_t word;
-
-        memcpy(&word, p, sizeof word);
-
-        uint64_t special =
-            word | (word - ones * 0x20) | ((word ^ (ones * '"')) - ones) | ((word ^ (ones * '\\')) - ones);
-
-        if (special & (ones * 0x80))
-            break;
-    }
-    while (p < end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\')
-        p++;
-    return p;
-}
-
 /* Reads the four digits of the escape \uXXXX at `p` and moves past it. */
 static int32_t scan_hex_escape(const hf_json_scanner *scanner, const uint8_t **p, uint32_t *ret_value)
 {
@@ -129,7 +107,7 @@ int32_t hf_json_scan_string(hf_json_scanner *scanner, hf_json_token *ret_token)
     int32_t escaped = 0, ascii = 1;
 
     for (;;) {
-        p = skip_plain(p, scanner->end);
+        p = hf_json_skip_plain(p, scanner->end);
         if (p == scanner->end || *p < 0x20)
             return hf_json_unexpected(scanner, p, "a closing quote, or an escape for a control character");
         if (*p == '"')

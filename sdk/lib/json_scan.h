@@ -1,6 +1,8 @@
-/* The words of JSON, for json_parse.c: white space, strings, numbers and literals.  Not public. */
+/* The words of JSON, for json_parse.c and json_write.c: white space, strings, numbers and literals.  Not public. */
 #ifndef HOLDFAST_SDK_JSON_SCAN_H
 #define HOLDFAST_SDK_JSON_SCAN_H
+
+#include <string.h>
 
 #include <holdfast/lib/value.h>
 
@@ -51,6 +53,28 @@ static inline void hf_json_scan_space(hf_json_scanner *scanner)
 static inline int32_t hf_json_scan_is(const hf_json_scanner *scanner, uint8_t byte)
 {
     return scanner->at < scanner->end && *scanner->at == byte;
+}
+
+/* Skips bytes that stand for themselves, eight at a time: a byte's high bit is set in `special` when it is below 0x20,
+ * a quote, a backslash or not ASCII.  No byte below the first special one borrows, so none is missed. */
+static inline const uint8_t *hf_json_skip_plain(const uint8_t *p, const uint8_t *end)
+{
+    const uint64_t ones = 0x0101010101010101;
+
+    for (; end - p >= 8; p += 8) {
+        uint64_t word;
+
+        memcpy(&word, p, sizeof word);
+
+        uint64_t special =
+            word | (word - ones * 0x20) | ((word ^ (ones * '"')) - ones) | ((word ^ (ones * '\\')) - ones);
+
+        if (special & (ones * 0x80))
+            break;
+    }
+    while (p < end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\')
+        p++;
+    return p;
 }
 
 #endif

@@ -8,6 +8,8 @@
 
 #include <holdfast/lib/utf8.h>
 
+#include "json_scan.h"
+
 enum { INDENT = 2 };
 
 typedef struct layout {
@@ -45,7 +47,7 @@ static int32_t append_escaped(hf_buffer *buffer, hf_slice text)
     while (r >= 0 && p < end) {
         const uint8_t *plain = p;
 
-        while (p < end && *p >= 0x20 && *p != '"' && *p != '\\')
+        while (p = hf_json_skip_plain(p, end), p < end && *p >= 0x80)
             p++;
         r = hf_buffer_append(buffer, plain, (uint64_t)(p - plain));
         if (r >= 0 && p < end)
@@ -72,8 +74,29 @@ static int32_t append_repaired(hf_buffer *buffer, hf_slice text)
     return r;
 }
 
+/* Text that needs no escape, as most needs none: one look at it and one copy. */
+static int32_t append_plain(hf_buffer *buffer, hf_slice text)
+{
+    int32_t r = text.size > UINT64_MAX - 2 ? HF_ETOOLARGE : hf_buffer_reserve(buffer, text.size + 2);
+
+    if (r < 0)
+        return r;
+
+    uint8_t *out = buffer->data + buffer->size;
+
+    out[0] = '"';
+    if (text.size)
+        memcpy(out + 1, text.data, text.size);
+    out[text.size + 1] = '"';
+    buffer->size += text.size + 2;
+    return HF_OK;
+}
+
 static int32_t append_string(hf_buffer *buffer, hf_slice text)
 {
+    if (text.size == 0 || hf_json_skip_plain(text.data, text.data + text.size) == text.data + text.size)
+        return append_plain(buffer, text);
+
     int32_t r = append_byte(buffer, '"');
 
     if (r >= 0)

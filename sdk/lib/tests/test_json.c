@@ -631,6 +631,35 @@ static void repairs_what_is_not_utf8(void **state)
     assert_text(f, "\"a\\u0000b\"");
 }
 
+/* Text is looked at eight bytes at a time, on both ways: a special byte is seen at any place. */
+static void special_bytes_are_seen_at_every_place(void **state)
+{
+    static const char specials[] = "\"\\\n\x1f\xff\x01";
+    fixture *f = *state;
+
+    for (uint64_t size = 1; size < 24; size++) {
+        for (uint64_t i = 0; i < size * (sizeof specials - 1); i++) {
+            uint8_t text[32];
+            hf_value v = hf_value_null();
+
+            memset(text, 'a', sizeof text);
+            text[0] = '"';
+            text[1 + i % size] = (uint8_t)specials[i / size];
+            text[1 + size] = '"';
+            assert_int_equal(parse_slice(f, (hf_slice){text, size + 2}, &v), HF_EINVAL);
+            hf_buffer_clear(&f->buffer);
+            assert_int_equal(hf_json_append_string(&f->buffer, (hf_slice){text + 1, size}), HF_OK);
+            assert_int_equal(parse_slice(f, (hf_slice){f->buffer.data, f->buffer.size}, &v), HF_OK);
+            if (specials[i / size] == '\xff') {
+                assert_int_equal(v.count, size + 2);
+                assert_memory_equal(v.as.text + i % size, "\xef\xbf\xbd", 3);
+            } else {
+                assert_true(hf_slice_equal(hf_value_slice(&v), (hf_slice){text + 1, size}));
+            }
+        }
+    }
+}
+
 static void a_full_buffer_is_as_it_was(void **state)
 {
     fixture *f = *state;
@@ -789,6 +818,7 @@ int main(void)
         TEST(reading_rounds_as_the_library_does),
         TEST(the_locale_does_not_matter),
         TEST(repairs_what_is_not_utf8),
+        TEST(special_bytes_are_seen_at_every_place),
         TEST(a_full_buffer_is_as_it_was),
         TEST(writes_piece_by_piece),
         TEST(the_writer_reaches_every_level),
