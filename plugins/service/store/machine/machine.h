@@ -20,9 +20,9 @@ struct store_machine;
 struct store_machine_state {
     uint64_t applied_index; /* 0: empty */
     uint64_t applied_term;
-    uint64_t feed_first;    /* index of the oldest change that is kept; feed_last + 1: none */
-    uint64_t feed_last;     /* index of the newest change, 0: none */
-    uint32_t member_count;  /* replicas as of applied_index */
+    uint64_t feed_first;   /* index of the oldest change that is kept; feed_last + 1: none */
+    uint64_t feed_last;    /* index of the newest change, 0: none */
+    uint32_t member_count; /* replicas as of applied_index */
     hf_replication_member members[STORE_MEMBERS_MAX];
 };
 
@@ -35,10 +35,10 @@ struct store_entry {
 
 /* What became of an entry. */
 struct store_outcome {
-    int32_t code;     /* 0; HF_ECONFLICT: a condition did not hold; HF_ECORRUPT, HF_EVERSION: not a command */
-    int32_t repeated; /* 1: the idempotency key was known; `version` and code are those of the first time */
-    uint64_t version; /* of all records written: the entry's index.  With HF_ECONFLICT: the record's present version,
-                         0: there is none */
+    int32_t code;       /* 0; HF_ECONFLICT: a condition did not hold; HF_ECORRUPT, HF_EVERSION: not a command */
+    int32_t repeated;   /* 1: the idempotency key was known; `version` and code are those of the first time */
+    uint64_t version;   /* of all records written: the entry's index.  With HF_ECONFLICT: the record's present version,
+                           0: there is none */
     uint64_t operation; /* with HF_ECONFLICT: which operation's condition failed */
 };
 
