@@ -13,7 +13,7 @@
 #include <holdfast/kind/engine.h>
 #include <holdfast/kind/replication.h>
 
-enum { STORE_MEMBERS_MAX = 16 };
+enum { STORE_MEMBERS_MAX = 31 }; /* as many as a replication group takes */
 
 struct store_machine;
 
