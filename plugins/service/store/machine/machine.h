@@ -57,7 +57,7 @@ struct store_change {
     uint64_t time_us;
     uint64_t user;
     hf_slice key;
-    int32_t superseded; /* 1: a later change of the same key follows, and the value is no longer kept */
+    int32_t superseded; /* of a put, 1: a later change of the same key follows, and the value is no longer kept */
     hf_slice value;     /* of a put that is not superseded */
 };
 
@@ -73,7 +73,9 @@ void store_machine_state(struct store_machine *machine, struct store_machine_sta
 
 /* Applies entries, which follow applied_index without a gap; membership and empty entries, too.  Several entries share
  * an engine write where they can.  *ret_applied entries were applied and have an outcome, also when an error comes
- * back: HF_EBUSY (the engine is behind: call again later with the rest), HF_EIO, HF_ECORRUPT, HF_ENOMEM. */
+ * back: HF_EBUSY (the engine is behind: call again later with the rest), HF_EINVAL (not the next entry), HF_EIO,
+ * HF_ECORRUPT (what is stored), HF_ENOMEM, HF_EVERSION: an entry of a newer release, which other replicas may
+ * understand; passing over it would make this one differ, so nothing after it can be applied before an upgrade. */
 int32_t store_machine_apply(struct store_machine *machine, const struct store_entry *entries, uint64_t count,
                             struct store_outcome *ret_outcomes, uint64_t *ret_applied, hf_error *error);
 
@@ -82,14 +84,16 @@ int32_t store_machine_get(struct store_machine *machine, hf_slice key, uint32_t 
                           hf_error *error);
 void store_record_release(struct store_machine *machine, struct store_record *record);
 
-/* Visits records in key order whose key begins with `prefix` and is >= `start`; a visitor that returns anything but 0
- * ends it.  HF_ECORRUPT, HF_EIO. */
+/* Visits records in key order (with HF_ENGINE_REVERSE from high to low) whose key begins with `prefix` and is >=
+ * `start`; a visitor that returns anything but 0 ends it.  Key and record are borrowed for the call.  HF_ECORRUPT,
+ * HF_EINVAL, HF_EIO, HF_EBUSY (cached only). */
 typedef int32_t (*store_visit_record)(void *arg, hf_slice key, const struct store_record *record);
 int32_t store_machine_scan(struct store_machine *machine, hf_slice prefix, hf_slice start, uint32_t flags,
                            store_visit_record visit, void *arg, hf_error *error);
 
-/* Visits changes with index >= `from`, in order.  HF_ENOTFOUND: changes between `from` and feed_first have been
- * forgotten; the reader must begin with a scan. */
+/* Visits changes with index >= `from`, in order; the change is borrowed for the call.  An entry's changes are forgotten
+ * together, so none is ever seen in part, unless the visitor ends it.  HF_ENOTFOUND: changes between `from` and
+ * feed_first have been forgotten; the reader must begin with a scan.  HF_ECORRUPT, HF_EIO. */
 typedef int32_t (*store_visit_change)(void *arg, const struct store_change *change);
 int32_t store_machine_changes(struct store_machine *machine, uint64_t from, store_visit_change visit, void *arg,
                               hf_error *error);
@@ -98,10 +102,11 @@ int32_t store_machine_changes(struct store_machine *machine, uint64_t from, stor
 int32_t store_machine_export(struct store_machine *machine, hf_engine_export **ret_export,
                              struct store_machine_state *ret_state, hf_error *error);
 
-/* After the space was replaced by an import: reads the state anew. */
+/* After the space was replaced by an import: reads the state anew; of an empty space, a state without members.  Errors
+ * as store_machine_open; the state is then as it was. */
 int32_t store_machine_reload(struct store_machine *machine, hf_error *error);
 
-/* Removes everything in the space. */
+/* Removes everything in the space; the state is then that of an empty one, without members. */
 int32_t store_machine_erase(struct store_machine *machine, hf_error *error);
 
 #endif
