@@ -3,7 +3,7 @@
 
 #include <holdfast/lib/checksum.h>
 
-enum { KEYS = 10, IDEMPOTENCY_KEYS = 40 };
+enum { KEYS = 10, IDEMPOTENCY_KEYS = 80 };
 
 static hf_slice print_key(uint8_t to[8], uint64_t number)
 {
@@ -31,13 +31,16 @@ static void make_command(struct kit_random_entry *e, uint64_t index, hf_random *
     uint64_t time = 1000 + index * 10 - hf_random_below(random, 25);
     uint64_t count = 1 + hf_random_below(random, hf_random_below(random, 8) == 0 ? 20 : 3);
     uint64_t first_key = hf_random_below(random, KEYS);
+    /* By turns nothing is forgotten and then most: more gathers than is looked at together. */
+    uint64_t kept = index / 90 % 2 ? 60 : 2000;
 
-    e->command = (struct store_command){.time_us = time,
-                                        .user = hf_random_next(random),
-                                        .feed_horizon_us = time - hf_random_below(random, 400),
-                                        .repeat_horizon_us = time - hf_random_below(random, 400),
-                                        .operations = e->operations,
-                                        .operation_count = count};
+    e->command =
+        (struct store_command){.time_us = time,
+                               .user = hf_random_next(random),
+                               .feed_horizon_us = time - (kept < time ? kept : time) + hf_random_below(random, 60),
+                               .repeat_horizon_us = time - (kept < time ? kept : time) + hf_random_below(random, 60),
+                               .operations = e->operations,
+                               .operation_count = count};
     for (uint64_t i = 0; i < count; i++)
         make_operation(e, i, first_key, index, random);
     if (hf_random_below(random, 2) == 0)

@@ -3,7 +3,7 @@
 #include "kit.h"
 #include "model.h"
 
-enum { ENTRIES = 120, ROUNDS = 150, SEED = 20240229 };
+enum { ENTRIES = 220, ROUNDS = 150, SEED = 20240229 };
 
 /* ---- An engine that fails now and then ---- */
 
