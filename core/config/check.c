@@ -25,6 +25,7 @@ struct check {
     hf_config_generation *generation;
     hf_config_problems *problems;
     int32_t failure; /* HF_ENOMEM, or 0 */
+    int known_only;  /* sections that nobody declares are passed over */
 };
 
 /* A group and the struct it fills.  `node` is NULL when the document leaves the group out. */
@@ -360,13 +361,14 @@ static void check_document(struct check *check)
 
     for (uint32_t i = 0; i < check->generation->count && check->failure == 0; i++)
         check_section(check, i);
-    check_names(check, &(struct target){.path = "", .node = root, .nearest = root});
+    if (!check->known_only)
+        check_names(check, &(struct target){.path = "", .node = root, .nearest = root});
 }
 
-int32_t hf_config_check(hf_config_tree *tree, const hf_config_section *sections, uint32_t count,
-                        hf_config_generation **ret_generation, hf_config_problems *problems)
+static int32_t check_tree(hf_config_tree *tree, const hf_config_section *sections, uint32_t count, int known_only,
+                          hf_config_generation **ret_generation, hf_config_problems *problems)
 {
-    struct check check = {.problems = problems};
+    struct check check = {.problems = problems, .known_only = known_only};
     uint32_t before = problems->count;
 
     if (generation_alloc(tree, sections, count, &check.generation) < 0) {
@@ -385,8 +387,14 @@ int32_t hf_config_check(hf_config_tree *tree, const hf_config_section *sections,
     return 0;
 }
 
-int32_t hf_config_load(const char *path, const hf_config_section *sections, uint32_t count,
-                       hf_config_generation **ret_generation, hf_config_problems *problems)
+int32_t hf_config_check(hf_config_tree *tree, const hf_config_section *sections, uint32_t count,
+                        hf_config_generation **ret_generation, hf_config_problems *problems)
+{
+    return check_tree(tree, sections, count, 0, ret_generation, problems);
+}
+
+static int32_t load(const char *path, const hf_config_section *sections, uint32_t count, int known_only,
+                    hf_config_generation **ret_generation, hf_config_problems *problems)
 {
     hf_config_tree *tree = NULL;
     hf_error error = {0};
@@ -396,7 +404,19 @@ int32_t hf_config_load(const char *path, const hf_config_section *sections, uint
         hf_config_problems_add(problems, "%s", error.message);
         return r;
     }
-    return hf_config_check(tree, sections, count, ret_generation, problems);
+    return check_tree(tree, sections, count, known_only, ret_generation, problems);
+}
+
+int32_t hf_config_load(const char *path, const hf_config_section *sections, uint32_t count,
+                       hf_config_generation **ret_generation, hf_config_problems *problems)
+{
+    return load(path, sections, count, 0, ret_generation, problems);
+}
+
+int32_t hf_config_load_known(const char *path, const hf_config_section *sections, uint32_t count,
+                             hf_config_generation **ret_generation, hf_config_problems *problems)
+{
+    return load(path, sections, count, 1, ret_generation, problems);
 }
 
 void hf_config_generation_free(hf_config_generation *generation)

@@ -29,7 +29,12 @@ typedef struct hf_config_generation hf_config_generation;
 int32_t hf_config_load(const char *path, const hf_config_section *sections, uint32_t count,
                        hf_config_generation **ret_generation, hf_config_problems *problems);
 
-/* The same from a tree, which is taken in any case. */
+/* The same, but groups at the top of the document that no section declares are passed over: for a process that has not
+ * loaded the plugins which they belong to. */
+int32_t hf_config_load_known(const char *path, const hf_config_section *sections, uint32_t count,
+                             hf_config_generation **ret_generation, hf_config_problems *problems);
+
+/* hf_config_load from a tree, which is taken in any case. */
 int32_t hf_config_check(hf_config_tree *tree, const hf_config_section *sections, uint32_t count,
                         hf_config_generation **ret_generation, hf_config_problems *problems);
 

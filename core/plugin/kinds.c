@@ -3,6 +3,7 @@
 
 #include <holdfast/kind/engine.h>
 #include <holdfast/kind/replication.h>
+#include <holdfast/kind/service.h>
 #include <holdfast/lib/error.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,7 @@ static const hf_kind_function replication_functions[] = {
 static const hf_kind kinds[] = {
     KIND("engine", hf_engine, engine_functions),
     KIND("replication", hf_replication, replication_functions),
+    {"service", sizeof(hf_service), NULL, 0},
 };
 
 const hf_kind *hf_kind_find(const char *name)

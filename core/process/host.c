@@ -5,16 +5,25 @@
 #include "log.h"
 #include "loop.h"
 
+#include <errno.h>
+#include <holdfast/host/http.h>
+#include <holdfast/host/metrics.h>
+#include <holdfast/host/node.h>
 #include <holdfast/lib/error.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
 
 struct plugin_host {
     hf_host host; /* first: a plugin's hf_host pointer is one of this */
     hf_process *process;
     char *name;
+    char *state_directory; /* made when first asked for */
     _Atomic uint64_t memory;
 };
 
@@ -104,6 +113,143 @@ static const hf_loop_interface loop_interface = {
     .watch_destroy = hf_watch_destroy,
 };
 
+/* ---- hf.metrics/1 -------------------------------------------------------------------------------------------- */
+
+static int32_t metrics_add(const hf_host *host, int32_t type, const char *name, const char *help,
+                           const char *const (*labels)[2], uint64_t label_count, hf_metric **ret_metric,
+                           hf_error *error)
+{
+    return hf_metrics_add(hf_process_metrics(of(host)->process), type, name, help, labels, label_count, ret_metric,
+                          error);
+}
+
+static const hf_metrics_interface metrics_interface = {
+    .head = HF_HEAD(hf_metrics_interface),
+    .add = metrics_add,
+    .increment = hf_metric_increment,
+    .set = hf_metric_set,
+};
+
+/* ---- hf.http/1 ----------------------------------------------------------------------------------------------- */
+
+static int32_t http_route(const hf_host *host, const hf_http_route *route, void *arg, hf_error *error)
+{
+    hf_http_server *server = hf_process_offered(of(host)->process)->http;
+
+    if (!server)
+        return hf_error_set(error, HF_EUNSUPPORTED, "this process has no HTTP server");
+    return hf_http_server_route(server, route, arg, error);
+}
+
+static const hf_http_interface http_interface = {
+    .head = HF_HEAD(hf_http_interface),
+    .route = http_route,
+    .method = hf_http_method,
+    .parameter = hf_http_parameter,
+    .query = hf_http_query,
+    .header = hf_http_header,
+    .body = hf_http_body,
+    .arena = hf_http_arena,
+    .loop = hf_http_loop,
+    .trace = hf_http_trace,
+    .user = hf_http_user,
+    .allowed = hf_http_allowed,
+    .respond = hf_http_respond,
+    .problem = hf_http_problem,
+    .stream_begin = hf_http_stream_begin,
+    .stream_write = hf_http_stream_write,
+    .stream_end = hf_http_stream_end,
+};
+
+/* ---- hf.node/1 ----------------------------------------------------------------------------------------------- */
+
+static const char *node_name(const hf_host *host)
+{
+    return hf_process_offered(of(host)->process)->node_name;
+}
+
+static const char *node_cluster_name(const hf_host *host)
+{
+    return hf_process_offered(of(host)->process)->cluster_name;
+}
+
+/* "STATE/engine-rocksdb" for the instance "engine/rocksdb". */
+static const char *node_state_directory(const hf_host *host, hf_error *error)
+{
+    struct plugin_host *own = of(host);
+    const char *parent = hf_process_offered(own->process)->state_directory;
+
+    if (own->state_directory)
+        return own->state_directory;
+    char *path = NULL;
+    if (!parent || asprintf(&path, "%s/%s", parent, own->name) < 0) {
+        hf_error_set(error, HF_EUNSUPPORTED, "this process has no state directory");
+        return NULL;
+    }
+    for (char *slash = path + strlen(parent) + 1; (slash = strchr(slash, '/')); )
+        *slash = '-';
+    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+        hf_error_set_errno(error, HF_EIO, errno, "cannot make the folder '%s'", path);
+        free(path);
+        return NULL;
+    }
+    own->state_directory = path;
+    return path;
+}
+
+static uint64_t node_wall_us(const hf_host *host)
+{
+    struct timespec now;
+
+    (void)host;
+    clock_gettime(CLOCK_REALTIME, &now); /* cannot fail for this clock */
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static uint64_t node_configuration_version(const hf_host *host)
+{
+    const hf_process_parts *parts = hf_process_offered(of(host)->process);
+
+    return parts->configuration_version ? parts->configuration_version(parts->arg) : 0;
+}
+
+static void node_random(const hf_host *host, void *bytes, uint64_t size)
+{
+    uint8_t *at = bytes;
+
+    (void)host;
+    while (size) {
+        ssize_t got = getrandom(at, size, 0);
+        if (got < 0 && errno != EINTR)
+            abort(); /* a kernel without random numbers: nothing that follows could be trusted */
+        if (got > 0) {
+            at += got;
+            size -= (uint64_t)got;
+        }
+    }
+}
+
+static int32_t node_capability(const hf_host *host, const char *kind, const char *name, const hf_head **ret_interface,
+                               void **ret_self, hf_error *error)
+{
+    const hf_process_parts *parts = hf_process_offered(of(host)->process);
+
+    if (!parts->capability)
+        return hf_error_set(error, HF_EUNSUPPORTED, "this process has no capabilities");
+    return parts->capability(parts->arg, kind, name, ret_interface, ret_self, error);
+}
+
+static const hf_node_interface node_interface = {
+    .head = HF_HEAD(hf_node_interface),
+    .node_name = node_name,
+    .cluster_name = node_cluster_name,
+    .state_directory = node_state_directory,
+    .wall_us = node_wall_us,
+    .configuration_version = node_configuration_version,
+    .random = node_random,
+    .capability = node_capability,
+};
+
 /* ---- Query --------------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -111,6 +257,9 @@ static const struct {
     const hf_head *head;
 } interfaces[] = {
     {HF_LOOP_INTERFACE, &loop_interface.head},
+    {HF_METRICS_INTERFACE, &metrics_interface.head},
+    {HF_HTTP_INTERFACE, &http_interface.head},
+    {HF_NODE_INTERFACE, &node_interface.head},
 };
 
 static const hf_head *host_query(const hf_host *host, const char *name)
@@ -150,6 +299,7 @@ uint64_t hf_process_host_free(const hf_host *host)
     if (!host)
         return 0;
     uint64_t left = hf_process_host_memory(host);
+    free(of(host)->state_directory);
     free(of(host)->name);
     free(of(host));
     return left;

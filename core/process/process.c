@@ -14,6 +14,7 @@ struct hf_process {
     uint32_t worker_count;
     hf_pool *pool;
     hf_metrics *metrics;
+    hf_process_parts parts;
 };
 
 static int32_t create_loops(hf_process *process, uint32_t count, hf_error *error)
@@ -114,4 +115,14 @@ hf_metrics *hf_process_metrics(hf_process *process)
 hf_pool *hf_process_pool(hf_process *process)
 {
     return process->pool;
+}
+
+void hf_process_offer(hf_process *process, const hf_process_parts *parts)
+{
+    process->parts = *parts;
+}
+
+const hf_process_parts *hf_process_offered(const hf_process *process)
+{
+    return &process->parts;
 }

@@ -3,6 +3,7 @@
 #ifndef HOLDFAST_CORE_PROCESS_PROCESS_H
 #define HOLDFAST_CORE_PROCESS_PROCESS_H
 
+#include "http/server.h"
 #include "metrics.h"
 #include "pool.h"
 
@@ -35,6 +36,22 @@ hf_loop *hf_process_main_loop(hf_process *process);
 hf_loop *hf_process_worker(hf_process *process, uint32_t index); /* NULL behind the last */
 hf_metrics *hf_process_metrics(hf_process *process);
 hf_pool *hf_process_pool(hf_process *process);
+
+/* What plugins reach through their hosts besides loops and metrics.  All is borrowed; NULL parts are not offered. */
+typedef struct hf_process_parts {
+    hf_http_server *http;
+    const char *node_name;
+    const char *cluster_name;
+    const char *state_directory; /* every instance gets a folder in it */
+    uint64_t (*configuration_version)(void *arg); /* [any] */
+    int32_t (*capability)(void *arg, const char *kind, const char *name, const hf_head **ret_interface, void **ret_self,
+                          hf_error *error); /* [main] */
+    void *arg;
+} hf_process_parts;
+
+/* Before the first host is made.  [main] */
+void hf_process_offer(hf_process *process, const hf_process_parts *parts);
+const hf_process_parts *hf_process_offered(const hf_process *process);
 
 /* Makes the host for one plugin or instance; `name` (copied) stands in its log lines.  HF_ENOMEM.  [main] */
 int32_t hf_process_host_create(hf_process *process, const char *name, const hf_host **ret_host, hf_error *error);

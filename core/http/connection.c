@@ -1,0 +1,675 @@
+/* One client's connection: reads requests one after the other, hands them out, and writes the answers.
+ *
+ * States: HEAD (waiting for a head), BODY (for its body), SKIP (discarding the body of a refused request), HANDLER (a
+ * handler has the request), STREAM (it is writing a stream), and LINGER (everything is sent; bytes that still come are
+ * discarded until the client closes, because closing over unread bytes would destroy the answer on its way).  Reading
+ * stops while a handler has the request, so a client cannot make the server hold more than one; a stream goes on
+ * reading to notice that the client is gone. */
+#include "http/private.h"
+#include "loop/loop.h"
+#include "telemetry/metrics.h"
+
+#include <errno.h>
+#include <holdfast/lib/error.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { HEAD, BODY, SKIP, HANDLER, STREAM, LINGER };
+
+enum { LINGER_US = 2000000 };
+
+enum { READ_SIZE = 16 * 1024, SKIP_MAXIMUM = 64 * 1024 * 1024, PIPELINE_MAXIMUM = 64 * 1024 };
+
+struct http_connection {
+    http_shard *shard;
+    http_connection *next, *previous;
+    int fd;
+    hf_watch *watch;
+    uint32_t watched; /* events */
+    int state;
+    int processing; /* inside `process`: freeing waits for its end */
+    int closed;
+    int ending;           /* close when the output is out */
+    int throttled;        /* a stream's writer was told to wait */
+    uint64_t deadline_us; /* 0: none */
+    uint64_t skip_left;   /* of a body that is discarded */
+    hf_http1_chunked chunked;
+    uint64_t chunk_begin; /* where in the input undecoded chunks begin */
+    int64_t head_size;
+    hf_http_request *request; /* the present one */
+    hf_buffer ahead;          /* received after the present request */
+    hf_buffer output;
+};
+
+static void process(http_connection *connection);
+
+http_connection *hf_http_connection_next(http_connection *connection)
+{
+    return connection->next;
+}
+
+int hf_http_connection_idle(const http_connection *connection)
+{
+    return connection->state == HEAD && !connection->output.size &&
+           (!connection->request || !connection->request->input.size);
+}
+
+static void set_deadline(http_connection *connection, uint64_t after_us)
+{
+    connection->deadline_us = hf_loop_now_us(connection->shard->loop) + after_us;
+}
+
+static void watch(http_connection *connection)
+{
+    uint32_t events = 0;
+
+    if (connection->state == LINGER ||
+        (connection->state != HANDLER && !connection->ending && connection->output.size <= HF_HTTP_STREAM_HIGH))
+        events |= HF_WATCH_READ;
+    if (connection->output.size)
+        events |= HF_WATCH_WRITE;
+    if (events == connection->watched)
+        return;
+    if (hf_watch_change(connection->watch, events, NULL) == 0)
+        connection->watched = events;
+    else
+        hf_http_connection_close(connection);
+}
+
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
+
+static void unlink_connection(http_connection *connection)
+{
+    if (connection->previous)
+        connection->previous->next = connection->next;
+    else
+        connection->shard->connections = connection->next;
+    if (connection->next)
+        connection->next->previous = connection->previous;
+}
+
+static void release(http_connection *connection)
+{
+    hf_buffer_done(&connection->ahead);
+    hf_buffer_done(&connection->output);
+    free(connection);
+}
+
+void hf_http_connection_close(http_connection *connection)
+{
+    hf_http_server *server = connection->shard->server;
+    hf_http_request *request = connection->request;
+
+    if (connection->closed)
+        return;
+    connection->closed = 1;
+    hf_watch_destroy(connection->watch);
+    close(connection->fd);
+    unlink_connection(connection);
+    uint32_t left = atomic_fetch_sub(&server->connection_count, 1) - 1;
+    hf_metric_set(server->connections, left);
+    connection->request = NULL;
+    if (request && (connection->state == HANDLER || connection->state == STREAM)) {
+        request->connection = NULL; /* its handler answers into nothing */
+        if (connection->state == STREAM)
+            hf_http_request_closed(request);
+    } else {
+        hf_http_request_free(request);
+    }
+    if (!connection->processing)
+        release(connection);
+}
+
+/* ---- Output ------------------------------------------------------------------------------------------------------ */
+
+static void sent(http_connection *connection)
+{
+    hf_http_request *request = connection->request;
+
+    if (connection->output.size) {
+        set_deadline(connection, connection->shard->server->settings.send_timeout_us);
+        return;
+    }
+    if (connection->ending && connection->state != LINGER) {
+        connection->state = LINGER;
+        shutdown(connection->fd, SHUT_WR); /* a failure shows when reading */
+        set_deadline(connection, LINGER_US);
+        return;
+    }
+    if (connection->state == STREAM || connection->state == HANDLER)
+        connection->deadline_us = 0;
+    if (connection->state == STREAM && connection->throttled && !request->writing) {
+        connection->throttled = 0;
+        request->event(request->event_arg, HF_HTTP_STREAM_WRITABLE);
+    }
+}
+
+static void flush(http_connection *connection)
+{
+    while (connection->output.size) {
+        ssize_t size = send(connection->fd, connection->output.data, connection->output.size, MSG_NOSIGNAL);
+        if (size < 0 && errno == EINTR)
+            continue;
+        if (size < 0) {
+            if (errno == EAGAIN)
+                break;
+            hf_http_connection_close(connection);
+            return;
+        }
+        hf_metric_increment(connection->shard->server->sent_bytes, (uint64_t)size);
+        hf_buffer_consume(&connection->output, (uint64_t)size);
+    }
+    sent(connection);
+}
+
+/* Moves the request's bytes to the connection's output. */
+static int move_output(http_connection *connection, hf_buffer *from)
+{
+    int32_t result = 0;
+
+    if (!connection->output.size) {
+        hf_buffer empty = connection->output;
+        connection->output = *from;
+        *from = empty;
+    } else {
+        result = hf_buffer_append(&connection->output, from->data, from->size);
+    }
+    hf_buffer_clear(from);
+    return result == 0;
+}
+
+static void count_request(const hf_http_request *request)
+{
+    hf_http_server *server = request->shard->server;
+    uint32_t class = request->status / 100;
+
+    if (class >= 1 && class <= 5)
+        hf_metric_increment(server->requests[class - 1], 1);
+    hf_metric_increment(server->request_microseconds, hf_loop_now_us(request->shard->loop) - request->start_us);
+}
+
+/* The request is answered: the connection waits for the next one. */
+static void next_request(http_connection *connection)
+{
+    hf_http_request *request = connection->request;
+
+    connection->request = NULL;
+    if (!request->keep_alive || connection->shard->stopping)
+        connection->ending = 1;
+    hf_http_request_free(request);
+    if (connection->state != SKIP)
+        connection->state = HEAD;
+    set_deadline(connection, connection->shard->server->settings.idle_timeout_us);
+}
+
+static void go_on(http_connection *connection)
+{
+    if (connection->processing)
+        return; /* `process` itself goes on */
+    process(connection);
+}
+
+void hf_http_connection_answer(hf_http_request *request)
+{
+    http_connection *connection = request->connection;
+
+    count_request(request);
+    if (!connection) {
+        hf_http_request_free(request);
+        return;
+    }
+    if (request->failed || !move_output(connection, &request->answer)) {
+        connection->state = HEAD;
+        connection->processing++; /* the request is freed by the close, and the connection afterwards */
+        hf_http_connection_close(connection);
+        if (--connection->processing == 0)
+            release(connection);
+        return;
+    }
+    next_request(connection);
+    go_on(connection);
+}
+
+uint64_t hf_http_connection_stream(hf_http_request *request, int ended)
+{
+    http_connection *connection = request->connection;
+
+    if (ended) {
+        hf_http_connection_answer(request);
+        return 0;
+    }
+    if (!connection)
+        return UINT64_MAX;
+    connection->state = STREAM;
+    connection->processing++;
+    request->writing = 1;
+    if (request->failed || !move_output(connection, &request->answer))
+        hf_http_connection_close(connection);
+    if (!connection->closed)
+        flush(connection);
+    if (!connection->closed)
+        watch(connection);
+    uint64_t waiting = connection->closed ? UINT64_MAX : connection->output.size;
+    connection->throttled = waiting > HF_HTTP_STREAM_HIGH;
+    request->writing = 0;
+    if (--connection->processing == 0 && connection->closed)
+        release(connection);
+    return waiting;
+}
+
+/* ---- Input ------------------------------------------------------------------------------------------------------- */
+
+static void hand_out(http_connection *connection)
+{
+    hf_http_request *request = connection->request;
+    uint64_t head_size = (uint64_t)connection->head_size;
+    uint64_t body_size = request->head.body == HF_HTTP1_BODY_LENGTH ? request->head.content_length : 0;
+
+    if (request->head.body == HF_HTTP1_BODY_CHUNKED)
+        request->body = (hf_slice){request->chunks.data, request->chunks.size};
+    else
+        request->body = (hf_slice){request->input.data + head_size, body_size};
+    connection->state = HANDLER;
+    connection->deadline_us = 0;
+    request->match.entry->route.handle(request->match.entry->arg, request);
+}
+
+/* Answers before the body was read.  What of it is still to come is skipped when that is little, so that the
+ * connection stays usable; otherwise the connection ends. */
+static void refuse(http_connection *connection, uint32_t status, const char *problem, const hf_error *error,
+                   const char *allow)
+{
+    hf_http_request *request = connection->request;
+    uint64_t have = request->input.size - (uint64_t)connection->head_size;
+
+    connection->state = HANDLER;
+    if (request->head.body == HF_HTTP1_BODY_LENGTH && !request->head.expect_continue &&
+        request->head.content_length <= SKIP_MAXIMUM) {
+        uint64_t take = have < request->head.content_length ? have : request->head.content_length;
+        connection->skip_left = request->head.content_length - take;
+        hf_buffer_append(&connection->ahead, request->input.data + connection->head_size + take, have - take);
+        if (connection->skip_left)
+            connection->state = SKIP;
+    } else if (request->head.body != HF_HTTP1_BODY_NONE) {
+        request->keep_alive = 0;
+    } else {
+        hf_buffer_append(&connection->ahead, request->input.data + connection->head_size, have);
+    }
+    hf_http_request_refuse(request, status, problem, error, allow);
+}
+
+static void refuse_head(http_connection *connection, uint32_t status, const char *problem, const hf_error *error)
+{
+    connection->request->keep_alive = 0;
+    connection->state = HANDLER;
+    hf_http_request_refuse(connection->request, status, problem, error, NULL);
+}
+
+/* Counts memory for a body: 0 when the server holds too much already. */
+static int admit_memory(hf_http_request *request, uint64_t size)
+{
+    hf_http_server *server = request->shard->server;
+
+    if (atomic_fetch_add_explicit(&server->body_memory, size, memory_order_relaxed) + size >
+        server->settings.body_memory_maximum) {
+        atomic_fetch_sub_explicit(&server->body_memory, size, memory_order_relaxed);
+        return 0;
+    }
+    request->memory += size;
+    return 1;
+}
+
+static void refuse_busy(http_connection *connection)
+{
+    hf_error error;
+
+    hf_error_set(&error, HF_EBUSY, "too many request bodies are under way; send this again later");
+    refuse(connection, 503, "busy", &error, NULL);
+}
+
+static void refuse_large(http_connection *connection)
+{
+    uint64_t maximum = connection->request->match.entry->route.body_maximum;
+    hf_error error;
+
+    hf_error_set(&error, HF_ETOOLARGE, "the body is larger than %llu bytes, which is the most that is taken here",
+                 (unsigned long long)maximum);
+    refuse(connection, 413, "too-large", &error, NULL);
+}
+
+/* Decides about a complete head. */
+static void begin_body(http_connection *connection)
+{
+    hf_http_request *request = connection->request;
+    const hf_http1_head *head = &request->head;
+    const char *problem = "bad-request";
+    char allow[64];
+    hf_error error = {0};
+
+    request->keep_alive = head->keep_alive;
+    uint32_t status = hf_http_request_admit(request, &error, &problem, allow, sizeof allow);
+    if (status) {
+        refuse(connection, status, problem, &error, allow);
+        return;
+    }
+    if (head->body == HF_HTTP1_BODY_LENGTH && head->content_length > request->match.entry->route.body_maximum) {
+        refuse_large(connection);
+        return;
+    }
+    if (head->body == HF_HTTP1_BODY_LENGTH && !admit_memory(request, head->content_length)) {
+        refuse_busy(connection);
+        return;
+    }
+    connection->state = BODY;
+    connection->chunked = (hf_http1_chunked){0};
+    connection->chunk_begin = (uint64_t)connection->head_size;
+    if (head->expect_continue && head->body != HF_HTTP1_BODY_NONE)
+        hf_buffer_append_format(&connection->output, "HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+static void parse_head(http_connection *connection)
+{
+    hf_http_request *request = connection->request;
+    const hf_http_settings *settings = &connection->shard->server->settings;
+    hf_slice input = {request->input.data, request->input.size};
+    hf_error error = {0};
+    int64_t size = hf_http1_parse_request(input, &request->head, &error);
+
+    if (size > 0 && (uint64_t)size <= settings->head_maximum) {
+        connection->head_size = size;
+        request->head_at = (uintptr_t)input.data;
+        begin_body(connection);
+    } else if (size > 0 || (size == 0 && input.size > settings->head_maximum) || size == HF_ETOOLARGE) {
+        hf_error_set(&error, HF_ETOOLARGE, "the request's head is larger than %llu bytes or has more than %d fields",
+                     (unsigned long long)settings->head_maximum, HF_HTTP1_HEADERS_MAX);
+        refuse_head(connection, 431, "too-large", &error);
+    } else if (size < 0) {
+        refuse_head(connection, size == HF_EVERSION ? 505 : size == HF_EUNSUPPORTED ? 501 : 400, "bad-request", &error);
+    }
+}
+
+static void move_slice(hf_slice *slice, uintptr_t from, uint64_t size, const uint8_t *to)
+{
+    uintptr_t at = (uintptr_t)slice->data;
+
+    if (slice->data && at >= from && at <= from + size) /* decoded values lie in the arena */
+        slice->data = to + (at - from);
+}
+
+/* The bytes may have moved while the body came: points the head's slices at where they are now. */
+static void settle_head(hf_http_request *request, uint64_t head_size)
+{
+    uintptr_t from = request->head_at;
+    const uint8_t *to = request->input.data;
+
+    if (from == (uintptr_t)to)
+        return;
+    move_slice(&request->head.method, from, head_size, to);
+    move_slice(&request->head.target, from, head_size, to);
+    move_slice(&request->query_text, from, head_size, to);
+    for (uint32_t i = 0; i < request->head.header_count; i++) {
+        move_slice(&request->head.headers[i].name, from, head_size, to);
+        move_slice(&request->head.headers[i].value, from, head_size, to);
+    }
+    for (uint32_t i = 0; i < request->match.parameter_count; i++)
+        move_slice(&request->match.values[i], from, head_size, to);
+    request->head_at = (uintptr_t)to;
+}
+
+static void body_complete(http_connection *connection, uint64_t used)
+{
+    hf_http_request *request = connection->request;
+
+    if (request->input.size > used) { /* the next request's */
+        hf_buffer_append(&connection->ahead, request->input.data + used, request->input.size - used);
+        request->input.size = used;
+    }
+    settle_head(request, (uint64_t)connection->head_size);
+    hand_out(connection);
+}
+
+static void read_length(http_connection *connection)
+{
+    hf_http_request *request = connection->request;
+    uint64_t whole = (uint64_t)connection->head_size + request->head.content_length;
+
+    if (request->input.size >= whole)
+        body_complete(connection, whole);
+    else if (hf_buffer_reserve(&request->input, whole - request->input.size) != 0)
+        refuse_busy(connection);
+}
+
+static void refuse_chunk(http_connection *connection, const hf_error *error)
+{
+    connection->request->keep_alive = 0;
+    connection->state = HANDLER;
+    hf_http_request_refuse(connection->request,
+                           error->code == HF_ETOOLARGE ? 413
+                           : error->code == HF_EBUSY   ? 503
+                                                       : 400,
+                           error->code == HF_ETOOLARGE ? "too-large"
+                           : error->code == HF_EBUSY   ? "busy"
+                                                       : "bad-request",
+                           error, NULL);
+}
+
+static int32_t take_chunk(hf_http_request *request, hf_slice data, hf_error *error)
+{
+    uint64_t maximum = request->match.entry->route.body_maximum;
+
+    if (request->chunks.size + data.size > maximum)
+        return hf_error_set(error, HF_ETOOLARGE,
+                            "the body is larger than %llu bytes, which is the most that is taken here",
+                            (unsigned long long)maximum);
+    if (!admit_memory(request, data.size) || hf_buffer_append(&request->chunks, data.data, data.size) != 0)
+        return hf_error_set(error, HF_EBUSY, "too many request bodies are under way; send this again later");
+    return 0;
+}
+
+static void read_chunked(http_connection *connection)
+{
+    hf_http_request *request = connection->request;
+
+    for (;;) {
+        hf_slice bytes = {request->input.data + connection->chunk_begin, request->input.size - connection->chunk_begin};
+        hf_slice data = {NULL, 0};
+        uint64_t taken = 0;
+        hf_error error = {0};
+        int32_t result = hf_http1_chunked_next(&connection->chunked, bytes, &taken, &data, &error);
+
+        if (result >= 0 && data.size && take_chunk(request, data, &error) != 0)
+            result = error.code;
+        if (result < 0) {
+            refuse_chunk(connection, &error);
+            return;
+        }
+        connection->chunk_begin += taken;
+        if (result == 1) {
+            body_complete(connection, connection->chunk_begin);
+            return;
+        }
+        if (taken == bytes.size || !taken)
+            break;
+    }
+    /* Decoded chunks are not kept twice. */
+    uint64_t undecoded = request->input.size - connection->chunk_begin;
+    memmove(request->input.data + connection->head_size, request->input.data + connection->chunk_begin, undecoded);
+    request->input.size = (uint64_t)connection->head_size + undecoded;
+    connection->chunk_begin = (uint64_t)connection->head_size;
+}
+
+static void read_body(http_connection *connection)
+{
+    switch (connection->request->head.body) {
+    case HF_HTTP1_BODY_LENGTH:
+        read_length(connection);
+        break;
+    case HF_HTTP1_BODY_CHUNKED:
+        read_chunked(connection);
+        break;
+    default:
+        body_complete(connection, (uint64_t)connection->head_size);
+    }
+}
+
+static void skip(http_connection *connection)
+{
+    uint64_t size = connection->ahead.size < connection->skip_left ? connection->ahead.size : connection->skip_left;
+
+    hf_buffer_consume(&connection->ahead, size);
+    connection->skip_left -= size;
+    if (!connection->skip_left)
+        connection->state = HEAD;
+}
+
+/* Begins the next request with what was received ahead.  Returns 0 when there is nothing to do. */
+static int begin_request(http_connection *connection)
+{
+    hf_http_request *request = connection->request;
+
+    if (!request) {
+        if (!connection->ahead.size)
+            return 0;
+        request = hf_http_request_create(connection->shard);
+        if (!request) {
+            hf_http_connection_close(connection);
+            return 0;
+        }
+        request->connection = connection;
+        connection->request = request;
+        set_deadline(connection, connection->shard->server->settings.receive_timeout_us);
+    }
+    if (!request->input.size) {
+        hf_buffer empty = request->input;
+        request->input = connection->ahead;
+        connection->ahead = empty;
+    } else {
+        if (hf_buffer_append(&request->input, connection->ahead.data, connection->ahead.size) != 0)
+            hf_http_connection_close(connection);
+        hf_buffer_clear(&connection->ahead);
+    }
+    return 1;
+}
+
+/* Takes as many steps as the received bytes allow. */
+static void step(http_connection *connection)
+{
+    for (;;) {
+        int before = connection->state;
+        uint64_t ahead = connection->ahead.size;
+
+        if (connection->closed || connection->ending || before == HANDLER || before == STREAM ||
+            connection->output.size > HF_HTTP_STREAM_HIGH)
+            return;
+        if (before == SKIP) {
+            skip(connection);
+            if (connection->state == SKIP)
+                return;
+            continue;
+        }
+        if (!begin_request(connection))
+            return;
+        if (before == HEAD)
+            parse_head(connection);
+        if (!connection->closed && connection->state == BODY)
+            read_body(connection);
+        if (connection->state == before && connection->ahead.size == ahead && !ahead)
+            return;
+        if ((connection->state == HEAD || connection->state == BODY) && !connection->ahead.size)
+            return; /* more bytes are needed */
+    }
+}
+
+static void process(http_connection *connection)
+{
+    connection->processing++;
+    step(connection);
+    if (!connection->closed)
+        flush(connection);
+    if (!connection->closed)
+        watch(connection);
+    if (--connection->processing == 0 && connection->closed)
+        release(connection);
+}
+
+static void receive(http_connection *connection)
+{
+    hf_buffer *into = &connection->ahead;
+
+    /* A body of known length goes where it belongs at once. */
+    if (connection->state == BODY && connection->request->head.body == HF_HTTP1_BODY_LENGTH)
+        into = &connection->request->input;
+    if (hf_buffer_reserve(into, READ_SIZE) != 0) {
+        hf_http_connection_close(connection);
+        return;
+    }
+    ssize_t size = recv(connection->fd, into->data + into->size, into->capacity - into->size, 0);
+    if (size > 0) {
+        into->size += (uint64_t)size;
+        hf_metric_increment(connection->shard->server->received_bytes, (uint64_t)size);
+        if (connection->state == BODY || connection->state == SKIP)
+            set_deadline(connection, connection->shard->server->settings.receive_timeout_us);
+    } else if (size == 0 || (errno != EAGAIN && errno != EINTR)) {
+        hf_http_connection_close(connection);
+    }
+    if (!connection->closed && connection->state == LINGER)
+        hf_buffer_clear(&connection->ahead);
+    if (!connection->closed && connection->state == STREAM && connection->ahead.size > PIPELINE_MAXIMUM)
+        hf_http_connection_close(connection);
+}
+
+static void ready(void *arg, int32_t fd, uint32_t events)
+{
+    http_connection *connection = arg;
+
+    (void)fd;
+    connection->processing++;
+    if (events & HF_WATCH_WRITE)
+        flush(connection);
+    if (!connection->closed && (events & HF_WATCH_READ))
+        receive(connection);
+    if (!connection->closed)
+        process(connection);
+    if (--connection->processing == 0 && connection->closed)
+        release(connection);
+}
+
+void hf_http_connection_open(http_shard *shard, int fd)
+{
+    hf_http_server *server = shard->server;
+    http_connection *connection = calloc(1, sizeof *connection);
+
+    if (!connection || hf_watch_create(shard->loop, fd, HF_WATCH_READ, ready, connection, &connection->watch, NULL)) {
+        free(connection);
+        close(fd);
+        hf_metric_increment(server->refused_connections, 1);
+        return;
+    }
+    connection->shard = shard;
+    connection->fd = fd;
+    connection->watched = HF_WATCH_READ;
+    hf_buffer_init(&connection->ahead, UINT64_MAX);
+    hf_buffer_init(&connection->output, UINT64_MAX);
+    connection->next = shard->connections;
+    if (connection->next)
+        connection->next->previous = connection;
+    shard->connections = connection;
+    hf_metric_set(server->connections, atomic_fetch_add(&server->connection_count, 1) + 1);
+    set_deadline(connection, server->settings.idle_timeout_us);
+}
+
+void hf_http_connections_sweep(http_shard *shard)
+{
+    uint64_t now = hf_loop_now_us(shard->loop);
+    http_connection *next;
+
+    for (http_connection *connection = shard->connections; connection; connection = next) {
+        next = connection->next;
+        if (connection->deadline_us && connection->deadline_us <= now)
+            hf_http_connection_close(connection);
+        else if (shard->stopping && (hf_http_connection_idle(connection) || now >= shard->stop_deadline_us))
+            hf_http_connection_close(connection);
+    }
+}

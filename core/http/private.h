@@ -1,0 +1,104 @@
+/* http/private.h: between the files of the server. */
+#ifndef HOLDFAST_CORE_HTTP_PRIVATE_H
+#define HOLDFAST_CORE_HTTP_PRIVATE_H
+
+#include "http/router.h"
+#include "http/server.h"
+
+#include <holdfast/lib/buffer.h>
+#include <holdfast/lib/hash.h>
+#include <holdfast/lib/http1.h>
+#include <stdatomic.h>
+
+/* Output beyond which a stream's writer is told to wait, and below which it is told to go on. */
+enum { HF_HTTP_STREAM_HIGH = 1 << 20, HF_HTTP_STREAM_LOW = 1 << 18 };
+
+typedef struct http_connection http_connection;
+
+/* What one loop has of the server. */
+typedef struct http_shard {
+    hf_http_server *server;
+    hf_loop *loop;
+    http_connection *connections; /* doubly linked */
+    hf_timer *sweep;              /* closes what is too slow */
+    hf_random random;             /* for trace ids */
+    struct http_listener *listeners;
+    int stopping;
+    hf_task stop_task;
+    uint64_t stop_deadline_us;
+} http_shard;
+
+struct hf_http_server {
+    hf_http_settings settings;
+    hf_router router;
+    http_shard *shards;
+    _Atomic uint64_t body_memory; /* bytes of request bodies */
+    _Atomic uint32_t connection_count;
+    hf_metric *requests[5]; /* by class of status: 1xx ... 5xx */
+    hf_metric *request_microseconds;
+    hf_metric *received_bytes;
+    hf_metric *sent_bytes;
+    hf_metric *refused_connections;
+    hf_metric *connections;
+    _Atomic uint32_t shards_left; /* while stopping */
+    hf_loop *stop_loop;
+    hf_task stopped_task;
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+};
+
+enum { HTTP_PENDING = 0, HTTP_STREAMING = 1 };
+
+struct hf_http_request {
+    hf_task task; /* carries the answer to the loop */
+    http_shard *shard;
+    http_connection *connection; /* NULL: the client is gone.  The loop's thread only */
+    hf_buffer input;             /* head and, unless chunked, body */
+    hf_buffer chunks;            /* a chunked body, decoded */
+    uint64_t memory;             /* counted in the server's body_memory */
+    hf_http1_head head;          /* slices into input */
+    hf_slice body;
+    hf_slice query_text;
+    hf_router_match match; /* values decoded */
+    hf_arena arena;
+    hf_http_principal principal;
+    uint8_t trace[16];
+    uint64_t start_us;
+    int keep_alive;
+    int head_only; /* HEAD */
+    int state;
+    int failed;        /* no memory: an incomplete answer must not be taken for a whole one */
+    uintptr_t head_at; /* where the input began when the head was read */
+    uint32_t status;
+    hf_buffer answer; /* bytes on their way to the connection */
+    hf_http_stream_event event;
+    void *event_arg;
+    int writing; /* inside a call of the stream's writer: it gets no event now */
+    int closing; /* the event is on its way */
+    int ended;   /* and the writer has ended before it came */
+};
+
+/* connection.c */
+void hf_http_connection_open(http_shard *shard, int fd);
+void hf_http_connection_close(http_connection *connection);
+/* Puts the request's answer out and goes on with the connection; frees the request.  [the request's loop] */
+void hf_http_connection_answer(hf_http_request *request);
+/* Puts a stream's bytes out; returns what waits. */
+uint64_t hf_http_connection_stream(hf_http_request *request, int ended);
+/* Closes what has passed its deadline.  [loop] */
+void hf_http_connections_sweep(http_shard *shard);
+int hf_http_connection_idle(const http_connection *connection);
+http_connection *hf_http_connection_next(http_connection *connection);
+
+/* request.c */
+hf_http_request *hf_http_request_create(http_shard *shard);
+void hf_http_request_free(hf_http_request *request);
+/* Tells a stream's writer that its client is gone, now or after the call that it is in. */
+void hf_http_request_closed(hf_http_request *request);
+/* Finds the route and who asks once the head is there: 0, or the status of the answer that refuses it. */
+uint32_t hf_http_request_admit(hf_http_request *request, hf_error *error, const char **ret_problem, char *allow,
+                               uint64_t allow_capacity);
+void hf_http_request_refuse(hf_http_request *request, uint32_t status, const char *problem, const hf_error *error,
+                            const char *allow);
+
+#endif

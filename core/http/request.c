@@ -1,0 +1,441 @@
+/* A request as its handler sees it, and the bytes of its answer; see <holdfast/host/http.h>. */
+#include "http/private.h"
+#include "loop/loop.h"
+
+#include <holdfast/lib/error.h>
+#include <holdfast/lib/json.h>
+#include <holdfast/lib/url.h>
+#include <holdfast/lib/utf8.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { ARENA_MAXIMUM = 256 * 1024 };
+
+/* Bytes that the head of an answer takes: reserved at once, so that it cannot end half-way for want of memory. */
+enum { HEAD_USUAL = 2048 };
+
+hf_http_request *hf_http_request_create(http_shard *shard)
+{
+    hf_http_request *request = calloc(1, sizeof *request);
+
+    if (!request)
+        return NULL;
+    request->shard = shard;
+    hf_buffer_init(&request->input, UINT64_MAX);
+    hf_buffer_init(&request->chunks, UINT64_MAX);
+    hf_buffer_init(&request->answer, UINT64_MAX);
+    hf_arena_init(&request->arena, ARENA_MAXIMUM);
+    request->start_us = hf_loop_now_us(shard->loop);
+    return request;
+}
+
+void hf_http_request_free(hf_http_request *request)
+{
+    if (!request)
+        return;
+    atomic_fetch_sub_explicit(&request->shard->server->body_memory, request->memory, memory_order_relaxed);
+    hf_buffer_done(&request->input);
+    hf_buffer_done(&request->chunks);
+    hf_buffer_done(&request->answer);
+    hf_arena_done(&request->arena);
+    free(request);
+}
+
+/* ---- Admission ------------------------------------------------------------------------------------------------- */
+
+static int hex_digit(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* W3C Trace Context, level 1: "00-TRACE-PARENT-FLAGS".  Returns 1 when it gives a trace id. */
+static int read_traceparent(hf_slice value, uint8_t trace[16])
+{
+    int any = 0;
+
+    if (value.size < 55 || value.data[2] != '-' || value.data[35] != '-')
+        return 0;
+    for (int i = 0; i < 16; i++) {
+        int high = hex_digit(value.data[3 + 2 * i]), low = hex_digit(value.data[4 + 2 * i]);
+        if (high < 0 || low < 0)
+            return 0;
+        trace[i] = (uint8_t)(high * 16 + low);
+        any |= trace[i];
+    }
+    return any;
+}
+
+static void set_trace(hf_http_request *request)
+{
+    if (read_traceparent(hf_http1_header_find(&request->head, "traceparent"), request->trace))
+        return;
+    uint64_t halves[2] = {hf_random_next(&request->shard->random), hf_random_next(&request->shard->random) | 1};
+    memcpy(request->trace, halves, sizeof halves);
+}
+
+static uint32_t find_route(hf_http_request *request, hf_error *error, const char **ret_problem, char *allow,
+                           uint64_t allow_capacity)
+{
+    hf_slice path;
+    const hf_http1_head *head = &request->head;
+
+    if (hf_url_split(head->target, &path, &request->query_text, error) != 0) {
+        *ret_problem = "bad-request";
+        return 400;
+    }
+    switch (
+        hf_router_find(&request->shard->server->router, head->method, path, &request->match, allow, allow_capacity)) {
+    case 0:
+        return 0;
+    case HF_EUNSUPPORTED:
+        hf_error_set(error, HF_EUNSUPPORTED, "%.*s is not possible here, expected %s", (int)head->method.size,
+                     (const char *)head->method.data, allow);
+        *ret_problem = "method-not-allowed";
+        return 405;
+    default:
+        hf_error_set(error, HF_ENOTFOUND, "there is nothing at '%.*s'", (int)(path.size < 200 ? path.size : 200),
+                     (const char *)path.data);
+        *ret_problem = "not-found";
+        return 404;
+    }
+}
+
+static uint32_t decode_parameters(hf_http_request *request, hf_error *error, const char **ret_problem)
+{
+    for (uint32_t i = 0; i < request->match.parameter_count; i++) {
+        hf_slice *value = &request->match.values[i];
+        uint64_t offset = 0;
+        int32_t result = hf_url_decode(*value, 0, &request->arena, value, error);
+
+        if (!result && !hf_utf8_valid(*value, &offset))
+            result = hf_error_set(error, HF_EINVAL, "{%.*s} in the path is not UTF-8 at its byte %llu",
+                                  (int)request->match.names[i].size, (const char *)request->match.names[i].data,
+                                  (unsigned long long)offset);
+        if (result) {
+            *ret_problem = "bad-request";
+            return 400;
+        }
+    }
+    return 0;
+}
+
+static uint32_t authorise(hf_http_request *request, hf_error *error, const char **ret_problem)
+{
+    const hf_http_authority *authority = &request->shard->server->settings.authority;
+    int32_t right = request->match.entry->route.right;
+
+    request->principal.right = HF_HTTP_ADMIN;
+    if (authority->identify) {
+        hf_slice authorization = hf_http1_header_find(&request->head, "authorization");
+        if (authority->identify(authority->arg, authorization, &request->principal, error) != 0) {
+            *ret_problem = "unauthorized";
+            return 401;
+        }
+    }
+    if (request->principal.right >= right)
+        return 0;
+    *ret_problem = request->principal.user ? "forbidden" : "unauthorized";
+    hf_error_set(error, HF_EDENIED,
+                 request->principal.user ? "this token has not the right to do this"
+                                         : "expected 'Authorization: Bearer TOKEN'; see 'holdfast help token'");
+    return request->principal.user ? 403 : 401;
+}
+
+uint32_t hf_http_request_admit(hf_http_request *request, hf_error *error, const char **ret_problem, char *allow,
+                               uint64_t allow_capacity)
+{
+    allow[0] = '\0';
+    set_trace(request);
+    request->head_only = hf_slice_is(request->head.method, "HEAD");
+    uint32_t status = find_route(request, error, ret_problem, allow, allow_capacity);
+    if (!status)
+        status = authorise(request, error, ret_problem);
+    if (!status)
+        status = decode_parameters(request, error, ret_problem);
+    return status;
+}
+
+/* ---- What the handler asks --------------------------------------------------------------------------------------- */
+
+hf_slice hf_http_method(const hf_http_request *request)
+{
+    return request->head.method;
+}
+
+hf_slice hf_http_parameter(const hf_http_request *request, const char *name)
+{
+    for (uint32_t i = 0; i < request->match.parameter_count; i++)
+        if (hf_slice_is(request->match.names[i], name))
+            return request->match.values[i];
+    return (hf_slice){NULL, 0};
+}
+
+hf_slice hf_http_query(const hf_http_request *request, const char *name)
+{
+    hf_arena *arena = &((hf_http_request *)(uintptr_t)request)->arena; /* decoding allocates; the request is the same */
+    hf_slice found, value;
+    uint64_t cursor = 0;
+
+    while (hf_url_query_next(request->query_text, &cursor, &found, &value))
+        if (hf_url_decode(found, 1, arena, &found, NULL) == 0 && hf_slice_is(found, name)) {
+            if (!value.data)
+                return hf_slice_of("");
+            return hf_url_decode(value, 1, arena, &value, NULL) == 0 ? value : (hf_slice){NULL, 0};
+        }
+    return (hf_slice){NULL, 0};
+}
+
+hf_slice hf_http_header(const hf_http_request *request, const char *name)
+{
+    return hf_http1_header_find(&request->head, name);
+}
+
+hf_slice hf_http_body(const hf_http_request *request)
+{
+    return request->body;
+}
+
+hf_arena *hf_http_arena(hf_http_request *request)
+{
+    return &request->arena;
+}
+
+hf_loop *hf_http_loop(const hf_http_request *request)
+{
+    return request->shard->loop;
+}
+
+const uint8_t *hf_http_trace(const hf_http_request *request)
+{
+    return request->trace;
+}
+
+uint64_t hf_http_user(const hf_http_request *request)
+{
+    return request->principal.user;
+}
+
+int32_t hf_http_allowed(const hf_http_request *request, int32_t right, hf_slice table)
+{
+    const hf_http_authority *authority = &request->shard->server->settings.authority;
+
+    return authority->allowed ? authority->allowed(authority->arg, &request->principal, right, table) : 1;
+}
+
+/* ---- The answer ----------------------------------------------------------------------------------------------------
+ */
+
+static void deliver_task(hf_task *task)
+{
+    hf_http_connection_answer((hf_http_request *)task); /* the task is its first member */
+}
+
+static void deliver(hf_http_request *request)
+{
+    if (hf_loop_current() == request->shard->loop) {
+        hf_http_connection_answer(request);
+        return;
+    }
+    request->task.run = deliver_task;
+    hf_loop_post(request->shard->loop, &request->task);
+}
+
+static void append_date(hf_buffer *answer)
+{
+    static _Thread_local time_t last;
+    static _Thread_local char text[40];
+    time_t now = time(NULL);
+    struct tm parts;
+
+    if (now != last && gmtime_r(&now, &parts)) {
+        strftime(text, sizeof text, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &parts);
+        last = now;
+    }
+    hf_buffer_append(answer, text, strlen(text));
+}
+
+static void append_trace(hf_buffer *answer, const uint8_t trace[16])
+{
+    static const char digits[] = "0123456789abcdef";
+    char text[] = "Holdfast-Trace: 00000000000000000000000000000000\r\n";
+
+    for (int i = 0; i < 16; i++) {
+        text[16 + 2 * i] = digits[trace[i] >> 4];
+        text[17 + 2 * i] = digits[trace[i] & 15];
+    }
+    hf_buffer_append(answer, text, sizeof text - 1);
+}
+
+static void begin_answer(hf_http_request *request, uint32_t status, const char *type)
+{
+    hf_buffer *answer = &request->answer;
+
+    request->status = status;
+    request->failed |= hf_buffer_reserve(answer, HEAD_USUAL) != 0;
+    hf_buffer_append_format(answer, "HTTP/1.1 %u %s\r\n", status, hf_http1_reason(status));
+    append_date(answer);
+    append_trace(answer, request->trace);
+    if (type)
+        hf_buffer_append_format(answer, "Content-Type: %s\r\n", type);
+    if (!request->keep_alive)
+        hf_buffer_append_format(answer, "Connection: close\r\n");
+    else if (request->head.minor == 0)
+        hf_buffer_append_format(answer, "Connection: keep-alive\r\n");
+}
+
+void hf_http_respond(hf_http_request *request, uint32_t status, const char *type, hf_slice body,
+                     const hf_http_field *fields, uint32_t field_count)
+{
+    hf_buffer *answer = &request->answer;
+
+    begin_answer(request, status, type);
+    for (uint32_t i = 0; i < field_count; i++)
+        hf_buffer_append_format(answer, "%s: %s\r\n", fields[i].name, fields[i].value);
+    if (status != 204 && status != 304)
+        hf_buffer_append_format(answer, "Content-Length: %llu\r\n", (unsigned long long)body.size);
+    request->failed |= hf_buffer_append(answer, "\r\n", 2) != 0;
+    if (!request->head_only)
+        request->failed |= hf_buffer_append(answer, body.data, body.size) != 0;
+    deliver(request);
+}
+
+static void append_retry(hf_json_writer *writer, const hf_error *error)
+{
+    static const char *const words[] = {"no", "later", "elsewhere"};
+    int32_t retry = error && error->retry >= 0 && error->retry <= HF_RETRY_ELSEWHERE ? error->retry : HF_RETRY_NO;
+
+    hf_json_name(writer, "retry");
+    hf_json_text(writer, words[retry]);
+    if (retry == HF_RETRY_LATER) {
+        hf_json_name(writer, "retry_after_ms");
+        hf_json_unsigned(writer, error->retry_after_ms ? error->retry_after_ms : 1000);
+    }
+}
+
+static void write_problem(hf_buffer *body, uint32_t status, const char *problem, const hf_error *error)
+{
+    char type[96];
+    hf_json_writer writer;
+
+    snprintf(type, sizeof type, "urn:holdfast:problem:%s", problem);
+    hf_json_writer_init(&writer, body);
+    hf_json_begin_object(&writer);
+    hf_json_name(&writer, "type");
+    hf_json_text(&writer, type);
+    hf_json_name(&writer, "title");
+    hf_json_text(&writer, hf_http1_reason(status));
+    hf_json_name(&writer, "status");
+    hf_json_unsigned(&writer, status);
+    hf_json_name(&writer, "detail");
+    hf_json_text(&writer, error ? error->message : "");
+    append_retry(&writer, error);
+    hf_json_end_object(&writer);
+}
+
+static void respond_problem(hf_http_request *request, uint32_t status, const char *problem, const hf_error *error,
+                            const char *members, const char *allow)
+{
+    hf_buffer body;
+    hf_http_field fields[2];
+    uint32_t count = 0;
+    char seconds[24];
+
+    hf_buffer_init(&body, 64 * 1024);
+    write_problem(&body, status, problem, error);
+    if (members && body.size) { /* before the closing brace */
+        body.size--;
+        hf_buffer_append_format(&body, ",%s}", members);
+    }
+    if (error && error->retry == HF_RETRY_LATER) {
+        uint64_t after = error->retry_after_ms ? error->retry_after_ms : 1000;
+        snprintf(seconds, sizeof seconds, "%llu", (unsigned long long)((after + 999) / 1000));
+        fields[count++] = (hf_http_field){"Retry-After", seconds};
+    }
+    if (allow && allow[0])
+        fields[count++] = (hf_http_field){"Allow", allow};
+    hf_http_respond(request, status, "application/problem+json", (hf_slice){body.data, body.size}, fields, count);
+    hf_buffer_done(&body);
+}
+
+void hf_http_problem(hf_http_request *request, uint32_t status, const char *problem, const hf_error *error,
+                     const char *members)
+{
+    respond_problem(request, status, problem, error, members, NULL);
+}
+
+void hf_http_request_refuse(hf_http_request *request, uint32_t status, const char *problem, const hf_error *error,
+                            const char *allow)
+{
+    respond_problem(request, status, problem, error, NULL, allow);
+}
+
+/* ---- Streams -------------------------------------------------------------------------------------------------------
+ */
+
+void hf_http_stream_begin(hf_http_request *request, uint32_t status, const char *type, hf_http_stream_event event,
+                          void *arg)
+{
+    request->state = HTTP_STREAMING;
+    request->event = event;
+    request->event_arg = arg;
+    if (request->head.minor == 0)
+        request->keep_alive = 0; /* HTTP/1.0 knows no chunks: the end of the connection is the end of the body */
+    begin_answer(request, status, type);
+    if (request->head.minor > 0)
+        hf_buffer_append_format(&request->answer, "Transfer-Encoding: chunked\r\n");
+    hf_buffer_append_format(&request->answer, "\r\n");
+    hf_http_connection_stream(request, 0);
+}
+
+uint64_t hf_http_stream_write(hf_http_request *request, hf_slice bytes)
+{
+    hf_buffer *answer = &request->answer;
+
+    if (!request->connection)
+        return UINT64_MAX;
+    if (!bytes.size || request->head_only)
+        return 0;
+    if (request->head.minor > 0)
+        request->failed |= hf_buffer_append_format(answer, "%llx\r\n", (unsigned long long)bytes.size) != 0;
+    request->failed |= hf_buffer_append(answer, bytes.data, bytes.size) != 0;
+    if (request->head.minor > 0)
+        request->failed |= hf_buffer_append(answer, "\r\n", 2) != 0;
+    return hf_http_connection_stream(request, 0);
+}
+
+static void closed_task(hf_task *task)
+{
+    hf_http_request *request = (hf_http_request *)task; /* the task is its first member */
+
+    request->closing = 0;
+    if (request->ended)
+        hf_http_connection_answer(request);
+    else
+        request->event(request->event_arg, HF_HTTP_STREAM_CLOSED);
+}
+
+void hf_http_request_closed(hf_http_request *request)
+{
+    if (!request->writing) {
+        request->event(request->event_arg, HF_HTTP_STREAM_CLOSED);
+        return;
+    }
+    request->closing = 1;
+    request->task.run = closed_task;
+    hf_loop_post(request->shard->loop, &request->task);
+}
+
+void hf_http_stream_end(hf_http_request *request)
+{
+    if (request->closing) {
+        request->ended = 1;
+        return;
+    }
+    if (request->head.minor > 0 && !request->head_only)
+        hf_buffer_append_format(&request->answer, "0\r\n\r\n");
+    hf_http_connection_stream(request, 1);
+}

@@ -1,0 +1,240 @@
+/* The server as a whole: its loops' shares, listeners, start and stop; see server.h. */
+#include "http/server.h"
+
+#include "http/private.h"
+#include "loop/loop.h"
+#include "telemetry/log.h"
+#include "telemetry/metrics.h"
+
+#include <errno.h>
+#include <holdfast/lib/error.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { SWEEP_US = 500000, ACCEPT_BATCH = 64 };
+
+struct http_listener {
+    struct http_listener *next;
+    http_shard *shard;
+    hf_watch *watch;
+};
+
+static int32_t add_metric(hf_http_server *server, int32_t type, const char *name, const char *help,
+                          const char *const (*labels)[2], hf_metric **ret_metric, hf_error *error)
+{
+    return hf_metrics_add(server->settings.metrics, type, name, help, labels, labels ? 1 : 0, ret_metric, error);
+}
+
+static int32_t add_metrics(hf_http_server *server, hf_error *error)
+{
+    static const char *const classes[5][1][2] = {
+        {{"class", "1xx"}}, {{"class", "2xx"}}, {{"class", "3xx"}}, {{"class", "4xx"}}, {{"class", "5xx"}}};
+    int32_t result = 0;
+
+    for (int i = 0; i < 5 && !result; i++)
+        result = add_metric(server, HF_METRIC_COUNTER, "holdfast_http_requests_total",
+                            "Requests answered, by class of status", classes[i], &server->requests[i], error);
+    if (!result)
+        result =
+            add_metric(server, HF_METRIC_COUNTER, "holdfast_http_request_microseconds_total",
+                       "Time from a request's first byte to its answer", NULL, &server->request_microseconds, error);
+    if (!result)
+        result = add_metric(server, HF_METRIC_COUNTER, "holdfast_http_received_bytes_total", "Bytes received", NULL,
+                            &server->received_bytes, error);
+    if (!result)
+        result = add_metric(server, HF_METRIC_COUNTER, "holdfast_http_sent_bytes_total", "Bytes sent", NULL,
+                            &server->sent_bytes, error);
+    if (!result)
+        result =
+            add_metric(server, HF_METRIC_COUNTER, "holdfast_http_refused_connections_total",
+                       "Connections closed at once: too many, or no memory", NULL, &server->refused_connections, error);
+    if (!result)
+        result = add_metric(server, HF_METRIC_GAUGE, "holdfast_http_connections", "Open connections", NULL,
+                            &server->connections, error);
+    return result;
+}
+
+static void sweep(void *arg)
+{
+    hf_http_connections_sweep(arg);
+}
+
+static int32_t init_shard(hf_http_server *server, uint32_t index, hf_error *error)
+{
+    http_shard *shard = &server->shards[index];
+    uint64_t seed = 0;
+
+    shard->server = server;
+    shard->loop = server->settings.loops[index];
+    if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+        return hf_error_set_errno(error, HF_EIO, errno, "no random number for trace ids");
+    hf_random_init(&shard->random, seed);
+    int32_t result = hf_timer_create(shard->loop, sweep, shard, &shard->sweep, error);
+    if (!result)
+        hf_timer_start(shard->sweep, SWEEP_US, SWEEP_US);
+    return result;
+}
+
+int32_t hf_http_server_create(const hf_http_settings *settings, hf_http_server **ret_server, hf_error *error)
+{
+    hf_http_server *server = calloc(1, sizeof *server);
+
+    if (server)
+        server->shards = calloc(settings->loop_count, sizeof *server->shards);
+    if (!server || !server->shards) {
+        free(server);
+        return hf_error_set(error, HF_ENOMEM, "no memory for the HTTP server");
+    }
+    server->settings = *settings;
+    int32_t result = add_metrics(server, error);
+    for (uint32_t i = 0; i < settings->loop_count && !result; i++)
+        result = init_shard(server, i, error);
+    if (result) {
+        hf_http_server_destroy(server);
+        return result;
+    }
+    *ret_server = server;
+    return 0;
+}
+
+static void close_listeners(http_shard *shard)
+{
+    while (shard->listeners) {
+        struct http_listener *listener = shard->listeners;
+        shard->listeners = listener->next;
+        hf_watch_destroy(listener->watch);
+        free(listener);
+    }
+}
+
+void hf_http_server_destroy(hf_http_server *server)
+{
+    if (!server)
+        return;
+    for (uint32_t i = 0; i < server->settings.loop_count; i++) {
+        http_shard *shard = &server->shards[i];
+        close_listeners(shard);
+        while (shard->connections)
+            hf_http_connection_close(shard->connections);
+        hf_timer_destroy(shard->sweep);
+    }
+    hf_router_done(&server->router);
+    free(server->shards);
+    free(server);
+}
+
+int32_t hf_http_server_route(hf_http_server *server, const hf_http_route *route, void *arg, hf_error *error)
+{
+    return hf_router_add(&server->router, route, arg, error);
+}
+
+/* ---- Listening --------------------------------------------------------------------------------------------------- */
+
+static void accept_one(http_shard *shard, int fd)
+{
+    hf_http_server *server = shard->server;
+    int on = 1;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on a Unix socket, which needs it not */
+    if (atomic_load(&server->connection_count) >= server->settings.connections_maximum) {
+        hf_metric_increment(server->refused_connections, 1);
+        close(fd);
+        return;
+    }
+    hf_http_connection_open(shard, fd);
+}
+
+static void listener_ready(void *arg, int32_t fd, uint32_t events)
+{
+    struct http_listener *listener = arg;
+
+    (void)events;
+    for (int i = 0; i < ACCEPT_BATCH; i++) {
+        int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (client >= 0) {
+            accept_one(listener->shard, client);
+        } else if (errno != EINTR && errno != ECONNABORTED) {
+            if (errno != EAGAIN)
+                hf_log(HF_LOG_WARNING, "http", "a connection could not be accepted: %s", strerror(errno));
+            return;
+        }
+    }
+}
+
+int32_t hf_http_server_listen(hf_http_server *server, uint32_t loop, int32_t fd, hf_error *error)
+{
+    http_shard *shard = &server->shards[loop];
+    struct http_listener *listener = calloc(1, sizeof *listener);
+
+    if (!listener)
+        return hf_error_set(error, HF_ENOMEM, "no memory for a listener");
+    listener->shard = shard;
+    int32_t result = hf_watch_create(shard->loop, fd, HF_WATCH_READ, listener_ready, listener, &listener->watch, error);
+    if (result) {
+        free(listener);
+        return result;
+    }
+    listener->next = shard->listeners;
+    shard->listeners = listener;
+    return 0;
+}
+
+/* ---- Stopping ------------------------------------------------------------------------------------------------------
+ */
+
+static void all_stopped(hf_task *task)
+{
+    hf_http_server *server = (hf_http_server *)((char *)task - offsetof(hf_http_server, stopped_task));
+
+    server->stopped(server->stopped_arg);
+}
+
+static void stop_sweep(void *arg)
+{
+    http_shard *shard = arg;
+    hf_http_server *server = shard->server;
+
+    hf_http_connections_sweep(shard);
+    if (shard->connections || !shard->stopping)
+        return;
+    shard->stopping = 0; /* counted once */
+    hf_timer_stop(shard->sweep);
+    if (atomic_fetch_sub(&server->shards_left, 1) == 1) {
+        server->stopped_task.run = all_stopped;
+        hf_loop_post(server->stop_loop, &server->stopped_task);
+    }
+}
+
+static void stop_shard(hf_task *task)
+{
+    http_shard *shard = (http_shard *)((char *)task - offsetof(http_shard, stop_task));
+
+    close_listeners(shard);
+    shard->stopping = 1;
+    hf_timer_destroy(shard->sweep);
+    shard->sweep = NULL;
+    if (hf_timer_create(shard->loop, stop_sweep, shard, &shard->sweep, NULL) == 0)
+        hf_timer_start(shard->sweep, 1000, 20000);
+    else
+        abort(); /* no memory for a timer while ending: the supervisor must not wait for ever */
+}
+
+void hf_http_server_stop(hf_http_server *server, uint64_t grace_us, void (*done)(void *arg), void *arg)
+{
+    uint64_t deadline = hf_clock_us() + grace_us;
+
+    server->stopped = done;
+    server->stopped_arg = arg;
+    server->stop_loop = hf_loop_current();
+    atomic_store(&server->shards_left, server->settings.loop_count);
+    for (uint32_t i = 0; i < server->settings.loop_count; i++) {
+        server->shards[i].stop_deadline_us = deadline;
+        server->shards[i].stop_task.run = stop_shard;
+        hf_loop_post(server->shards[i].loop, &server->shards[i].stop_task);
+    }
+}
