@@ -1,0 +1,75 @@
+/* call.h: carries an operation to the replica that can answer it, on this node or another, and tries again as long as
+ * that is safe and the deadline allows. */
+#ifndef STORE_CALL_H
+#define STORE_CALL_H
+
+#include "service/op.h"
+#include "table/table.h"
+
+struct store_service;
+
+/* Embedded by the caller, who fills in `op`'s request, `repeatable` and `finished`, and zeroes the rest. */
+struct store_call {
+    struct store_op op;
+    int32_t repeatable; /* 1: a write with an idempotency key: try again also when the outcome is unknown */
+    void (*finished)(struct store_call *call); /* on the loop of store_call_start, once; never before it returned */
+
+    /* The call's own. */
+    struct store_service *service;
+    hf_task task;
+    hf_loop *loop;
+    struct store_call *next, **link; /* in the shard's list of waiting calls */
+    uint64_t retry_us;
+    uint32_t attempts;
+    uint32_t target; /* node + 1 to ask next; 0: find out */
+    uint32_t turn;   /* of asking members in turn */
+    struct store_routing *routing;
+};
+
+/* Begins.  op.result need not be initialised; the caller ends it with hf_buffer_done.  [worker loops] */
+void store_call_start(struct store_service *service, struct store_call *call);
+
+/* What the HTTP interface needs besides calls. ------------------------------------------------------------------- */
+
+/* The present routing, borrowed until the loop's next turn; hold it to keep it.  [worker loops] */
+struct store_routing *store_service_routing(struct store_service *service);
+
+const struct store_nodes *store_service_nodes(const struct store_service *service);
+const hf_host *store_service_host(const struct store_service *service);
+
+/* Version of the configuration, for commands. */
+uint64_t store_service_configuration(const struct store_service *service);
+
+/* Declares a table in the catalog: finished(arg, code, error) on the calling loop; 0, HF_EEXIST (there with another
+ * declaration), HF_EALREADY is not used: the same declaration again is 0 with *existed 1; else as a call.  The
+ * declaration is copied.  [worker loops] */
+typedef void (*store_create_done)(void *arg, int32_t code, int32_t existed, const hf_error *error);
+void store_service_create_table(struct store_service *service, const struct store_declaration *declaration,
+                                store_create_done done, void *arg);
+
+/* What this node knows of one of its replicas; written by the owner's loop, read by any. */
+struct store_replica_info {
+    int32_t present; /* 0: this node has no replica of the partition */
+    int32_t role;    /* HF_ROLE_... */
+    int32_t failed;  /* 1: it stopped on an error; see the log */
+    uint32_t leader; /* node + 1, 0: unknown */
+    uint64_t term;
+    uint64_t commit;
+    uint64_t applied;
+    uint64_t bytes; /* about */
+};
+void store_service_replica_info(struct store_service *service, uint64_t partition, struct store_replica_info *ret_info);
+
+/* Asks the local leader of the partition to hand over to `node`: 0, HF_ENOTLEADER, HF_ENOTFOUND, HF_EINVAL (not a
+ * member).  done(arg, code, error) on the calling loop.  [worker loops] */
+typedef void (*store_transfer_done)(void *arg, int32_t code, const hf_error *error);
+void store_service_transfer(struct store_service *service, uint64_t partition, uint32_t node, store_transfer_done done,
+                            void *arg);
+
+/* Whether the link to the node is up, as seen by the calling loop.  [worker loops] */
+int32_t store_service_node_up(struct store_service *service, uint32_t node);
+
+/* A sentence when the node cannot serve fully, else "".  [any] */
+void store_service_problem(struct store_service *service, char *text, uint64_t capacity);
+
+#endif

@@ -1,0 +1,81 @@
+/* op.h: one operation on one partition, on its way to the replica that can answer it, and back. */
+#ifndef STORE_OP_H
+#define STORE_OP_H
+
+#include <holdfast/host/loop.h>
+#include <holdfast/lib/buffer.h>
+
+struct store_payload;
+
+enum { STORE_OP_WRITE = 1, STORE_OP_GET = 2, STORE_OP_SCAN = 3, STORE_OP_CHANGES = 4 };
+
+enum {
+    STORE_SCAN_RECORDS_MAX = 10000,
+    STORE_SCAN_BYTES_MAX = 8 << 20 /* a page ends behind the record that passes it */
+};
+
+/* Request and answer.  Slices of the request are valid until the answer. */
+struct store_op {
+    int32_t type;  /* STORE_OP_... */
+    int32_t stale; /* reads, 1: what the replica has will do; 0: linearizable.  Changes are always as the replica has
+                      them: what is there is committed */
+    uint64_t partition;
+    uint64_t deadline_us; /* monotonic */
+
+    hf_slice command; /* WRITE: an encoded store_command; time and horizons are set by the leader */
+    hf_slice key;     /* GET; SCAN: the prefix */
+    hf_slice start;   /* SCAN: the first key */
+    uint64_t from;    /* CHANGES: the first index; 0: the oldest that is kept */
+    uint32_t limit;   /* SCAN, CHANGES: records, 1..STORE_SCAN_RECORDS_MAX */
+    uint32_t wait_ms; /* CHANGES: how long to wait when there is none yet */
+
+    int32_t code;     /* 0; HF_ENOTFOUND: no such record; HF_ECONFLICT: a condition did not hold; HF_ENOTLEADER: nobody
+                         leads, nothing was done; HF_EBUSY: overload, nothing was done; HF_ETIMEOUT: a write's outcome
+                         is unknown; HF_ECLOSED: shutting down, nothing was done; others: see the message */
+    uint32_t leader;  /* with HF_ENOTLEADER: node + 1 that is said to lead; 0: unknown */
+    uint64_t version; /* WRITE: as struct store_outcome; CHANGES: the index to go on with; with HF_ENOTFOUND the oldest
+                         kept */
+    uint64_t operation; /* WRITE with HF_ECONFLICT: which one */
+    int32_t more;       /* SCAN: 1: the page is full and there may be more */
+    uint32_t age_ms;    /* stale reads: time since the replica last heard from a leader */
+    hf_buffer result;   /* records or changes, see store_result_... */
+    hf_error error;
+};
+
+/* A record of a GET (without its key) or SCAN. */
+struct store_row {
+    hf_slice key;
+    uint64_t version;
+    uint64_t time_us;
+    uint32_t checksum;
+    hf_slice value;
+};
+
+/* A change of CHANGES. */
+struct store_feed_row {
+    uint64_t index;
+    uint64_t time_us;
+    int32_t type; /* STORE_PUT or STORE_DELETE */
+    int32_t superseded;
+    hf_slice key;
+    hf_slice value;
+};
+
+/* Append a row to a result.  Errors as hf_buffer_append. */
+int32_t store_result_add(hf_buffer *result, const struct store_row *row);
+int32_t store_result_add_change(hf_buffer *result, const struct store_feed_row *row);
+
+/* Take the next row from `rest`.  0: the end; 1: a row; HF_ECORRUPT. */
+int32_t store_result_next(hf_slice *rest, struct store_row *ret_row);
+int32_t store_result_next_change(hf_slice *rest, struct store_feed_row *ret_row);
+
+/* The request as bytes for another node, and back (slices point into the bytes).  `now_us` and the deadline travel as
+ * the time that is left.  HF_EPROTOCOL. */
+int32_t store_op_write_request(hf_buffer *buffer, const struct store_op *op, uint64_t now_us);
+int32_t store_op_read_request(hf_slice bytes, uint64_t now_us, struct store_op *ret_op);
+
+/* The answer likewise; reading copies into op->result. */
+int32_t store_op_write_answer(hf_buffer *buffer, const struct store_op *op);
+int32_t store_op_read_answer(hf_slice bytes, struct store_op *op);
+
+#endif

@@ -1,0 +1,129 @@
+/* table.h: what a table is, how it is divided into partitions, and where they are.  Pure; [any].
+ *
+ * A table's partitions are its `partition_by` field's declared values times `hash_ranges` ranges of the key's hash. The
+ * catalog's record "tables/NAME" is the table as JSON with its partitions and their nodes; "meta" has the next
+ * partition's number. */
+#ifndef STORE_TABLE_H
+#define STORE_TABLE_H
+
+#include <holdfast/lib/arena.h>
+#include <holdfast/lib/buffer.h>
+#include <holdfast/lib/json.h>
+
+#include <stdatomic.h>
+
+enum {
+    STORE_TABLE_NAME_MAX = 63,     /* bytes: a lower-case letter, then letters, digits, '_' and '-' */
+    STORE_TABLE_VALUES_MAX = 1024, /* of partition_by */
+    STORE_TABLE_HASH_RANGES_MAX = 1024,
+    STORE_TABLE_PARTITIONS_MAX = 4096, /* values times hash ranges */
+    STORE_NODES_MAX = 31,
+    STORE_CATALOG_PARTITION = 1 /* the catalog's own partition; other tables' count from 2 */
+};
+
+#define STORE_CATALOG_TABLE "_catalog"
+
+enum { STORE_FORMAT_JSON = 0, STORE_FORMAT_BYTES = 1 };
+
+/* What a user declares. */
+struct store_declaration {
+    const char *name;
+    const char *partition_by; /* field of the JSON value; "": the table is not divided by a field */
+    uint32_t value_count;     /* of partition_by; 0 without it */
+    const char *const *values;
+    uint32_t hash_ranges;     /* 1..STORE_TABLE_HASH_RANGES_MAX */
+    uint32_t replicas;        /* 1..STORE_NODES_MAX; as many as there are nodes when those are fewer */
+    int32_t format;           /* STORE_FORMAT_...; partition_by needs JSON */
+    uint64_t value_maximum;   /* bytes, 1 KiB..16 MiB */
+    uint64_t keep_changes_us; /* age at which changes may be forgotten */
+    uint64_t keep_repeats_us; /* age at which idempotency keys may be forgotten */
+};
+
+struct store_partition {
+    uint64_t id;
+    const char *value;  /* "" when the table is not divided by a field */
+    uint64_t hash_from; /* of the key: from <= hash <= to */
+    uint64_t hash_to;
+    uint32_t member_count;
+    uint32_t members[STORE_NODES_MAX]; /* nodes by their place in the cluster's list; replica id is node + 1 */
+};
+
+struct store_table {
+    struct store_declaration declaration;
+    uint32_t partition_count;
+    struct store_partition *partitions; /* by value, then hash_from */
+};
+
+/* Everything that a node knows of the tables.  Immutable. */
+struct store_routing {
+    _Atomic uint32_t references;
+    hf_arena arena;
+    uint64_t catalog_index; /* of the catalog's log, that it was built from */
+    uint32_t table_count;
+    const struct store_table **tables; /* by name; the catalog's own table is among them */
+    uint32_t partition_count;
+    struct store_routed {
+        const struct store_table *table;
+        const struct store_partition *partition;
+    } * partitions; /* by id */
+};
+
+/* The names of the cluster's nodes, by place. */
+struct store_nodes {
+    uint32_t count;
+    uint32_t self;
+    const char *names[STORE_NODES_MAX];
+};
+
+/* The hash that decides about the range: hf_hash64 with seed 0. */
+uint64_t store_key_hash(hf_slice key);
+
+/* HF_EINVAL with what is wrong: name, a value given twice, limits, partition_by without JSON ... */
+int32_t store_declaration_check(const struct store_declaration *declaration, hf_error *error);
+
+/* Reads the body of PUT /v1/tables/T (docs/http.md): the declaration and its strings in the arena; what is left out has
+ * its default (hash_ranges 1, replicas 3, format json, value_maximum 1 MiB, changes kept 7 days, repeats 1 day;
+ * keep_changes and keep_idempotency_keys are in seconds).  Unknown members are refused.  Checked.  HF_EINVAL,
+ * HF_ENOMEM. */
+int32_t store_declaration_parse(const char *name, const hf_value *body, hf_arena *arena,
+                                struct store_declaration *ret_declaration, hf_error *error);
+
+/* 1 when both declare the same. */
+int32_t store_declaration_same(const struct store_declaration *a, const struct store_declaration *b);
+
+/* Appends the declaration as the members of a JSON object (the same names as in the body above), into an object that
+ * the caller has begun. */
+void store_declaration_write(hf_json_writer *writer, const struct store_declaration *declaration);
+
+/* Divides a new table: partitions numbered from `first_partition`, each with `replicas` members; first members (who
+ * lead at first) are spread evenly over the nodes.  Everything lies in the arena.  HF_ENOMEM. */
+int32_t store_table_plan(const struct store_declaration *declaration, const struct store_nodes *nodes,
+                         uint64_t first_partition, hf_arena *arena, struct store_table *ret_table, hf_error *error);
+
+/* The table as the catalog's record, and back; nodes by name.  Parsing checks everything (ranges without gap or
+ * overlap, known nodes, ids not 0) and says HF_ECORRUPT.  Errors also HF_ENOMEM, HF_ETOOLARGE. */
+int32_t store_table_write(hf_buffer *buffer, const struct store_table *table, const struct store_nodes *nodes,
+                          hf_error *error);
+int32_t store_table_parse(hf_slice json, const struct store_nodes *nodes, hf_arena *arena,
+                          struct store_table *ret_table, hf_error *error);
+
+/* The partition of a key; NULL when the value is not one of the table's.  A table that is not divided by a field
+ * ignores `value`. */
+const struct store_partition *store_table_find(const struct store_table *table, hf_slice value, hf_slice key);
+
+/* Of a table with the value unknown: the n-th partition, from 0, that could hold the key, or NULL behind the last. */
+const struct store_partition *store_table_candidate(const struct store_table *table, hf_slice key, uint32_t n);
+
+/* A routing with one reference: the catalog's table (partition 1 with all nodes as members; format JSON) and those that
+ * `next` gives until it returns HF_ENOTFOUND (any other error ends the building).  HF_ENOMEM, HF_ECORRUPT. */
+int32_t store_routing_build(const struct store_nodes *nodes, uint64_t catalog_index,
+                            int32_t (*next)(void *arg, hf_slice *ret_json, hf_error *error), void *arg,
+                            struct store_routing **ret_routing, hf_error *error);
+
+struct store_routing *store_routing_hold(struct store_routing *routing);
+void store_routing_release(struct store_routing *routing); /* accepts NULL */
+
+const struct store_table *store_routing_table(const struct store_routing *routing, hf_slice name);
+const struct store_routed *store_routing_partition(const struct store_routing *routing, uint64_t id);
+
+#endif
