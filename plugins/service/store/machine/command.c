@@ -275,3 +275,12 @@ int32_t store_command_decode(hf_slice bytes, struct store_operation *operations,
     ret_command->operations = operations;
     return check_operations(operations, ret_command->operation_count, HF_ECORRUPT, error);
 }
+
+void store_command_stamp(uint8_t *bytes, uint64_t time_us, uint64_t feed_horizon_us, uint64_t repeat_horizon_us)
+{
+    enum { TIME = 1, FEED_HORIZON = 1 + 8 + 8 + 8 + 16, REPEAT_HORIZON = FEED_HORIZON + 8 };
+
+    store_write_be(bytes + TIME, time_us, 8);
+    store_write_be(bytes + FEED_HORIZON, feed_horizon_us, 8);
+    store_write_be(bytes + REPEAT_HORIZON, repeat_horizon_us, 8);
+}

@@ -54,4 +54,7 @@ int32_t store_command_encode(hf_buffer *buffer, const struct store_command *comm
 int32_t store_command_decode(hf_slice bytes, struct store_operation *operations, uint64_t capacity,
                              struct store_command *ret_command, hf_error *error);
 
+/* Sets the times of an encoded command, which only the leader knows. */
+void store_command_stamp(uint8_t *bytes, uint64_t time_us, uint64_t feed_horizon_us, uint64_t repeat_horizon_us);
+
 #endif

@@ -23,6 +23,7 @@ struct store_call {
     uint32_t attempts;
     uint32_t target; /* node + 1 to ask next; 0: find out */
     uint32_t turn;   /* of asking members in turn */
+    int32_t unknown; /* 1: an attempt may have been carried out */
     struct store_routing *routing;
 };
 

@@ -1,0 +1,114 @@
+/* Committed entries go to the state machine, in one pool job at a time. */
+#include "replica/private.h"
+
+#include <holdfast/lib/error.h>
+
+#include <stdlib.h>
+
+/* Takes what is committed and not yet applied, up to the limits of a job. */
+static void gather(struct store_replica *replica, struct store_apply *apply)
+{
+    uint64_t bytes = 0;
+
+    apply->count = 0;
+    for (uint64_t index = replica->applied + 1;
+         index <= replica->commit && apply->count < STORE_APPLY_ENTRIES_MAX && bytes < STORE_APPLY_BYTES_MAX; index++) {
+        const struct store_entry_slot *slot = store_entries_get(&replica->entries, index);
+        uint64_t i = apply->count++;
+
+        apply->missing[i] = !slot;
+        apply->payloads[i] = slot ? store_payload_hold(slot->payload) : NULL;
+        apply->entries[i] = (struct store_entry){.index = index};
+        if (slot) {
+            apply->entries[i].term = slot->term;
+            apply->entries[i].type = slot->type;
+            apply->entries[i].payload = store_payload_slice(slot->payload);
+            bytes += apply->entries[i].payload.size;
+        }
+    }
+}
+
+static int32_t read_missing(struct store_replica *replica, struct store_apply *apply, uint64_t i)
+{
+    struct store_log *log = replica->environment->log;
+    struct store_entry *entry = &apply->entries[i];
+    struct store_log_entry stored = {0};
+    int32_t result = store_log_entry(log, replica->setup.partition, entry->index, &stored);
+
+    if (result != HF_OK)
+        return hf_error_set(&apply->error, HF_ECORRUPT, "entry %llu is missing from the log",
+                            (unsigned long long)entry->index);
+    apply->payloads[i] = store_payload_create(stored.size);
+    if (!apply->payloads[i])
+        return hf_error_set(&apply->error, HF_ENOMEM, "no memory for an entry of %u bytes", stored.size);
+    result = store_log_read(log, replica->setup.partition, entry->index, apply->payloads[i]->bytes, stored.size,
+                            &stored, &apply->error);
+    entry->term = stored.term;
+    entry->type = stored.type;
+    entry->payload = store_payload_slice(apply->payloads[i]);
+    return result;
+}
+
+/* [pool] */
+static void work(hf_job *job)
+{
+    struct store_apply *apply = (struct store_apply *)(void *)job;
+    struct store_replica *replica = apply->replica;
+
+    apply->applied = 0;
+    apply->code = HF_OK;
+    apply->error = (hf_error){0};
+    for (uint64_t i = 0; i < apply->count && apply->code == HF_OK; i++)
+        if (apply->missing[i])
+            apply->code = read_missing(replica, apply, i);
+    if (apply->code == HF_OK)
+        apply->code = store_machine_apply(replica->machine, apply->entries, apply->count, apply->outcomes,
+                                          &apply->applied, &apply->error);
+}
+
+static void done(hf_job *job)
+{
+    struct store_apply *apply = (struct store_apply *)(void *)job;
+    struct store_replica *replica = apply->replica;
+
+    replica->exclusive = 0;
+    for (uint64_t i = 0; i < apply->count; i++) {
+        if (i < apply->applied)
+            store_works_settle(replica, apply->entries[i].index, apply->entries[i].term, &apply->outcomes[i]);
+        store_payload_release(apply->payloads[i]);
+    }
+    if (apply->applied > 0) {
+        replica->applied += apply->applied;
+        atomic_store(&replica->published.applied, replica->applied);
+        atomic_fetch_add(replica->environment->applied_total, apply->applied);
+        if (!replica->failed)
+            replica->environment->replication->applied(replica->group, replica->applied);
+        store_works_applied(replica);
+        if (replica->setup.changed)
+            replica->setup.changed(replica->setup.arg, replica);
+    }
+    if (apply->code != HF_OK && apply->code != HF_EBUSY) /* busy: the next tick tries again */
+        store_replica_fail(replica, "applying entries", &apply->error);
+    if (apply->code == HF_OK)
+        store_replica_run(replica);
+    store_replica_check_stopped(replica);
+}
+
+void store_apply_start(struct store_replica *replica)
+{
+    struct store_apply *apply = replica->apply;
+
+    if (replica->exclusive || replica->failed || replica->stopping || store_snapshot_receive_claim(replica) ||
+        store_snapshot_send_claim(replica) || replica->applied >= replica->commit)
+        return;
+    gather(replica, apply);
+    apply->job.loop = replica->setup.loop;
+    apply->job.work = work;
+    apply->job.done = done;
+    replica->exclusive = 1;
+    if (replica->environment->loops->submit(replica->environment->host, &apply->job, NULL) == HF_OK)
+        return;
+    replica->exclusive = 0; /* the pool is full: the next tick tries again */
+    for (uint64_t i = 0; i < apply->count; i++)
+        store_payload_release(apply->payloads[i]);
+}

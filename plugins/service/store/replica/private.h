@@ -1,0 +1,167 @@
+/* replica/private.h: between the files of a replica. */
+#ifndef STORE_REPLICA_PRIVATE_H
+#define STORE_REPLICA_PRIVATE_H
+
+#include "replica/entries.h"
+#include "replica/replica.h"
+
+enum {
+    STORE_APPLY_ENTRIES_MAX = 512, /* in one job */
+    STORE_APPLY_BYTES_MAX = 8 << 20,
+    STORE_SLOW_SENDS_MAX = 4 /* messages whose entries are being read from the log */
+};
+
+/* A list of works, in order. */
+struct store_works {
+    struct store_work *first, *last;
+    uint64_t count;
+};
+
+/* A message on its way out. */
+struct store_outgoing {
+    struct store_outgoing *next;
+    uint64_t term; /* of the group when the message was made */
+    uint64_t to;
+    uint64_t first_index;
+    uint64_t entry_count;
+    uint32_t header_size;
+    uint8_t header[HF_REPLICATION_HEADER_MAX];
+};
+
+/* A batch on its way into the log, and what waits for it to be durable. */
+struct store_storage {
+    struct store_log_request request;
+    hf_task task; /* back to the loop */
+    struct store_replica *replica;
+    struct store_storage *next;
+    int32_t submitted;
+    int32_t code;
+    uint64_t write_id;  /* for the group, 0: none */
+    uint64_t compacted; /* the log's entries up to here are gone, 0: none */
+    int32_t installed;  /* 1: a snapshot's position was stored */
+    struct store_outgoing *messages, *messages_last;
+    uint64_t count;
+    struct store_log_record *records;
+    struct store_payload **payloads; /* of the records */
+};
+
+/* The one job that changes the state machine. */
+struct store_apply {
+    hf_job job;
+    struct store_replica *replica;
+    uint64_t count;
+    uint64_t applied;
+    int32_t code;
+    hf_error error;
+    struct store_entry entries[STORE_APPLY_ENTRIES_MAX];
+    struct store_payload *payloads[STORE_APPLY_ENTRIES_MAX];
+    int32_t missing[STORE_APPLY_ENTRIES_MAX]; /* 1: only in the log's files */
+    struct store_outcome outcomes[STORE_APPLY_ENTRIES_MAX];
+};
+
+struct store_snapshot_sender;
+struct store_snapshot_receiver;
+
+struct store_replica {
+    const struct store_environment *environment;
+    struct store_replica_setup setup;
+    hf_replication_group *group;
+    struct store_machine *machine;
+    struct store_replica_published published;
+    struct store_entries entries;
+    const struct store_message *incoming; /* whose entries the group is taking */
+
+    uint64_t commit;
+    uint64_t applied;
+    uint64_t compacted;
+    uint64_t now_us;
+    uint64_t heard_us;     /* from a leader */
+    uint64_t last_time_us; /* stamped on a command */
+    uint64_t read_context; /* the last one given to a read */
+    int32_t installing;    /* 1: a snapshot is about to replace everything: messages are dropped */
+    int32_t role;
+    uint32_t leader;
+
+    struct store_storage *storage, *storage_last;
+    struct store_works queued;   /* writes, not yet proposed */
+    struct store_works proposed; /* by index */
+    struct store_works reading;  /* asked the group for a read index */
+    struct store_works waiting;  /* for `applied` to reach their index */
+    struct store_works watching; /* for changes */
+    uint64_t queued_bytes;
+
+    struct store_apply *apply;
+    int32_t exclusive; /* 1: a job has the state machine for itself */
+    uint32_t jobs;     /* others in the pool */
+    uint32_t slow_sends;
+    uint64_t entries_used_us; /* when one was last added */
+
+    struct store_snapshot_sender *senders;
+    struct store_snapshot_receiver *receiver;
+
+    hf_task run_task;
+    int32_t run_posted;
+    int32_t running;
+    int32_t again;
+    int32_t failed;
+    int32_t stopping;
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+};
+
+/* run.c: gives the group what there is and does what it asks for. */
+void store_replica_run(struct store_replica *replica);
+/* The same at the end of this turn, once for all who ask. */
+void store_replica_run_soon(struct store_replica *replica);
+/* Stops taking part, after an error that repeating cannot help. */
+void store_replica_fail(struct store_replica *replica, const char *what, const hf_error *error);
+void store_replica_check_stopped(struct store_replica *replica);
+void store_replica_log(const struct store_replica *replica, int32_t level, const char *format, ...) HF_PRINTF(3, 4);
+
+/* storage.c */
+struct store_storage *store_storage_create(struct store_replica *replica, uint64_t records);
+/* Puts it at the end of what goes to the log. */
+void store_storage_submit(struct store_storage *storage);
+/* Tries again what the log's full queue refused. */
+void store_storage_retry(struct store_replica *replica);
+/* Stores what the output asks for.  HF_ENOMEM. */
+int32_t store_storage_output(struct store_replica *replica, const hf_replication_output *output);
+
+/* send.c */
+void store_send_output(struct store_replica *replica, const hf_replication_output *output);
+void store_send(struct store_replica *replica, struct store_outgoing *message); /* takes it over */
+void store_outgoing_free(struct store_outgoing *messages);
+
+/* apply.c */
+void store_apply_start(struct store_replica *replica);
+
+/* work.c */
+void store_works_add(struct store_works *works, struct store_work *work);
+void store_works_remove(struct store_works *works, struct store_work *work);
+void store_work_finish(struct store_work *work, int32_t code, const char *message);
+void store_work_read(struct store_replica *replica, struct store_work *work);
+void store_works_propose(struct store_replica *replica);
+void store_works_settle(struct store_replica *replica, uint64_t index, uint64_t term,
+                        const struct store_outcome *outcome);
+void store_works_answer_reads(struct store_replica *replica, const hf_replication_output *output);
+void store_works_applied(struct store_replica *replica);
+void store_works_expire(struct store_replica *replica);
+void store_works_end(struct store_replica *replica, int32_t code, const char *message);
+
+/* snapshot_send.c */
+void store_snapshots_send(struct store_replica *replica, const hf_replication_output *output);
+/* Begins what waits for the state machine's turn; 1: it is taken. */
+int32_t store_snapshot_send_claim(struct store_replica *replica);
+int32_t store_snapshot_send_busy(const struct store_replica *replica);
+void store_snapshot_send_stop(struct store_replica *replica);
+void store_snapshot_send_free(struct store_replica *replica);
+
+/* snapshot_receive.c; the same */
+int32_t store_snapshot_receive_claim(struct store_replica *replica);
+void store_snapshot_stored(struct store_replica *replica);
+void store_snapshot_receive_tick(struct store_replica *replica);
+int32_t store_snapshot_receive_busy(const struct store_replica *replica);
+void store_snapshot_receive_stop(struct store_replica *replica);
+void store_snapshot_receive_free(struct store_replica *replica);
+
+#endif

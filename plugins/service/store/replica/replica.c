@@ -1,0 +1,423 @@
+/* Life of a replica: opening from engine and log, time, stopping; see replica.h. */
+#include "replica/private.h"
+
+#include <holdfast/lib/error.h>
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Payloads stay in memory this long after the last write, for followers that are a little behind. */
+enum { ENTRIES_IDLE_US = 2000000 };
+
+void store_replica_log(const struct store_replica *replica, int32_t level, const char *format, ...)
+{
+    const hf_host *host = replica->environment->host;
+    char text[700];
+    va_list arguments;
+    int size = snprintf(text, sizeof text, "partition %llu: ", (unsigned long long)replica->setup.partition);
+
+    va_start(arguments, format);
+    vsnprintf(text + size, sizeof text - (size_t)size, format, arguments);
+    va_end(arguments);
+    host->log(host, level, (hf_slice){(const uint8_t *)text, strlen(text)});
+}
+
+/* ---- Opening ------------------------------------------------------------------------------------------------------
+ */
+
+/* A batch that the opener waits for: no loop runs the replica yet. */
+struct awaited {
+    struct store_log_request request;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int done;
+    int32_t code;
+};
+
+static void awaited_done(struct store_log_request *request, int32_t code, void *argument)
+{
+    struct awaited *awaited = argument;
+
+    (void)request;
+    pthread_mutex_lock(&awaited->lock);
+    awaited->code = code;
+    awaited->done = 1;
+    pthread_cond_signal(&awaited->changed);
+    pthread_mutex_unlock(&awaited->lock);
+}
+
+static int32_t store_and_wait(struct store_log *log, const struct store_log_record *records, uint64_t count,
+                              hf_error *error)
+{
+    struct awaited awaited = {.request = {.records = records, .count = count, .done = awaited_done},
+                              .lock = PTHREAD_MUTEX_INITIALIZER,
+                              .changed = PTHREAD_COND_INITIALIZER};
+    int32_t result;
+
+    awaited.request.argument = &awaited;
+    result = store_log_submit(log, &awaited.request, error);
+    if (result != HF_OK)
+        return result;
+    pthread_mutex_lock(&awaited.lock);
+    while (!awaited.done)
+        pthread_cond_wait(&awaited.changed, &awaited.lock);
+    pthread_mutex_unlock(&awaited.lock);
+    return awaited.code == HF_OK ? HF_OK : hf_error_set(error, awaited.code, "the log could not be written");
+}
+
+/* The applied position is not in the log: a snapshot was installed, or the log's last entries were applied before they
+ * were durable here.  The log's entries are then of no use, and it begins anew behind what is applied. */
+static int32_t begin_log_behind(const struct store_replica *replica, const struct store_machine_state *state,
+                                struct store_log_group_info *info, hf_error *error)
+{
+    const struct store_log_record records[] = {
+        {.type = STORE_LOG_TRUNCATE, .group = replica->setup.partition, .index = info->first_index},
+        {.type = STORE_LOG_COMPACT,
+         .group = replica->setup.partition,
+         .index = state->applied_index + 1,
+         .snapshot_index = state->applied_index,
+         .term = state->applied_term},
+    };
+    int32_t result = store_and_wait(replica->environment->log, records, 2, error);
+
+    if (result != HF_OK)
+        return result;
+    info->first_index = state->applied_index + 1;
+    info->last_index = state->applied_index;
+    info->snapshot_index = state->applied_index;
+    info->snapshot_term = state->applied_term;
+    return HF_OK;
+}
+
+static int32_t reconcile(const struct store_replica *replica, const struct store_machine_state *state,
+                         struct store_log_group_info *info, hf_error *error)
+{
+    struct store_log_entry entry = {0};
+
+    if (state->applied_index < info->snapshot_index)
+        return hf_error_set(
+            error, HF_ECORRUPT,
+            "partition %llu: the engine has entries up to %llu, but the log begins behind %llu; restore "
+            "this node's data, or remove it so that it is fetched from the other nodes",
+            (unsigned long long)replica->setup.partition, (unsigned long long)state->applied_index,
+            (unsigned long long)info->snapshot_index);
+    if (state->applied_index == info->snapshot_index)
+        return HF_OK;
+    if (store_log_entry(replica->environment->log, replica->setup.partition, state->applied_index, &entry) == HF_OK &&
+        entry.term == state->applied_term)
+        return HF_OK;
+    return begin_log_behind(replica, state, info, error);
+}
+
+static int32_t read_membership(const struct store_replica *replica, const struct store_log_entry *stored,
+                               hf_replication_entry *entry, hf_error *error)
+{
+    struct store_log_entry found;
+    uint8_t *payload = malloc(stored->size ? stored->size : 1);
+
+    if (!payload)
+        return hf_error_set(error, HF_ENOMEM, "no memory for an entry of the log");
+    entry->payload = payload;
+    return store_log_read(replica->environment->log, replica->setup.partition, entry->index, payload, stored->size,
+                          &found, error);
+}
+
+static int32_t read_entries(const struct store_replica *replica, const struct store_log_group_info *info,
+                            hf_replication_entry *entries, hf_error *error)
+{
+    for (uint64_t index = info->first_index; index <= info->last_index; index++) {
+        hf_replication_entry *entry = &entries[index - info->first_index];
+        struct store_log_entry stored = {0};
+        int32_t result = store_log_entry(replica->environment->log, replica->setup.partition, index, &stored);
+
+        if (result != HF_OK)
+            return hf_error_set(error, HF_ECORRUPT, "partition %llu: entry %llu is missing from the log",
+                                (unsigned long long)replica->setup.partition, (unsigned long long)index);
+        *entry = (hf_replication_entry){.index = index, .term = stored.term, .type = stored.type, .size = stored.size};
+        if (stored.type == HF_ENTRY_MEMBERSHIP)
+            result = read_membership(replica, &stored, entry, error);
+        if (result != HF_OK)
+            return result;
+    }
+    return HF_OK;
+}
+
+static int32_t open_group(struct store_replica *replica, const struct store_machine_state *state,
+                          const struct store_log_group_info *info, hf_error *error)
+{
+    uint64_t count = info->last_index - info->first_index + 1;
+    hf_replication_entry *entries = calloc(count + 1, sizeof *entries);
+    hf_replication_setup setup = {
+        .size = sizeof setup,
+        .member_count = state->member_count,
+        .self = replica->environment->self + 1,
+        .members = state->members,
+        .state = {.term = info->term, .vote = info->vote, .commit = info->commit},
+        .snapshot_index = info->snapshot_index,
+        .snapshot_term = info->snapshot_term,
+        .applied_index = state->applied_index,
+        .entries = entries,
+        .entry_count = count,
+        .now_us = replica->setup.now_us,
+        .random_seed = replica->setup.random_seed,
+    };
+    int32_t result;
+
+    if (!entries)
+        return hf_error_set(error, HF_ENOMEM, "no memory for the log's entries");
+    result = read_entries(replica, info, entries, error);
+    if (result == HF_OK)
+        result = replica->environment->replication->group_open(replica->environment->replication_self, &setup,
+                                                               &replica->group, error);
+    for (uint64_t i = 0; i < count; i++)
+        free((void *)(uintptr_t)entries[i].payload);
+    free(entries);
+    return result;
+}
+
+static int32_t open_parts(struct store_replica *replica, hf_error *error)
+{
+    const struct store_environment *environment = replica->environment;
+    struct store_log_group_info info = {.first_index = 1};
+    struct store_machine_state state;
+    int32_t result = store_machine_open(environment->engine, environment->database, replica->setup.partition,
+                                        replica->setup.members, replica->setup.member_count, &replica->machine, error);
+
+    if (result != HF_OK)
+        return result;
+    store_machine_state(replica->machine, &state);
+    store_log_group(environment->log, replica->setup.partition, &info); /* not found: a new replica */
+    result = reconcile(replica, &state, &info, error);
+    if (result == HF_OK)
+        result = open_group(replica, &state, &info, error);
+    store_entries_init(&replica->entries, info.last_index + 1);
+    replica->applied = replica->commit = state.applied_index;
+    replica->compacted = info.snapshot_index;
+    return result;
+}
+
+int32_t store_replica_open(const struct store_replica_setup *setup, struct store_replica **ret_replica, hf_error *error)
+{
+    struct store_replica *replica = calloc(1, sizeof *replica);
+    int32_t result;
+
+    if (!replica || !(replica->apply = malloc(sizeof *replica->apply))) {
+        free(replica);
+        return hf_error_set(error, HF_ENOMEM, "no memory for a replica");
+    }
+    replica->apply->replica = replica;
+    replica->setup = *setup;
+    replica->environment = setup->environment;
+    replica->now_us = replica->heard_us = setup->now_us;
+    replica->role = -1; /* whatever it becomes is news */
+    result = open_parts(replica, error);
+    if (result != HF_OK) {
+        store_replica_close(replica);
+        return result;
+    }
+    *ret_replica = replica;
+    return HF_OK;
+}
+
+void store_replica_close(struct store_replica *replica)
+{
+    if (!replica)
+        return;
+    store_snapshot_send_free(replica);
+    store_snapshot_receive_free(replica);
+    if (replica->group)
+        replica->environment->replication->group_close(replica->group);
+    if (replica->machine)
+        store_machine_close(replica->machine);
+    store_entries_done(&replica->entries);
+    free(replica->apply);
+    free(replica);
+}
+
+uint64_t store_replica_partition(const struct store_replica *replica)
+{
+    return replica->setup.partition;
+}
+
+struct store_replica_published *store_replica_published(struct store_replica *replica)
+{
+    return &replica->published;
+}
+
+struct store_machine *store_replica_machine(struct store_replica *replica)
+{
+    return replica->machine;
+}
+
+/* ---- Time and messages ---------------------------------------------------------------------------------------------
+ */
+
+static void trim_entries(struct store_replica *replica, const hf_replication_status *status)
+{
+    uint64_t durable = status->persisted_index < replica->applied ? status->persisted_index : replica->applied;
+    int idle = replica->now_us - replica->entries_used_us > ENTRIES_IDLE_US;
+
+    store_entries_trim(&replica->entries, durable, idle ? 0 : replica->environment->cache_maximum);
+}
+
+void store_replica_tick(struct store_replica *replica, uint64_t now_us)
+{
+    const hf_replication *replication = replica->environment->replication;
+    hf_replication_status status = {.size = sizeof status};
+
+    replica->now_us = now_us;
+    if (replica->failed || replica->stopping)
+        return;
+    store_storage_retry(replica);
+    store_works_expire(replica);
+    store_snapshot_receive_tick(replica);
+    replication->status(replica->group, &status);
+    trim_entries(replica, &status);
+    if (status.next_wake_us <= now_us)
+        replication->tick(replica->group, now_us);
+    store_replica_run(replica);
+}
+
+void store_replica_receive(struct store_replica *replica, struct store_message *message)
+{
+    hf_replication_message received = {.from = message->from,
+                                       .to = message->to,
+                                       .first_index = message->first_index,
+                                       .entry_count = message->entry_count,
+                                       .header_size = message->header_size};
+    hf_replication_entry *entries = NULL;
+    hf_error error = {0};
+
+    int ignored = replica->failed || replica->stopping || replica->installing;
+
+    if (!ignored && message->entry_count > 0)
+        entries = calloc(message->entry_count, sizeof *entries);
+    if (ignored || (message->entry_count > 0 && !entries)) {
+        store_message_done(message); /* as if it had been lost */
+        return;
+    }
+    for (uint32_t i = 0; i < message->entry_count; i++) {
+        hf_slice payload = store_payload_slice(message->entries[i].payload);
+
+        entries[i] = (hf_replication_entry){.index = message->first_index + i,
+                                            .term = message->entries[i].term,
+                                            .type = message->entries[i].type,
+                                            .size = (uint32_t)payload.size,
+                                            .payload = payload.data};
+    }
+    received.entries = entries;
+    memcpy(received.header, message->header, message->header_size);
+    replica->incoming = message;
+    if (replica->environment->replication->receive(replica->group, &received, replica->now_us, &error) != HF_OK)
+        store_replica_log(replica, HF_LOG_WARNING, "a message of replica %llu was refused: %s",
+                          (unsigned long long)message->from, error.message);
+    store_replica_run(replica);
+    replica->incoming = NULL;
+    if (replica->leader == message->from)
+        replica->heard_us = replica->now_us;
+    free(entries);
+    store_message_done(message);
+}
+
+void store_replica_unreachable(struct store_replica *replica, uint32_t node)
+{
+    if (replica->failed || replica->stopping)
+        return;
+    replica->environment->replication->unreachable(replica->group, node + 1, replica->now_us);
+    store_replica_run(replica);
+}
+
+int32_t store_replica_transfer(struct store_replica *replica, uint32_t node, hf_error *error)
+{
+    int32_t result;
+
+    if (replica->failed || replica->stopping)
+        return hf_error_set(error, HF_ENOTLEADER, "this replica does not take part any more");
+    result = replica->environment->replication->transfer(replica->group, node + 1, error);
+    store_replica_run(replica);
+    return result;
+}
+
+void store_replica_compact(struct store_replica *replica, uint64_t index)
+{
+    const hf_replication *replication = replica->environment->replication;
+    struct store_storage *storage;
+    uint64_t term = 0;
+
+    if (replica->failed || replica->stopping || index <= replica->compacted || index > replica->applied ||
+        replication->term_at(replica->group, index, &term) != HF_OK)
+        return;
+    storage = store_storage_create(replica, 1);
+    if (!storage)
+        return; /* the next round tries again */
+    storage->records[0] = (struct store_log_record){.type = STORE_LOG_COMPACT,
+                                                    .group = replica->setup.partition,
+                                                    .index = index + 1,
+                                                    .snapshot_index = index,
+                                                    .term = term};
+    storage->compacted = index;
+    replica->compacted = index;
+    store_storage_submit(storage);
+}
+
+/* ---- Ending --------------------------------------------------------------------------------------------------------
+ */
+
+void store_replica_check_stopped(struct store_replica *replica)
+{
+    void (*stopped)(void *arg) = replica->stopped;
+
+    if (!replica->stopping || !stopped || replica->storage || replica->exclusive || replica->jobs ||
+        replica->slow_sends || replica->run_posted || store_snapshot_send_busy(replica) ||
+        store_snapshot_receive_busy(replica))
+        return;
+    replica->stopped = NULL;
+    stopped(replica->stopped_arg);
+}
+
+/* Lets another member lead at once, instead of after an election time-out. */
+static void hand_over(struct store_replica *replica)
+{
+    struct store_machine_state state;
+
+    store_machine_state(replica->machine, &state);
+    for (uint32_t i = 0; i < state.member_count && replica->role == HF_ROLE_LEADER; i++) {
+        uint64_t other = state.members[i].replica;
+
+        if (other != replica->environment->self + 1 && !state.members[i].learner &&
+            store_replica_transfer(replica, (uint32_t)other - 1, NULL) == HF_OK)
+            return;
+    }
+}
+
+void store_replica_stop(struct store_replica *replica, void (*stopped)(void *arg), void *arg)
+{
+    if (!replica->failed)
+        hand_over(replica);
+    replica->stopping = 1;
+    replica->stopped = stopped;
+    replica->stopped_arg = arg;
+    store_works_end(replica, HF_ECLOSED, "this node is shutting down");
+    store_snapshot_send_stop(replica);
+    store_snapshot_receive_stop(replica);
+    store_replica_check_stopped(replica);
+}
+
+void store_replica_fail(struct store_replica *replica, const char *what, const hf_error *error)
+{
+    if (replica->failed)
+        return;
+    replica->failed = 1;
+    atomic_store(&replica->published.failed, 1);
+    atomic_store(&replica->published.role, HF_ROLE_FOLLOWER);
+    atomic_store(&replica->published.leader, 0);
+    store_replica_log(replica, HF_LOG_ERROR, "%s: %s; this replica stops, the others go on without it", what,
+                      error && error->message[0] ? error->message : "no details");
+    store_works_end(replica, HF_EIO, "this node's replica has stopped on an error, see its log");
+    if (replica->setup.changed)
+        replica->setup.changed(replica->setup.arg, replica);
+    store_replica_check_stopped(replica);
+}

@@ -1,0 +1,113 @@
+/* replica.h: one replica of one partition: drives its replication group, keeps its log, applies what is committed and
+ * answers operations.
+ *
+ * A replica belongs to one worker loop; its functions are called there [loop] unless tagged otherwise.  What blocks
+ * goes to the pool, one job that changes the state machine at a time; what is to be durable goes to the node's log. */
+#ifndef STORE_REPLICA_H
+#define STORE_REPLICA_H
+
+#include "log/store_log.h"
+#include "machine.h"
+#include "replica/message.h"
+#include "service/op.h"
+
+#include <holdfast/host/peer.h>
+
+struct store_replica;
+
+/* What all replicas of a node share.  All is borrowed. */
+struct store_environment {
+    const hf_host *host;
+    const hf_loop_interface *loops;
+    const hf_peer_interface *peers; /* NULL: this node is alone */
+    hf_peer_channel *messages;      /* of the replication groups */
+    hf_peer_channel *snapshots;
+    const hf_engine *engine;
+    hf_engine_database *database;
+    const hf_replication *replication;
+    void *replication_self;
+    struct store_log *log;
+    uint32_t self;          /* this node; its replicas have the id self + 1 */
+    uint64_t cache_maximum; /* bytes of payloads kept in memory for each replica */
+    uint64_t queue_maximum; /* bytes of writes that may wait in each replica */
+    uint64_t (*wall_us)(const hf_host *host);
+    _Atomic uint64_t *applied_total; /* metrics' sources */
+};
+
+struct store_replica_setup {
+    const struct store_environment *environment;
+    uint64_t partition;
+    hf_loop *loop;
+    uint32_t member_count;
+    hf_replication_member members[STORE_MEMBERS_MAX]; /* as of the beginning */
+    uint64_t keep_changes_us;
+    uint64_t keep_repeats_us;
+    uint64_t random_seed;
+    uint64_t now_us;
+    /* Called after entries were applied and when the replica's role or leader changed; may be NULL. */
+    void (*changed)(void *arg, struct store_replica *replica);
+    void *arg;
+};
+
+/* Read by any thread. */
+struct store_replica_published {
+    _Atomic int32_t role;
+    _Atomic int32_t failed;
+    _Atomic uint32_t leader; /* node + 1 */
+    _Atomic uint64_t term;
+    _Atomic uint64_t commit;
+    _Atomic uint64_t applied;
+};
+
+/* Opens the replica from the engine and the log.  Blocks.  [any, before it is given to its loop] */
+int32_t store_replica_open(const struct store_replica_setup *setup, struct store_replica **ret_replica,
+                           hf_error *error);
+
+/* Frees it; it must have stopped, or its loop must not run any more.  Accepts NULL. */
+void store_replica_close(struct store_replica *replica);
+
+uint64_t store_replica_partition(const struct store_replica *replica);
+struct store_replica_published *store_replica_published(struct store_replica *replica); /* [any] */
+struct store_machine *store_replica_machine(struct store_replica *replica);             /* [any] */
+
+/* An operation in the hands of a replica; embedded by whoever asks. */
+struct store_work {
+    hf_job job; /* its task may be used by the owner until store_replica_execute */
+    struct store_op *op;
+    void (*done)(struct store_work *work); /* [loop]; op has the answer */
+    /* The replica's own. */
+    struct store_work *next, *previous;
+    struct store_replica *replica;
+    struct store_payload *payload;
+    uint64_t index;
+    uint64_t term;
+    int32_t state;
+    uint64_t retry_us;
+};
+
+/* Carries out the operation on this replica; `done` is called once, maybe before this returns. */
+void store_replica_execute(struct store_replica *replica, struct store_work *work);
+
+/* A message of the group arrived; takes over the entries' payloads. */
+void store_replica_receive(struct store_replica *replica, struct store_message *message);
+
+/* The link to a node was lost. */
+void store_replica_unreachable(struct store_replica *replica, uint32_t node);
+
+/* Lets time pass; every 25 ms or so. */
+void store_replica_tick(struct store_replica *replica, uint64_t now_us);
+
+/* Hands leadership over.  HF_ENOTLEADER, HF_EINVAL: not a member. */
+int32_t store_replica_transfer(struct store_replica *replica, uint32_t node, hf_error *error);
+
+/* Drops the stored log up to and including `index`, which the engine has flushed. */
+void store_replica_compact(struct store_replica *replica, uint64_t index);
+
+/* Answers everything with HF_ECLOSED and calls stopped(arg) when nothing of it is under way any more. */
+void store_replica_stop(struct store_replica *replica, void (*stopped)(void *arg), void *arg);
+
+/* A request on the channel of snapshots, for this replica; see snapshot.h.  Answers it.  The bytes are borrowed. */
+void store_replica_snapshot_request(struct store_replica *replica, uint32_t node, hf_peer_request *request,
+                                    hf_slice bytes);
+
+#endif

@@ -1,0 +1,303 @@
+/* A snapshot arrives: its pieces go into an import beside the present state, which they replace in one step; then the
+ * log begins anew behind it.  A crash in between leaves the engine ahead of the log, which opening puts right. */
+#include "replica/private.h"
+#include "replica/snapshot.h"
+
+#include <holdfast/lib/error.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SILENCE_US = 120000000 };
+
+/* IDLE waits for the sender; IMPORTING and COMMITTING are in the pool; CLAIMING waits for the state machine's turn;
+ * STORING waits for the log. */
+enum { IDLE, IMPORTING, CLAIMING, COMMITTING, STORING };
+
+struct store_snapshot_receiver {
+    hf_job job;
+    struct store_replica *replica;
+    int32_t phase;
+    int32_t kind;
+    int32_t code;
+    hf_error error;
+    struct store_snapshot_request begin;
+    hf_peer_request *request; /* to be answered */
+    hf_engine_import *target;
+    uint8_t *bytes; /* of a piece */
+    uint64_t size;
+    uint64_t heard_us;
+};
+
+static void respond(struct store_replica *replica, hf_peer_request *request, int32_t code)
+{
+    replica->environment->peers->respond(request, code, (hf_slice){NULL, 0});
+}
+
+static void free_receiver(struct store_snapshot_receiver *receiver)
+{
+    if (receiver->target)
+        receiver->replica->environment->engine->import_close(receiver->target);
+    free(receiver->bytes);
+    free(receiver);
+}
+
+/* Answers and forgets. */
+static void end(struct store_snapshot_receiver *receiver, int32_t code)
+{
+    struct store_replica *replica = receiver->replica;
+
+    if (receiver->request)
+        respond(replica, receiver->request, code);
+    if (code != HF_OK)
+        store_replica_log(replica, HF_LOG_WARNING, "a snapshot up to %llu was not installed (error %d): %s",
+                          (unsigned long long)receiver->begin.state.applied_index, code,
+                          receiver->error.message[0] ? receiver->error.message : "the sender has gone");
+    replica->receiver = NULL;
+    replica->installing = 0;
+    free_receiver(receiver);
+    store_replica_check_stopped(replica);
+}
+
+/* ---- Pieces --------------------------------------------------------------------------------------------------------
+ */
+
+static void import_job(hf_job *job)
+{
+    struct store_snapshot_receiver *receiver = (struct store_snapshot_receiver *)(void *)job;
+    const struct store_environment *environment = receiver->replica->environment;
+
+    if (receiver->kind == STORE_SNAPSHOT_BEGIN)
+        receiver->code = environment->engine->import_open(environment->database, receiver->begin.partition,
+                                                          &receiver->target, &receiver->error);
+    else
+        receiver->code = environment->engine->import_write(
+            receiver->target, (hf_slice){receiver->bytes, receiver->size}, &receiver->error);
+}
+
+static void imported(hf_job *job)
+{
+    struct store_snapshot_receiver *receiver = (struct store_snapshot_receiver *)(void *)job;
+    struct store_replica *replica = receiver->replica;
+
+    receiver->phase = IDLE;
+    free(receiver->bytes);
+    receiver->bytes = NULL;
+    if (receiver->code != HF_OK || replica->stopping || replica->failed) {
+        end(receiver, receiver->code != HF_OK ? receiver->code : HF_ECLOSED);
+        return;
+    }
+    respond(replica, receiver->request, HF_OK);
+    receiver->request = NULL;
+}
+
+static void submit(struct store_snapshot_receiver *receiver, int32_t phase, void (*work)(hf_job *),
+                   void (*done)(hf_job *))
+{
+    const struct store_environment *environment = receiver->replica->environment;
+    int32_t result;
+
+    receiver->phase = phase;
+    receiver->job.loop = receiver->replica->setup.loop;
+    receiver->job.work = work;
+    receiver->job.done = done;
+    result = environment->loops->submit(environment->host, &receiver->job, &receiver->error);
+    if (result == HF_OK)
+        return;
+    if (phase == COMMITTING)
+        receiver->replica->exclusive = 0;
+    end(receiver, result);
+}
+
+/* ---- Installing
+ * ------------------------------------------------------------------------------------------------------ */
+
+static void commit_job(hf_job *job)
+{
+    struct store_snapshot_receiver *receiver = (struct store_snapshot_receiver *)(void *)job;
+
+    receiver->code = receiver->replica->environment->engine->import_commit(receiver->target, &receiver->error);
+    if (receiver->code == HF_OK)
+        receiver->code = store_machine_reload(receiver->replica->machine, &receiver->error);
+}
+
+/* Whether the log goes on from the snapshot's position. */
+static int position_in_log(const struct store_replica *replica, const struct store_machine_state *state)
+{
+    uint64_t term = 0;
+
+    return replica->environment->replication->term_at(replica->group, state->applied_index, &term) == HF_OK &&
+           term == state->applied_term;
+}
+
+static void committed(hf_job *job)
+{
+    struct store_snapshot_receiver *receiver = (struct store_snapshot_receiver *)(void *)job;
+    struct store_replica *replica = receiver->replica;
+    const struct store_machine_state *state = &receiver->begin.state;
+    struct store_storage *storage = NULL;
+    uint64_t place = 0;
+
+    if (receiver->code == HF_OK)
+        storage = store_storage_create(replica, position_in_log(replica, state) ? 1 : 2);
+    if (!storage) {
+        replica->exclusive = 0;
+        store_replica_fail(replica, "installing a snapshot", &receiver->error);
+        end(receiver, receiver->code != HF_OK ? receiver->code : HF_ENOMEM);
+        return;
+    }
+    if (storage->count == 2)
+        storage->records[place++] = (struct store_log_record){
+            .type = STORE_LOG_TRUNCATE, .group = replica->setup.partition, .index = replica->compacted + 1};
+    storage->records[place] = (struct store_log_record){.type = STORE_LOG_COMPACT,
+                                                        .group = replica->setup.partition,
+                                                        .index = state->applied_index + 1,
+                                                        .snapshot_index = state->applied_index,
+                                                        .term = state->applied_term};
+    storage->installed = 1;
+    receiver->phase = STORING;
+    store_storage_submit(storage);
+}
+
+/* Engine and log have the snapshot: the group goes on from there. */
+void store_snapshot_stored(struct store_replica *replica)
+{
+    struct store_snapshot_receiver *receiver = replica->receiver;
+    const struct store_machine_state *state = &receiver->begin.state;
+    const struct store_outcome unknown = {0};
+    hf_error error = {0};
+    int in_log = position_in_log(replica, state);
+
+    replica->exclusive = 0;
+    store_works_settle(replica, state->applied_index, UINT64_MAX, &unknown);
+    if (!in_log || store_entries_next(&replica->entries) <= state->applied_index)
+        store_entries_restart(&replica->entries, state->applied_index + 1);
+    replica->applied = state->applied_index;
+    if (replica->commit < replica->applied)
+        replica->commit = replica->applied;
+    replica->compacted = state->applied_index;
+    atomic_store(&replica->published.applied, replica->applied);
+    if (replica->environment->replication->snapshot_installed(replica->group, state->applied_index, state->applied_term,
+                                                              state->members, state->member_count, &error) != HF_OK)
+        store_replica_fail(replica, "going on from a snapshot", &error);
+    else
+        store_replica_log(replica, HF_LOG_INFO, "a snapshot up to %llu was installed",
+                          (unsigned long long)state->applied_index);
+    store_works_applied(replica);
+    if (replica->setup.changed)
+        replica->setup.changed(replica->setup.arg, replica);
+    end(receiver, replica->failed ? HF_EIO : HF_OK);
+}
+
+int32_t store_snapshot_receive_claim(struct store_replica *replica)
+{
+    struct store_snapshot_receiver *receiver = replica->receiver;
+
+    if (!receiver || receiver->phase != CLAIMING)
+        return 0;
+    if (receiver->begin.state.applied_index <= replica->applied) { /* the log was faster */
+        end(receiver, HF_EEXIST);
+        return 0;
+    }
+    replica->exclusive = 1;
+    replica->installing = 1;
+    submit(receiver, COMMITTING, commit_job, committed);
+    return replica->exclusive;
+}
+
+/* ---- Requests
+ * -------------------------------------------------------------------------------------------------------- */
+
+static int32_t begin(struct store_replica *replica, const struct store_snapshot_request *request,
+                     hf_peer_request *answer)
+{
+    struct store_snapshot_receiver *receiver = replica->receiver;
+
+    if (request->state.applied_index <= replica->applied)
+        return HF_EEXIST;
+    if (receiver && receiver->phase != IDLE)
+        return HF_EBUSY;
+    if (receiver) /* its sender began again, or another one leads now */
+        end(receiver, HF_ECLOSED);
+    receiver = calloc(1, sizeof *receiver);
+    if (!receiver)
+        return HF_ENOMEM;
+    receiver->replica = replica;
+    receiver->begin = *request;
+    receiver->kind = STORE_SNAPSHOT_BEGIN;
+    receiver->request = answer;
+    receiver->heard_us = replica->now_us;
+    replica->receiver = receiver;
+    submit(receiver, IMPORTING, import_job, imported);
+    return HF_OK;
+}
+
+static int32_t go_on(struct store_replica *replica, const struct store_snapshot_request *request,
+                     hf_peer_request *answer)
+{
+    struct store_snapshot_receiver *receiver = replica->receiver;
+
+    if (!receiver || receiver->begin.session != request->session)
+        return HF_ENOTFOUND;
+    if (receiver->phase != IDLE)
+        return HF_EBUSY;
+    receiver->kind = request->kind;
+    receiver->heard_us = replica->now_us;
+    if (request->kind == STORE_SNAPSHOT_COMMIT) {
+        receiver->request = answer;
+        receiver->phase = CLAIMING;
+        store_replica_run_soon(replica);
+        return HF_OK;
+    }
+    receiver->bytes = malloc(request->bytes.size);
+    if (!receiver->bytes)
+        return HF_ENOMEM;
+    memcpy(receiver->bytes, request->bytes.data, request->bytes.size);
+    receiver->size = request->bytes.size;
+    receiver->request = answer;
+    submit(receiver, IMPORTING, import_job, imported);
+    return HF_OK;
+}
+
+void store_replica_snapshot_request(struct store_replica *replica, uint32_t node, hf_peer_request *request,
+                                    hf_slice bytes)
+{
+    struct store_snapshot_request read;
+    int32_t code = store_snapshot_read(bytes, &read);
+
+    (void)node;
+    if (code == HF_OK && (replica->failed || replica->stopping))
+        code = HF_ECLOSED;
+    if (code == HF_OK)
+        code = read.kind == STORE_SNAPSHOT_BEGIN ? begin(replica, &read, request) : go_on(replica, &read, request);
+    if (code != HF_OK)
+        respond(replica, request, code);
+}
+
+void store_snapshot_receive_tick(struct store_replica *replica)
+{
+    struct store_snapshot_receiver *receiver = replica->receiver;
+
+    if (receiver && receiver->phase == IDLE && replica->now_us - receiver->heard_us > SILENCE_US)
+        end(receiver, HF_ETIMEOUT);
+}
+
+int32_t store_snapshot_receive_busy(const struct store_replica *replica)
+{
+    return replica->receiver != NULL;
+}
+
+void store_snapshot_receive_stop(struct store_replica *replica)
+{
+    struct store_snapshot_receiver *receiver = replica->receiver;
+
+    if (receiver && (receiver->phase == IDLE || receiver->phase == CLAIMING))
+        end(receiver, HF_ECLOSED);
+}
+
+void store_snapshot_receive_free(struct store_replica *replica)
+{
+    if (replica->receiver)
+        free_receiver(replica->receiver);
+    replica->receiver = NULL;
+}

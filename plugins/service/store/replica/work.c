@@ -1,0 +1,474 @@
+/* Operations in the hands of a replica: writes on their way through the log, reads on their way to an index.
+ *
+ * A write is queued, proposed (then it has an index), and settled by what is applied at that index.  Only that tells
+ * its fate: while nothing is applied there, the entry may still be committed by another leader. */
+#include "replica/private.h"
+
+#include <holdfast/lib/error.h>
+
+enum { QUEUED = 1, PROPOSED, READING, WAITING, WATCHING, RUNNING };
+
+enum { PROPOSE_MAX = 256, WORKS_MAX = 16384, RESULT_MAX = 2 * STORE_SCAN_BYTES_MAX + (64 << 20) };
+
+void store_works_add(struct store_works *works, struct store_work *work)
+{
+    work->next = NULL;
+    work->previous = works->last;
+    if (works->last)
+        works->last->next = work;
+    else
+        works->first = work;
+    works->last = work;
+    works->count++;
+}
+
+void store_works_remove(struct store_works *works, struct store_work *work)
+{
+    if (work->previous)
+        work->previous->next = work->next;
+    else
+        works->first = work->next;
+    if (work->next)
+        work->next->previous = work->previous;
+    else
+        works->last = work->previous;
+    works->count--;
+}
+
+static void answer(struct store_work *work)
+{
+    store_payload_release(work->payload);
+    work->payload = NULL;
+    if (work->op->code == HF_ENOTLEADER)
+        work->op->leader = work->replica->leader;
+    work->done(work);
+}
+
+void store_work_finish(struct store_work *work, int32_t code, const char *message)
+{
+    work->op->code = code;
+    if (code != HF_OK)
+        hf_error_set(&work->op->error, code, "%s", message);
+    answer(work);
+}
+
+static void refuse_not_leader(struct store_work *work)
+{
+    store_work_finish(work, HF_ENOTLEADER, "this node does not lead the partition");
+}
+
+/* ---- Writes --------------------------------------------------------------------------------------------------------
+ */
+
+static void queue_write(struct store_replica *replica, struct store_work *work)
+{
+    hf_slice command = work->op->command;
+
+    if (replica->role != HF_ROLE_LEADER) {
+        refuse_not_leader(work);
+        return;
+    }
+    if (replica->queued_bytes + command.size > replica->environment->queue_maximum ||
+        replica->queued.count + replica->proposed.count >= WORKS_MAX ||
+        !(work->payload = store_payload_copy(command))) {
+        store_work_finish(work, HF_EBUSY, "too many writes are waiting for this partition");
+        return;
+    }
+    replica->queued_bytes += command.size;
+    work->state = QUEUED;
+    store_works_add(&replica->queued, work);
+    store_replica_run_soon(replica); /* with all that come in this turn */
+}
+
+/* The leader's clock decides about times, and they do not go back. */
+static void stamp(struct store_replica *replica, struct store_work *work)
+{
+    uint64_t now = replica->environment->wall_us(replica->environment->host);
+    uint64_t changes = replica->setup.keep_changes_us, repeats = replica->setup.keep_repeats_us;
+
+    if (now < replica->last_time_us)
+        now = replica->last_time_us;
+    replica->last_time_us = now;
+    store_command_stamp(work->payload->bytes, now, now > changes ? now - changes : 0,
+                        now > repeats ? now - repeats : 0);
+}
+
+static void propose_first(struct store_replica *replica, uint64_t first, uint64_t term)
+{
+    struct store_work *work = replica->queued.first;
+
+    store_works_remove(&replica->queued, work);
+    replica->queued_bytes -= work->payload->size;
+    stamp(replica, work);
+    work->index = first;
+    work->term = term;
+    work->state = PROPOSED;
+    store_works_add(&replica->proposed, work);
+}
+
+void store_works_propose(struct store_replica *replica)
+{
+    while (replica->queued.count > 0) {
+        uint32_t sizes[PROPOSE_MAX];
+        uint64_t count = 0, first = 0, term = 0;
+        int32_t result;
+
+        for (struct store_work *work = replica->queued.first; work && count < PROPOSE_MAX; work = work->next)
+            sizes[count++] = work->payload->size;
+        result = replica->environment->replication->propose(replica->group, sizes, count, &first, &term, NULL);
+        if (result == HF_EBUSY)
+            return; /* enough is under way; what comes back makes room */
+        if (result != HF_OK) {
+            struct store_work *work = replica->queued.first;
+            store_works_remove(&replica->queued, work);
+            replica->queued_bytes -= work->payload->size;
+            refuse_not_leader(work);
+            continue;
+        }
+        for (uint64_t i = 0; i < count; i++) {
+            struct store_payload *payload = replica->queued.first->payload;
+            propose_first(replica, first + i, term);
+            if (store_entries_add(&replica->entries, term, HF_ENTRY_NORMAL, store_payload_hold(payload)) != HF_OK) {
+                store_payload_release(payload);
+                store_replica_fail(replica, "entries could not be kept", NULL);
+                return;
+            }
+        }
+    }
+}
+
+static void settle_one(struct store_work *work, uint64_t index, uint64_t term, const struct store_outcome *outcome)
+{
+    if (work->index != index || work->term != term) {
+        /* Another entry is committed in its place, or its place was passed over by a snapshot. */
+        if (work->index == index)
+            refuse_not_leader(work);
+        else
+            store_work_finish(work, HF_ETIMEOUT, "the outcome of the write is not known to this node");
+        return;
+    }
+    work->op->version = outcome->version;
+    work->op->operation = outcome->operation;
+    switch (outcome->code) {
+    case HF_OK:
+        store_work_finish(work, HF_OK, "");
+        break;
+    case HF_ECONFLICT:
+        store_work_finish(work, HF_ECONFLICT, "the condition of the write did not hold");
+        break;
+    default:
+        store_work_finish(work, outcome->code, "the write could not be understood");
+    }
+}
+
+void store_works_settle(struct store_replica *replica, uint64_t index, uint64_t term,
+                        const struct store_outcome *outcome)
+{
+    while (replica->proposed.first && replica->proposed.first->index <= index) {
+        struct store_work *work = replica->proposed.first;
+
+        store_works_remove(&replica->proposed, work);
+        settle_one(work, index, term, outcome);
+    }
+}
+
+/* ---- Reads ---------------------------------------------------------------------------------------------------------
+ */
+
+static int32_t add_row(void *arg, hf_slice key, const struct store_record *record)
+{
+    struct store_work *work = arg;
+    struct store_op *op = work->op;
+    struct store_row row = {key, record->version, record->time_us, record->checksum, record->value};
+
+    if (work->index == op->limit || op->result.size >= STORE_SCAN_BYTES_MAX) {
+        op->more = 1;
+        return 1;
+    }
+    work->index++; /* counts the rows */
+    op->code = store_result_add(&op->result, &row);
+    return op->code;
+}
+
+static void read_record(struct store_work *work, uint32_t flags)
+{
+    struct store_op *op = work->op;
+    struct store_record record;
+
+    op->code = store_machine_get(work->replica->machine, op->key, flags, &record, &op->error);
+    if (op->code != HF_OK)
+        return;
+    struct store_row row = {{NULL, 0}, record.version, record.time_us, record.checksum, record.value};
+    op->version = record.version;
+    op->code = store_result_add(&op->result, &row);
+    store_record_release(work->replica->machine, &record);
+}
+
+static void read_page(struct store_work *work)
+{
+    struct store_op *op = work->op;
+
+    work->index = 0;
+    op->code = HF_OK;
+    int32_t result = store_machine_scan(work->replica->machine, op->key, op->start, 0, add_row, work, &op->error);
+    if (op->code == HF_OK)
+        op->code = result;
+}
+
+static int32_t add_change(void *arg, const struct store_change *change)
+{
+    struct store_work *work = arg;
+    struct store_op *op = work->op;
+    struct store_feed_row row = {change->index,      change->time_us, change->type,
+                                 change->superseded, change->key,     change->value};
+
+    /* A page ends between entries, so that the index to go on with is exact. */
+    if (change->index != op->version && (work->index >= op->limit || op->result.size >= STORE_SCAN_BYTES_MAX)) {
+        op->more = 1;
+        return 1;
+    }
+    work->index++;
+    op->version = change->index;
+    op->code = store_result_add_change(&op->result, &row);
+    return op->code;
+}
+
+static void read_changes(struct store_work *work)
+{
+    struct store_op *op = work->op;
+    struct store_machine_state state;
+    uint64_t from = op->from;
+
+    store_machine_state(work->replica->machine, &state);
+    if (from == 0)
+        from = state.feed_first ? state.feed_first : state.applied_index + 1;
+    work->index = 0;
+    op->code = HF_OK;
+    op->version = 0;
+    int32_t result = store_machine_changes(work->replica->machine, from, add_change, work, &op->error);
+    if (result == HF_ENOTFOUND) {
+        store_machine_state(work->replica->machine, &state);
+        op->version = state.feed_first;
+        op->code = HF_ENOTFOUND;
+        return;
+    }
+    op->version = op->version ? op->version + 1 : from;
+    if (op->code == HF_OK)
+        op->code = result;
+}
+
+/* [pool] */
+static void read_job(hf_job *job)
+{
+    struct store_work *work = (struct store_work *)(void *)job;
+
+    switch (work->op->type) {
+    case STORE_OP_GET:
+        read_record(work, 0);
+        break;
+    case STORE_OP_SCAN:
+        read_page(work);
+        break;
+    default:
+        read_changes(work);
+    }
+}
+
+static void read_done(hf_job *job)
+{
+    struct store_work *work = (struct store_work *)(void *)job;
+    struct store_replica *replica = work->replica;
+
+    replica->jobs--;
+    answer(work);
+    store_replica_check_stopped(replica);
+}
+
+static void submit_read(struct store_replica *replica, struct store_work *work)
+{
+    work->state = RUNNING;
+    work->job.loop = replica->setup.loop;
+    work->job.work = read_job;
+    work->job.done = read_done;
+    if (replica->environment->loops->submit(replica->environment->host, &work->job, NULL) == HF_OK)
+        replica->jobs++;
+    else
+        store_work_finish(work, HF_EBUSY, "too many reads are waiting for the disk");
+}
+
+void store_work_read(struct store_replica *replica, struct store_work *work)
+{
+    if (work->op->type == STORE_OP_GET) {
+        read_record(work, HF_ENGINE_CACHED_ONLY);
+        if (work->op->code != HF_EBUSY) {
+            answer(work);
+            return;
+        }
+    }
+    submit_read(replica, work);
+}
+
+static void begin_read(struct store_replica *replica, struct store_work *work)
+{
+    if (work->op->stale) {
+        uint64_t age = replica->role == HF_ROLE_LEADER ? 0 : replica->now_us - replica->heard_us;
+        work->op->age_ms = age / 1000 > UINT32_MAX ? UINT32_MAX : (uint32_t)(age / 1000);
+        store_work_read(replica, work);
+        return;
+    }
+    if (replica->reading.count + replica->waiting.count >= WORKS_MAX) {
+        store_work_finish(work, HF_EBUSY, "too many reads are waiting for this partition");
+        return;
+    }
+    work->index = ++replica->read_context;
+    if (replica->environment->replication->read_request(replica->group, work->index, NULL) != HF_OK) {
+        refuse_not_leader(work);
+        return;
+    }
+    work->state = READING;
+    store_works_add(&replica->reading, work);
+    store_replica_run_soon(replica);
+}
+
+void store_works_answer_reads(struct store_replica *replica, const hf_replication_output *output)
+{
+    for (uint64_t i = 0; i < output->read_count; i++) {
+        struct store_work *work = replica->reading.first;
+
+        while (work && work->index != output->reads[i].context) /* the first, unless others have expired */
+            work = work->next;
+        if (!work)
+            continue;
+        store_works_remove(&replica->reading, work);
+        work->index = output->reads[i].index;
+        if (output->reads[i].code != HF_OK) {
+            refuse_not_leader(work);
+        } else if (work->index <= replica->applied) {
+            store_work_read(replica, work);
+        } else {
+            work->state = WAITING;
+            store_works_add(&replica->waiting, work);
+        }
+    }
+}
+
+static void begin_changes(struct store_replica *replica, struct store_work *work)
+{
+    struct store_machine_state state;
+
+    store_machine_state(replica->machine, &state);
+    if (work->op->wait_ms == 0 || (work->op->from <= state.feed_last && state.feed_last > 0)) {
+        submit_read(replica, work);
+        return;
+    }
+    if (replica->watching.count >= WORKS_MAX) {
+        store_work_finish(work, HF_EBUSY, "too many readers wait for changes of this partition");
+        return;
+    }
+    work->retry_us = replica->now_us + (uint64_t)work->op->wait_ms * 1000;
+    work->state = WATCHING;
+    store_works_add(&replica->watching, work);
+}
+
+void store_works_applied(struct store_replica *replica)
+{
+    struct store_machine_state state;
+    struct store_work *next;
+
+    for (struct store_work *work = replica->waiting.first; work; work = next) {
+        next = work->next;
+        if (work->index > replica->applied)
+            continue;
+        store_works_remove(&replica->waiting, work);
+        store_work_read(replica, work);
+    }
+    if (replica->watching.count == 0)
+        return;
+    store_machine_state(replica->machine, &state);
+    for (struct store_work *work = replica->watching.first; work; work = next) {
+        next = work->next;
+        if (work->op->from > state.feed_last)
+            continue;
+        store_works_remove(&replica->watching, work);
+        submit_read(replica, work);
+    }
+}
+
+/* ---- All -----------------------------------------------------------------------------------------------------------
+ */
+
+void store_replica_execute(struct store_replica *replica, struct store_work *work)
+{
+    work->replica = replica;
+    work->payload = NULL;
+    hf_buffer_init(&work->op->result, RESULT_MAX);
+    if (replica->failed) {
+        store_work_finish(work, work->op->type == STORE_OP_WRITE ? HF_ENOTLEADER : HF_EIO,
+                          "this node's replica has stopped on an error, see its log");
+        return;
+    }
+    if (replica->stopping) {
+        store_work_finish(work, HF_ECLOSED, "this node is shutting down");
+        return;
+    }
+    if (work->op->type == STORE_OP_WRITE)
+        queue_write(replica, work);
+    else if (work->op->type == STORE_OP_CHANGES)
+        begin_changes(replica, work);
+    else
+        begin_read(replica, work);
+}
+
+static void expire(struct store_replica *replica, struct store_works *works, int32_t code, const char *message)
+{
+    struct store_work *next;
+
+    for (struct store_work *work = works->first; work; work = next) {
+        next = work->next;
+        if (work->op->deadline_us > replica->now_us)
+            continue;
+        store_works_remove(works, work);
+        if (work->state == QUEUED)
+            replica->queued_bytes -= work->payload->size;
+        store_work_finish(work, code, message);
+    }
+}
+
+void store_works_expire(struct store_replica *replica)
+{
+    struct store_work *next;
+
+    expire(replica, &replica->queued, HF_EBUSY, "the write waited too long to be begun");
+    expire(replica, &replica->proposed, HF_ETIMEOUT,
+           "no majority has confirmed the write in time; it may still be done");
+    expire(replica, &replica->reading, HF_ENOTLEADER, "no majority has confirmed the read in time");
+    expire(replica, &replica->waiting, HF_EBUSY, "what is to be read was not applied in time");
+    for (struct store_work *work = replica->watching.first; work; work = next) {
+        next = work->next;
+        if (work->retry_us > replica->now_us)
+            continue;
+        store_works_remove(&replica->watching, work);
+        submit_read(replica, work); /* an empty page */
+    }
+}
+
+static void end_list(struct store_replica *replica, struct store_works *works, int32_t code, const char *message)
+{
+    while (works->first) {
+        struct store_work *work = works->first;
+
+        store_works_remove(works, work);
+        if (work->state == QUEUED)
+            replica->queued_bytes -= work->payload->size;
+        store_work_finish(work, code, message);
+    }
+}
+
+void store_works_end(struct store_replica *replica, int32_t code, const char *message)
+{
+    end_list(replica, &replica->queued, code == HF_EIO ? HF_ENOTLEADER : code, message);
+    end_list(replica, &replica->proposed, HF_ETIMEOUT, message);
+    end_list(replica, &replica->reading, code == HF_EIO ? HF_ENOTLEADER : code, message);
+    end_list(replica, &replica->waiting, code == HF_EIO ? HF_ENOTLEADER : code, message);
+    end_list(replica, &replica->watching, code, message);
+}

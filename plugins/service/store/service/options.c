@@ -1,0 +1,98 @@
+#include "service/options.h"
+
+#include <holdfast/lib/error.h>
+
+static const hf_option log_options[] = {
+    HF_CONFIG_SIZE("segment_size", struct store_log_settings, segment_size, .default_text = "64MiB", .minimum = 1 << 20,
+                   .maximum = 1 << 30, .doc = "Bytes of one file of the log."),
+    HF_CONFIG_SIZE("size_maximum", struct store_log_settings, size_maximum, .default_text = "512MiB",
+                   .minimum = 4 << 20, .maximum = INT64_C(1) << 40,
+                   .doc = "Size at which the engine is flushed, so that old files of the log can go."),
+    HF_CONFIG_SIZE("queue_maximum", struct store_log_settings, queue_maximum, .default_text = "128MiB",
+                   .minimum = 32 << 20, .maximum = INT64_C(1) << 34, .doc = "Bytes that may wait to be written."),
+    HF_CONFIG_BOOLEAN("accept_damage", struct store_log_settings, accept_damage, .default_text = "false",
+                      .doc = "Open a damaged log with what is left of it. Set it only with good copies on the other "
+                             "nodes, and take it out afterwards."),
+};
+static const hf_option_table log_table = HF_TABLE(log_options);
+
+static const char *const formats[] = {"json", "bytes", NULL};
+
+static const hf_option table_options[] = {
+    HF_CONFIG_STRING("partition_by", struct store_table_settings, partition_by, .default_text = "",
+                     .doc = "Field of the JSON value that names the partition, such as region."),
+    HF_CONFIG_STRINGS("values", struct store_table_settings, values,
+                      .doc = "The field's values, one or more partitions each."),
+    HF_CONFIG_INTEGER("hash_ranges", struct store_table_settings, hash_ranges, .default_text = "1", .minimum = 1,
+                      .maximum = STORE_TABLE_HASH_RANGES_MAX, .doc = "Partitions per value, by the key's hash."),
+    HF_CONFIG_INTEGER("replicas", struct store_table_settings, replicas, .default_text = "3", .minimum = 1,
+                      .maximum = STORE_NODES_MAX, .doc = "Copies on different nodes; an odd number."),
+    HF_CONFIG_CHOICE("format", struct store_table_settings, format, .choices = formats, .default_text = "json",
+                     .doc = "Whether values must be JSON."),
+    HF_CONFIG_SIZE("value_maximum", struct store_table_settings, value_maximum, .default_text = "1MiB", .minimum = 1024,
+                   .maximum = 16 << 20, .doc = "Bytes of one value."),
+    HF_CONFIG_DURATION("keep_changes", struct store_table_settings, keep_changes_us, .default_text = "7d",
+                       .minimum = 1000000, .maximum = INT64_C(36500) * 86400 * 1000000,
+                       .doc = "Age at which a change may leave the change feed."),
+    HF_CONFIG_DURATION("keep_idempotency_keys", struct store_table_settings, keep_idempotency_keys_us,
+                       .default_text = "1d", .minimum = 1000000, .maximum = INT64_C(36500) * 86400 * 1000000,
+                       .doc = "How long a repeated request is recognised."),
+};
+static const hf_option_table table_table = HF_TABLE(table_options);
+
+const hf_option store_option_rows[STORE_OPTION_COUNT] = {
+    HF_CONFIG_STRING("engine", struct store_options, engine, .default_text = "rocksdb",
+                     .doc = "Which engine keeps the records."),
+    HF_CONFIG_STRING("replication", struct store_options, replication, .default_text = "raft",
+                     .doc = "How replicas agree."),
+    HF_CONFIG_GROUP("log", struct store_options, log, .members = &log_table,
+                    .doc = "The write-ahead log, one for all partitions of the node."),
+    HF_CONFIG_SIZE("cache_maximum", struct store_options, cache_maximum, .default_text = "4MiB", .minimum = 64 << 10,
+                   .maximum = 1 << 30, .doc = "Newest entries kept in memory, per partition."),
+    HF_CONFIG_SIZE("queue_maximum", struct store_options, queue_maximum, .default_text = "64MiB", .minimum = 32 << 20,
+                   .maximum = INT64_C(1) << 34, .doc = "Bytes of writes that may wait, per partition."),
+    HF_CONFIG_DURATION("write_timeout", struct store_options, write_timeout_us, .default_text = "10s",
+                       .minimum = 100000, .maximum = INT64_C(600) * 1000000,
+                       .doc = "How long a write may wait for a leader and its majority."),
+    HF_CONFIG_DURATION("read_timeout", struct store_options, read_timeout_us, .default_text = "10s", .minimum = 100000,
+                       .maximum = INT64_C(600) * 1000000, .doc = "How long a read may take."),
+    HF_CONFIG_SIZE("body_maximum", struct store_options, body_maximum, .default_text = "24MiB", .minimum = 1 << 20,
+                   .maximum = 24 << 20, .doc = "Bytes of one request, a batch with all its values."),
+    HF_CONFIG_GROUPS("tables", struct store_options, tables, struct store_table_settings, .members = &table_table,
+                     .flags = HF_OPTION_RELOADABLE,
+                     .doc = "Tables that are made when they are missing; those that are there are left as they are."),
+};
+void store_settings_declaration(const struct store_table_settings *settings, struct store_declaration *ret_declaration)
+{
+    *ret_declaration = (struct store_declaration){
+        .name = settings->name,
+        .partition_by = settings->partition_by,
+        .value_count = (uint32_t)settings->values.count,
+        .values = settings->values.items,
+        .hash_ranges = (uint32_t)settings->hash_ranges,
+        .replicas = (uint32_t)settings->replicas,
+        .format = settings->format,
+        .value_maximum = settings->value_maximum,
+        .keep_changes_us = settings->keep_changes_us,
+        .keep_repeats_us = settings->keep_idempotency_keys_us,
+    };
+}
+
+int32_t store_options_check(const struct store_options *settings, hf_error *error)
+{
+    const struct store_table_settings *tables = settings->tables.items;
+
+    for (uint64_t i = 0; i < settings->tables.count; i++) {
+        struct store_declaration declaration;
+        int32_t result;
+
+        if (tables[i].values.count > STORE_TABLE_VALUES_MAX)
+            return hf_error_set(error, HF_EINVAL, "table '%s' has more than %d values", tables[i].name,
+                                STORE_TABLE_VALUES_MAX);
+        store_settings_declaration(&tables[i], &declaration);
+        result = store_declaration_check(&declaration, error);
+        if (result != HF_OK)
+            return result;
+    }
+    return HF_OK;
+}

@@ -1,0 +1,674 @@
+/* Life of the store: opening and closing what it stands on, its clock, and what the HTTP interface asks of it. */
+#include "service/service.h"
+
+#include "service/private.h"
+
+#include <holdfast/lib/error.h>
+#include <holdfast/lib/hash.h>
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { TICK_US = 25000, MAIN_TICK_US = 250000, PATH_SIZE = 4096 };
+
+void store_service_log(const struct store_service *service, int32_t level, const char *format, ...)
+{
+    char text[700];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    service->host->log(service->host, level, (hf_slice){(const uint8_t *)text, strlen(text)});
+}
+
+/* ---- Replicas
+ * ------------------------------------------------------------------------------------------------------------ */
+
+int32_t store_service_open_replica(struct store_service *service, const struct store_partition *partition,
+                                   const struct store_table *table, struct store_replica **ret_replica, hf_error *error)
+{
+    hf_loop *main_loop = service->loops->main_loop(service->host);
+    struct store_replica_setup setup = {
+        .environment = &service->environment,
+        .partition = partition->id,
+        .loop = store_shard_of(service, partition->id)->loop,
+        .member_count = partition->member_count,
+        .keep_changes_us = table->declaration.keep_changes_us,
+        .keep_repeats_us = table->declaration.keep_repeats_us,
+        .now_us = service->loops->now_us(main_loop),
+        .arg = service,
+    };
+
+    service->node->random(service->host, &setup.random_seed, sizeof setup.random_seed);
+    for (uint32_t i = 0; i < partition->member_count; i++)
+        setup.members[i] = (hf_replication_member){.replica = partition->members[i] + 1};
+    if (partition->id == STORE_CATALOG_PARTITION)
+        setup.changed = store_catalog_changed;
+    return store_replica_open(&setup, ret_replica, error);
+}
+
+int32_t store_service_register(struct store_service *service, struct store_replica *replica)
+{
+    uint64_t id = store_replica_partition(replica);
+    int32_t result = HF_OK;
+
+    pthread_rwlock_wrlock(&service->lock);
+    if (id >= service->replica_count) {
+        uint64_t count = id + 64;
+        struct store_replica **replicas = realloc(service->replicas, count * sizeof(struct store_replica *));
+
+        if (replicas) {
+            memset(replicas + service->replica_count, 0,
+                   (count - service->replica_count) * sizeof(struct store_replica *));
+            service->replicas = replicas;
+            service->replica_count = count;
+        } else {
+            result = HF_ENOMEM;
+        }
+    }
+    if (result == HF_OK)
+        service->replicas[id] = replica;
+    pthread_rwlock_unlock(&service->lock);
+    return result;
+}
+
+int32_t store_service_has(struct store_service *service, uint64_t partition)
+{
+    pthread_rwlock_rdlock(&service->lock);
+    int32_t has = partition < service->replica_count && service->replicas[partition];
+    pthread_rwlock_unlock(&service->lock);
+    return has;
+}
+
+void store_service_replica_info(struct store_service *service, uint64_t partition, struct store_replica_info *ret_info)
+{
+    struct store_replica_published *published = NULL;
+
+    *ret_info = (struct store_replica_info){0};
+    pthread_rwlock_rdlock(&service->lock);
+    if (partition < service->replica_count && service->replicas[partition])
+        published = store_replica_published(service->replicas[partition]);
+    pthread_rwlock_unlock(&service->lock);
+    if (!published)
+        return;
+    ret_info->present = 1;
+    ret_info->role = atomic_load(&published->role);
+    ret_info->failed = atomic_load(&published->failed);
+    ret_info->leader = atomic_load(&published->leader);
+    ret_info->term = atomic_load(&published->term);
+    ret_info->commit = atomic_load(&published->commit);
+    ret_info->applied = atomic_load(&published->applied);
+    ret_info->bytes = service->engine->space_size(service->database, partition);
+}
+
+/* ---- Opening
+ * ------------------------------------------------------------------------------------------------------------- */
+
+static int32_t query(const hf_host *host, const char *name, const hf_head **ret_table, hf_error *error)
+{
+    *ret_table = host->query(host, name);
+    return *ret_table ? HF_OK
+                      : hf_error_set(error, HF_EUNSUPPORTED, "the host does not offer %s, which the store needs", name);
+}
+
+static int32_t query_host(struct store_service *service, hf_error *error)
+{
+    const hf_head *loops = NULL, *node = NULL, *metrics = NULL;
+    int32_t result = query(service->host, HF_LOOP_INTERFACE, &loops, error);
+
+    if (result == HF_OK)
+        result = query(service->host, HF_NODE_INTERFACE, &node, error);
+    if (result == HF_OK)
+        result = query(service->host, HF_METRICS_INTERFACE, &metrics, error);
+    service->loops = (const hf_loop_interface *)loops;
+    service->node = (const hf_node_interface *)node;
+    service->metrics = (const hf_metrics_interface *)metrics;
+    service->peers = (const hf_peer_interface *)service->host->query(service->host, HF_PEER_INTERFACE);
+    return result;
+}
+
+static int32_t list_nodes(struct store_service *service, hf_error *error)
+{
+    struct store_nodes *nodes = &service->nodes;
+    const hf_peer_interface *peers = service->peers;
+
+    nodes->count = peers ? peers->node_count(service->host) : 1;
+    if (nodes->count > STORE_NODES_MAX)
+        return hf_error_set(error, HF_EINVAL, "the cluster has %u nodes; the store takes up to %d", nodes->count,
+                            STORE_NODES_MAX);
+    if (nodes->count <= 1) {
+        service->peers = NULL;
+        nodes->count = 1;
+        nodes->names[0] = service->node->node_name(service->host);
+        return HF_OK;
+    }
+    nodes->self = peers->self(service->host);
+    for (uint32_t i = 0; i < nodes->count; i++)
+        nodes->names[i] = peers->node_name(service->host, i);
+    return HF_OK;
+}
+
+static int32_t make_directory(char *path, const char *parent, const char *name, hf_error *error)
+{
+    int size = snprintf(path, PATH_SIZE, "%s/%s", parent, name);
+
+    if (size < 0 || size >= PATH_SIZE)
+        return hf_error_set(error, HF_EINVAL, "the state directory's path is too long");
+    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+        return hf_error_set_errno(error, HF_EIO, errno, "cannot make the folder '%s'", path);
+    return HF_OK;
+}
+
+static int32_t open_engine(struct store_service *service, const char *directory, hf_error *error)
+{
+    const hf_head *engine = NULL, *replication = NULL;
+    char path[PATH_SIZE];
+    int32_t result = make_directory(path, directory, "engine", error);
+
+    if (result == HF_OK)
+        result = service->node->capability(service->host, "replication", service->options->replication, &replication,
+                                           &service->replication_self, error);
+    service->replication = (const hf_replication *)replication;
+    if (result == HF_OK)
+        result = service->node->capability(service->host, "engine", service->options->engine, &engine,
+                                           &service->engine_self, error);
+    service->engine = (const hf_engine *)engine;
+    return result == HF_OK ? service->engine->open(service->engine_self, path, &service->database, error) : result;
+}
+
+static void log_damaged(void *argument, const struct store_log_damage *damage)
+{
+    const struct store_service *service = argument;
+
+    store_service_log(service, HF_LOG_ERROR, "the log's segment %016llx is damaged at byte %llu: %s",
+                      (unsigned long long)damage->segment, (unsigned long long)damage->offset, damage->reason);
+}
+
+static void log_cut(void *argument, uint64_t segment, uint64_t offset, uint64_t bytes)
+{
+    const struct store_service *service = argument;
+
+    store_service_log(service, HF_LOG_INFO,
+                      "the log's segment %016llx ends with an unfinished write at byte %llu; %llu bytes were cut off",
+                      (unsigned long long)segment, (unsigned long long)offset, (unsigned long long)bytes);
+}
+
+static int32_t open_log(struct store_service *service, const char *directory, hf_error *error)
+{
+    const struct store_log_settings *settings = &service->options->log;
+    const char *cluster = service->node->cluster_name(service->host), *node = service->node->node_name(service->host);
+    struct store_log_options options = {
+        .segment_size = settings->segment_size,
+        .queue_bytes_max = settings->queue_maximum,
+        .accept_damage = settings->accept_damage,
+        .damaged = log_damaged,
+        .cut = log_cut,
+        .argument = service,
+    };
+    uint64_t identity[2] = {hf_hash64(1, cluster, strlen(cluster)), hf_hash64(2, node, strlen(node))};
+    char path[PATH_SIZE];
+    int32_t result = make_directory(path, directory, "log", error);
+
+    if (result == HF_OK)
+        result = store_log_file_system_open(path, &service->file_system, error);
+    if (result != HF_OK)
+        return result;
+    service->file_system_open = 1;
+    options.file_system = service->file_system;
+    memcpy(options.node, identity, sizeof options.node);
+    return store_log_open(&options, &service->log, error);
+}
+
+static int32_t add_metrics(struct store_service *service, hf_error *error)
+{
+    const struct {
+        hf_metric **metric;
+        int32_t type;
+        const char *name, *help;
+    } rows[] = {
+        {&service->series.applied, HF_METRIC_COUNTER, "holdfast_store_applied_total", "Log entries applied"},
+        {&service->series.leaders, HF_METRIC_GAUGE, "holdfast_store_leaders", "Partitions that this node leads"},
+        {&service->series.replicas, HF_METRIC_GAUGE, "holdfast_store_replicas", "Replicas on this node"},
+        {&service->series.log_bytes, HF_METRIC_GAUGE, "holdfast_store_log_written_bytes", "Bytes written to the log"},
+        {&service->series.log_records, HF_METRIC_GAUGE, "holdfast_store_log_records", "Records written to the log"},
+        {&service->series.log_syncs, HF_METRIC_GAUGE, "holdfast_store_log_syncs", "Flushes of the log to the disk"},
+        {&service->series.log_segments, HF_METRIC_GAUGE, "holdfast_store_log_segments", "Files of the log in use"},
+        {&service->series.log_queue_bytes, HF_METRIC_GAUGE, "holdfast_store_log_queue_bytes",
+         "Bytes that wait to be written"},
+        {&service->series.log_sync_us_max, HF_METRIC_GAUGE, "holdfast_store_log_sync_microseconds_max",
+         "Longest flush since the start"},
+    };
+    int32_t result = HF_OK;
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows && result == HF_OK; i++)
+        result = service->metrics->add(service->host, rows[i].type, rows[i].name, rows[i].help, NULL, 0, rows[i].metric,
+                                       error);
+    return result;
+}
+
+static void fill_environment(struct store_service *service)
+{
+    struct store_environment *environment = &service->environment;
+
+    environment->host = service->host;
+    environment->loops = service->loops;
+    environment->peers = service->peers;
+    environment->engine = service->engine;
+    environment->database = service->database;
+    environment->replication = service->replication;
+    environment->replication_self = service->replication_self;
+    environment->log = service->log;
+    environment->self = service->nodes.self;
+    environment->cache_maximum = service->options->cache_maximum;
+    environment->queue_maximum = service->options->queue_maximum;
+    environment->wall_us = service->node->wall_us;
+    environment->applied_total = &service->applied_total;
+}
+
+static int32_t make_shards(struct store_service *service, hf_error *error)
+{
+    service->shard_count = service->loops->worker_count(service->host);
+    service->shards = calloc(service->shard_count, sizeof *service->shards);
+    if (!service->shards)
+        return hf_error_set(error, HF_ENOMEM, "no memory for the store's loops");
+    for (uint32_t i = 0; i < service->shard_count; i++) {
+        struct store_shard *shard = &service->shards[i];
+
+        shard->service = service;
+        shard->index = i;
+        shard->loop = service->loops->worker(service->host, i);
+    }
+    return HF_OK;
+}
+
+/* Everything that was opened goes to the loops' shares; they do not run yet. */
+static int32_t share_out(struct store_service *service, hf_error *error)
+{
+    for (uint64_t id = 0; id < service->replica_count; id++)
+        if (service->replicas[id] && store_shard_add(store_shard_of(service, id), service->replicas[id]) != HF_OK)
+            return hf_error_set(error, HF_ENOMEM, "no memory for the store's replicas");
+    for (uint32_t i = 0; i < service->shard_count; i++)
+        service->shards[i].routing = store_routing_hold(service->routing);
+    return HF_OK;
+}
+
+static int32_t open_all(struct store_service *service, hf_error *error)
+{
+    const struct store_http_options http = {.write_timeout_us = service->options->write_timeout_us,
+                                            .read_timeout_us = service->options->read_timeout_us,
+                                            .body_maximum = service->options->body_maximum};
+    const char *directory;
+    int32_t result = query_host(service, error);
+
+    if (result == HF_OK)
+        result = list_nodes(service, error);
+    if (result == HF_OK)
+        result = add_metrics(service, error);
+    if (result == HF_OK)
+        result = make_shards(service, error);
+    if (result != HF_OK)
+        return result;
+    directory = service->node->state_directory(service->host, error);
+    if (!directory)
+        return HF_EIO;
+    result = open_engine(service, directory, error);
+    if (result == HF_OK)
+        result = open_log(service, directory, error);
+    if (result == HF_OK)
+        result = store_remote_open(service, error);
+    fill_environment(service);
+    if (result == HF_OK)
+        result = store_catalog_open(service, error);
+    if (result == HF_OK)
+        result = share_out(service, error);
+    if (result == HF_OK)
+        result = store_http_create(service, &http, &service->http, error);
+    return result;
+}
+
+int32_t store_service_create(const hf_host *host, const void *configuration, void **ret_self, hf_error *error)
+{
+    struct store_service *service = calloc(1, sizeof *service);
+    int32_t result;
+
+    if (!service)
+        return hf_error_set(error, HF_ENOMEM, "no memory for the store");
+    service->host = host;
+    service->options = configuration;
+    pthread_rwlock_init(&service->lock, NULL);
+    result = store_options_check(service->options, error);
+    if (result == HF_OK)
+        result = open_all(service, error);
+    if (result != HF_OK) {
+        store_service_destroy(service);
+        return result;
+    }
+    *ret_self = service;
+    return HF_OK;
+}
+
+/* ---- Running
+ * --------------------------------------------------------------------------------------------------------------- */
+
+static void shard_tick(void *arg)
+{
+    struct store_shard *shard = arg;
+    uint64_t now = shard->service->loops->now_us(shard->loop);
+
+    for (uint64_t i = 0; i < shard->replica_count; i++)
+        if (shard->replicas[i])
+            store_replica_tick(shard->replicas[i], now);
+    store_calls_retry(shard, now);
+    store_creations_check(shard, now);
+}
+
+static void begin_shard(hf_task *task)
+{
+    struct store_shard *shard = (struct store_shard *)((char *)task - offsetof(struct store_shard, begin_task));
+    const hf_loop_interface *loops = shard->service->loops;
+    hf_error error = {0};
+
+    if (loops->timer_create(shard->loop, shard_tick, shard, &shard->timer, &error) == HF_OK)
+        loops->timer_start(shard->timer, TICK_US, TICK_US);
+    else /* without a clock nothing works: say so and let the supervisor try again */
+        store_service_log(shard->service, HF_LOG_ERROR, "the store has no clock: %s", error.message);
+}
+
+static void show_metrics(struct store_service *service)
+{
+    struct store_log_metrics log = {0};
+    uint64_t replicas = 0, leaders = 0, applied = atomic_load(&service->applied_total);
+
+    for (uint64_t id = 0; id < service->replica_count; id++) {
+        if (!service->replicas[id])
+            continue;
+        replicas++;
+        leaders += atomic_load(&store_replica_published(service->replicas[id])->role) == HF_ROLE_LEADER;
+    }
+    store_log_metrics(service->log, &log);
+    service->metrics->increment(service->series.applied, applied - service->applied_shown);
+    service->applied_shown = applied;
+    service->metrics->set(service->series.replicas, (double)replicas);
+    service->metrics->set(service->series.leaders, (double)leaders);
+    service->metrics->set(service->series.log_bytes, (double)log.bytes);
+    service->metrics->set(service->series.log_records, (double)log.records);
+    service->metrics->set(service->series.log_syncs, (double)log.syncs);
+    service->metrics->set(service->series.log_segments, (double)log.segments);
+    service->metrics->set(service->series.log_queue_bytes, (double)log.queue_bytes);
+    service->metrics->set(service->series.log_sync_us_max, (double)log.sync_us_max);
+}
+
+static void main_tick(void *arg)
+{
+    struct store_service *service = arg;
+
+    if (service->options_next && !service->ensuring) {
+        service->options = service->options_next;
+        service->options_next = NULL;
+        service->ensure_table = 0;
+    }
+    store_catalog_tick(service);
+    if (++service->ticks % 4 == 0) {
+        store_compact_tick(service);
+        show_metrics(service);
+    }
+}
+
+int32_t store_service_start(void *self, hf_error *error)
+{
+    struct store_service *service = self;
+    int32_t result = service->loops->timer_create(service->loops->main_loop(service->host), main_tick, service,
+                                                  &service->timer, error);
+
+    if (result != HF_OK)
+        return result;
+    service->loops->timer_start(service->timer, MAIN_TICK_US, MAIN_TICK_US);
+    service->started = 1;
+    for (uint32_t i = 0; i < service->shard_count; i++) {
+        service->shards[i].begin_task.run = begin_shard;
+        service->loops->post(service->shards[i].loop, &service->shards[i].begin_task);
+    }
+    return HF_OK;
+}
+
+int32_t store_service_config_prepare(void *self, const void *configuration, hf_error *error)
+{
+    struct store_service *service = self;
+
+    service->options_prepared = configuration;
+    return store_options_check(configuration, error);
+}
+
+void store_service_config_commit(void *self)
+{
+    struct store_service *service = self;
+
+    service->options_next = service->options_prepared;
+}
+
+void store_service_config_abort(void *self)
+{
+    (void)self;
+}
+
+/* ---- Ending
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+static void all_stopped(hf_task *task)
+{
+    struct store_service *service =
+        (struct store_service *)((char *)task - offsetof(struct store_service, drained_task));
+
+    service->drained(service->drained_arg);
+}
+
+static void replica_stopped(void *arg)
+{
+    struct store_shard *shard = arg;
+    struct store_service *service = shard->service;
+
+    if (--shard->stopping > 0)
+        return;
+    if (atomic_fetch_sub(&service->shards_left, 1) == 1) {
+        service->drained_task.run = all_stopped;
+        service->loops->post(service->loops->main_loop(service->host), &service->drained_task);
+    }
+}
+
+static void stop_shard(hf_task *task)
+{
+    struct store_shard *shard = (struct store_shard *)((char *)task - offsetof(struct store_shard, stop_task));
+
+    shard->service->loops->timer_destroy(shard->timer);
+    shard->timer = NULL;
+    shard->stopping = 1; /* this function's own share */
+    store_calls_end(shard);
+    store_creations_check(shard, UINT64_MAX);
+    for (uint64_t i = 0; i < shard->replica_count; i++)
+        if (shard->replicas[i]) {
+            shard->stopping++;
+            store_replica_stop(shard->replicas[i], replica_stopped, shard);
+        }
+    replica_stopped(shard);
+}
+
+void store_service_drain(void *self, uint64_t deadline_us, void (*done)(void *arg), void *arg)
+{
+    struct store_service *service = self;
+
+    (void)deadline_us; /* nothing here takes longer than a write to the disk */
+    service->draining = 1;
+    service->drained = done;
+    service->drained_arg = arg;
+    service->loops->timer_destroy(service->timer);
+    service->timer = NULL;
+    store_http_drain(service->http);
+    atomic_store(&service->shards_left, service->shard_count);
+    for (uint32_t i = 0; i < service->shard_count; i++) {
+        service->shards[i].stop_task.run = stop_shard;
+        service->loops->post(service->shards[i].loop, &service->shards[i].stop_task);
+    }
+}
+
+/* What was applied need not be applied again at the next start. */
+void store_service_stop(void *self)
+{
+    struct store_service *service = self;
+    hf_error error = {0};
+
+    store_log_close(service->log);
+    service->log = NULL;
+    if (service->engine->flush(service->database, &error) != HF_OK)
+        store_service_log(service, HF_LOG_WARNING, "the engine could not be flushed: %s", error.message);
+}
+
+void store_service_destroy(void *self)
+{
+    struct store_service *service = self;
+
+    if (!service)
+        return;
+    store_http_destroy(service->http);
+    for (uint32_t i = 0; i < service->shard_count && service->shards; i++) {
+        store_routing_release(service->shards[i].routing);
+        free(service->shards[i].replicas);
+    }
+    free(service->shards);
+    store_log_close(service->log);
+    for (uint64_t id = 0; id < service->replica_count; id++)
+        store_replica_close(service->replicas[id]);
+    free(service->replicas);
+    store_routing_release(service->routing);
+    store_compact_free(service);
+    if (service->file_system_open)
+        store_log_file_system_close(&service->file_system);
+    if (service->engine) {
+        service->engine->close(service->database);
+        service->engine->destroy(service->engine_self);
+    }
+    if (service->replication)
+        service->replication->destroy(service->replication_self);
+    pthread_rwlock_destroy(&service->lock);
+    free(service);
+}
+
+/* ---- Questions
+ * ------------------------------------------------------------------------------------------------------------- */
+
+struct store_routing *store_service_routing(struct store_service *service)
+{
+    return store_shard_current(service)->routing;
+}
+
+const struct store_nodes *store_service_nodes(const struct store_service *service)
+{
+    return &service->nodes;
+}
+
+const hf_host *store_service_host(const struct store_service *service)
+{
+    return service->host;
+}
+
+uint64_t store_service_configuration(const struct store_service *service)
+{
+    return service->node->configuration_version(service->host);
+}
+
+int32_t store_service_node_up(struct store_service *service, uint32_t node)
+{
+    return node == service->nodes.self || service->peers->is_up(service->calls, node);
+}
+
+void store_service_problem(struct store_service *service, char *text, uint64_t capacity)
+{
+    struct store_log_metrics log = {0};
+    uint64_t failed = 0;
+
+    text[0] = '\0';
+    pthread_rwlock_rdlock(&service->lock);
+    for (uint64_t id = 0; id < service->replica_count; id++)
+        failed += service->replicas[id] && atomic_load(&store_replica_published(service->replicas[id])->failed);
+    pthread_rwlock_unlock(&service->lock);
+    store_log_metrics(service->log, &log);
+    if (log.failed)
+        snprintf(text, capacity, "the write-ahead log cannot be written; look at the disk and restart this node");
+    else if (failed)
+        snprintf(text, capacity, "%llu replicas of this node have stopped on an error; see its log",
+                 (unsigned long long)failed);
+}
+
+void store_service_health(void *self, hf_health *ret_health)
+{
+    struct store_service *service = self;
+
+    if (!service->log)
+        return;
+    store_service_problem(service, ret_health->reason, sizeof ret_health->reason);
+    if (ret_health->reason[0])
+        ret_health->state = HF_HEALTH_FAILING;
+}
+
+/* ---- Leadership
+ * ------------------------------------------------------------------------------------------------------------ */
+
+struct transfer {
+    hf_task task;
+    struct store_service *service;
+    hf_loop *loop;
+    uint64_t partition;
+    uint32_t node;
+    int32_t code;
+    hf_error error;
+    store_transfer_done done;
+    void *arg;
+};
+
+static void transfer_answer(hf_task *task)
+{
+    struct transfer *transfer = (struct transfer *)(void *)task;
+
+    transfer->done(transfer->arg, transfer->code, &transfer->error);
+    free(transfer);
+}
+
+static void transfer_here(hf_task *task)
+{
+    struct transfer *transfer = (struct transfer *)(void *)task;
+    struct store_shard *shard = store_shard_of(transfer->service, transfer->partition);
+    struct store_replica *replica = store_shard_replica(shard, transfer->partition);
+
+    if (replica)
+        transfer->code = store_replica_transfer(replica, transfer->node, &transfer->error);
+    else
+        transfer->code = hf_error_set(&transfer->error, HF_ENOTFOUND, "this node has no replica of partition %llu",
+                                      (unsigned long long)transfer->partition);
+    transfer->task.run = transfer_answer;
+    transfer->service->loops->post(transfer->loop, &transfer->task);
+}
+
+void store_service_transfer(struct store_service *service, uint64_t partition, uint32_t node, store_transfer_done done,
+                            void *arg)
+{
+    struct transfer *transfer = calloc(1, sizeof *transfer);
+
+    if (!transfer) {
+        hf_error error = {0};
+        hf_error_set(&error, HF_EBUSY, "no memory for the request");
+        done(arg, HF_EBUSY, &error);
+        return;
+    }
+    *transfer = (struct transfer){.task.run = transfer_here,
+                                  .service = service,
+                                  .loop = service->loops->current(service->host),
+                                  .partition = partition,
+                                  .node = node,
+                                  .done = done,
+                                  .arg = arg};
+    service->loops->post(store_shard_of(service, partition)->loop, &transfer->task);
+}
