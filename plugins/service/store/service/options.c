@@ -82,6 +82,11 @@ int32_t store_options_check(const struct store_options *settings, hf_error *erro
 {
     const struct store_table_settings *tables = settings->tables.items;
 
+    if (settings->log.segment_size / 2 < settings->body_maximum + (64 << 10))
+        return hf_error_set(error, HF_EINVAL,
+                            "store.log.segment_size is %llu bytes; expected at least twice store.body_maximum (%llu) "
+                            "and 128 KiB, because an entry of the log fills at most half a file",
+                            (unsigned long long)settings->log.segment_size, (unsigned long long)settings->body_maximum);
     for (uint64_t i = 0; i < settings->tables.count; i++) {
         struct store_declaration declaration;
         int32_t result;
