@@ -61,20 +61,24 @@ struct store_feed_row {
     hf_slice value;
 };
 
-/* Append a row to a result.  Errors as hf_buffer_append. */
+/* Append a row to a result, all or nothing.  Errors as hf_buffer_append; HF_ETOOLARGE also for a key or value over its
+ * limit; HF_EINVAL: a change that cannot be, such as a delete with a value. */
 int32_t store_result_add(hf_buffer *result, const struct store_row *row);
 int32_t store_result_add_change(hf_buffer *result, const struct store_feed_row *row);
 
-/* Take the next row from `rest`.  0: the end; 1: a row; HF_ECORRUPT. */
+/* Take the next row from `rest`; slices point into it.  0: the end; 1: a row; HF_ECORRUPT: `rest` is as it was, and
+ * what is in *ret_row is of no use. */
 int32_t store_result_next(hf_slice *rest, struct store_row *ret_row);
 int32_t store_result_next_change(hf_slice *rest, struct store_feed_row *ret_row);
 
 /* The request as bytes for another node, and back (slices point into the bytes).  `now_us` and the deadline travel as
- * the time that is left.  HF_EPROTOCOL. */
+ * the time that is left.  Writing: errors as hf_buffer_append, and HF_EINVAL: not a request (type, no command, a key's
+ * size, limit).  Reading sets the request's fields and zeroes all others; HF_EPROTOCOL, and *ret_op is untouched. */
 int32_t store_op_write_request(hf_buffer *buffer, const struct store_op *op, uint64_t now_us);
 int32_t store_op_read_request(hf_slice bytes, uint64_t now_us, struct store_op *ret_op);
 
-/* The answer likewise; reading copies into op->result. */
+/* The answer likewise; reading copies into op->result, which has been begun, in place of what is there, and leaves the
+ * request's fields alone.  After HF_EPROTOCOL the op is as it was; errors also as hf_buffer_append. */
 int32_t store_op_write_answer(hf_buffer *buffer, const struct store_op *op);
 int32_t store_op_read_answer(hf_slice bytes, struct store_op *op);
 

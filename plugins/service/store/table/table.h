@@ -17,6 +17,11 @@ enum {
     STORE_TABLE_VALUES_MAX = 1024, /* of partition_by */
     STORE_TABLE_HASH_RANGES_MAX = 1024,
     STORE_TABLE_PARTITIONS_MAX = 4096, /* values times hash ranges */
+    STORE_TABLE_TEXT_MAX = 255,        /* bytes: of partition_by and of each of its values; no control characters */
+    STORE_TABLE_VALUE_MAXIMUM_MIN = 1 << 10,
+    STORE_TABLE_VALUE_MAXIMUM_MAX = 16 << 20,
+    STORE_TABLE_KEEP_SECONDS_MAX = 3650 * 86400,
+    STORE_TABLE_RECORD_MAX = STORE_TABLE_VALUE_MAXIMUM_MAX, /* bytes of a table's record in the catalog */
     STORE_NODES_MAX = 31,
     STORE_CATALOG_PARTITION = 1 /* the catalog's own partition; other tables' count from 2 */
 };
@@ -28,15 +33,15 @@ enum { STORE_FORMAT_JSON = 0, STORE_FORMAT_BYTES = 1 };
 /* What a user declares. */
 struct store_declaration {
     const char *name;
-    const char *partition_by; /* field of the JSON value; "": the table is not divided by a field */
-    uint32_t value_count;     /* of partition_by; 0 without it */
-    const char *const *values;
-    uint32_t hash_ranges;     /* 1..STORE_TABLE_HASH_RANGES_MAX */
-    uint32_t replicas;        /* 1..STORE_NODES_MAX; as many as there are nodes when those are fewer */
-    int32_t format;           /* STORE_FORMAT_...; partition_by needs JSON */
-    uint64_t value_maximum;   /* bytes, 1 KiB..16 MiB */
-    uint64_t keep_changes_us; /* age at which changes may be forgotten */
-    uint64_t keep_repeats_us; /* age at which idempotency keys may be forgotten */
+    const char *partition_by;  /* field of the JSON value; "": the table is not divided by a field */
+    uint32_t value_count;      /* of partition_by; 0 without it */
+    const char *const *values; /* in the user's order */
+    uint32_t hash_ranges;      /* 1..STORE_TABLE_HASH_RANGES_MAX */
+    uint32_t replicas;         /* 1..STORE_NODES_MAX; as many as there are nodes when those are fewer */
+    int32_t format;            /* STORE_FORMAT_...; partition_by needs JSON */
+    uint64_t value_maximum;    /* bytes, 1 KiB..16 MiB */
+    uint64_t keep_changes_us;  /* age at which changes may be forgotten; whole seconds, 1 s..10 years */
+    uint64_t keep_repeats_us;  /* age at which idempotency keys may be forgotten; likewise */
 };
 
 struct store_partition {
@@ -51,7 +56,7 @@ struct store_partition {
 struct store_table {
     struct store_declaration declaration;
     uint32_t partition_count;
-    struct store_partition *partitions; /* by value, then hash_from */
+    struct store_partition *partitions; /* by value (in the order of its bytes), then hash_from */
 };
 
 /* Everything that a node knows of the tables.  Immutable. */
@@ -88,20 +93,27 @@ int32_t store_declaration_check(const struct store_declaration *declaration, hf_
 int32_t store_declaration_parse(const char *name, const hf_value *body, hf_arena *arena,
                                 struct store_declaration *ret_declaration, hf_error *error);
 
-/* 1 when both declare the same. */
+/* 1 when both declare the same; the order of the values does not matter.  Both have been checked. */
 int32_t store_declaration_same(const struct store_declaration *a, const struct store_declaration *b);
 
-/* Appends the declaration as the members of a JSON object (the same names as in the body above), into an object that
- * the caller has begun. */
+/* Appends the declaration as the members of a JSON object (the same names as in the body above, so without the table's
+ * name), into an object that the caller has begun. */
 void store_declaration_write(hf_json_writer *writer, const struct store_declaration *declaration);
 
+/* A copy with everything in the arena.  HF_ENOMEM. */
+int32_t store_declaration_copy(const struct store_declaration *from, hf_arena *arena,
+                               struct store_declaration *ret_declaration, hf_error *error);
+
 /* Divides a new table: partitions numbered from `first_partition`, each with `replicas` members; first members (who
- * lead at first) are spread evenly over the nodes.  Everything lies in the arena.  HF_ENOMEM. */
+ * lead at first) are spread evenly over the nodes.  Everything lies in the arena.  HF_EINVAL (the declaration, no
+ * nodes, numbers that begin below 2 or end above 2^63 - 1), HF_ENOMEM. */
 int32_t store_table_plan(const struct store_declaration *declaration, const struct store_nodes *nodes,
                          uint64_t first_partition, hf_arena *arena, struct store_table *ret_table, hf_error *error);
 
 /* The table as the catalog's record, and back; nodes by name.  Parsing checks everything (ranges without gap or
- * overlap, known nodes, ids not 0) and says HF_ECORRUPT.  Errors also HF_ENOMEM, HF_ETOOLARGE. */
+ * overlap, known nodes, ids not 0) and says HF_ECORRUPT, or HF_EVERSION: written by a newer release.  Errors also
+ * HF_ENOMEM, HF_ETOOLARGE (a record over STORE_TABLE_RECORD_MAX, or the buffer's maximum; the buffer is then as it
+ * was), HF_EINVAL (a member that is no node). */
 int32_t store_table_write(hf_buffer *buffer, const struct store_table *table, const struct store_nodes *nodes,
                           hf_error *error);
 int32_t store_table_parse(hf_slice json, const struct store_nodes *nodes, hf_arena *arena,
@@ -115,7 +127,8 @@ const struct store_partition *store_table_find(const struct store_table *table, 
 const struct store_partition *store_table_candidate(const struct store_table *table, hf_slice key, uint32_t n);
 
 /* A routing with one reference: the catalog's table (partition 1 with all nodes as members; format JSON) and those that
- * `next` gives until it returns HF_ENOTFOUND (any other error ends the building).  HF_ENOMEM, HF_ECORRUPT. */
+ * `next` gives until it returns HF_ENOTFOUND (any other error ends the building); a record need only be
+ * valid until the next call.  Errors as store_table_parse; HF_ECORRUPT also for a name or an id that is there twice. */
 int32_t store_routing_build(const struct store_nodes *nodes, uint64_t catalog_index,
                             int32_t (*next)(void *arg, hf_slice *ret_json, hf_error *error), void *arg,
                             struct store_routing **ret_routing, hf_error *error);
