@@ -1,0 +1,152 @@
+/* peer/private.h: between the files of the peer links. */
+#ifndef HOLDFAST_CORE_PEER_PRIVATE_H
+#define HOLDFAST_CORE_PEER_PRIVATE_H
+
+#include "context.h"
+#include "loop.h"
+#include "metrics.h"
+#include "peer/frame.h"
+#include "pool.h"
+
+#include <holdfast/lib/hash.h>
+#include <stdatomic.h>
+
+enum { TICK_US = 100000, PING_US = 1000000, SILENCE_US = 3000000, BACKOFF_LEAST_US = 50000, BACKOFF_MOST_US = 1000000 };
+enum { INCOMING_REQUESTS_MAX = 4096, CALL_BUCKETS = 256, NO_NODE = UINT32_MAX };
+
+typedef struct peer_link peer_link;
+typedef struct peer_lane peer_lane;
+
+/* A call that waits for its response. */
+typedef struct peer_call {
+    hf_task task; /* completes it in a turn of its own when it could not be sent */
+    struct peer_call *next;
+    uint64_t id;
+    uint64_t deadline_us;
+    int32_t code;
+    hf_peer_done done;
+    void *arg;
+} peer_call;
+
+enum { LINK_CONNECTING, LINK_HANDSHAKE, LINK_HELLO, LINK_UP, LINK_CLOSED };
+
+/* One connection.  It belongs to one loop; an accepted one moves to its lane's after the hello. */
+struct peer_link {
+    hf_peers *peers;
+    peer_lane *lane;
+    peer_link *next, **link; /* in its lane's list */
+    uint32_t references;     /* tasks and requests that still look at it, and one while it is open */
+    uint32_t node;           /* NO_NODE: not known yet */
+    int dialled;
+    int state;
+    int fd;
+    SSL *ssl;
+    hf_watch *watch;
+    uint32_t watched;
+    int write_blocked; /* TLS waits for the socket to take bytes */
+    hf_buffer in;
+    hf_buffer out;
+    hf_task flush_task;
+    int flush_posted;
+    peer_lane *moving; /* after its hello: where it goes on */
+    hf_task move_task;
+    uint64_t heard_us;
+    uint64_t sent_us;
+    uint64_t next_id;
+    peer_call *calls[CALL_BUCKETS];
+    uint32_t call_count;
+    uint32_t incoming;     /* requests not answered */
+    int32_t channels[256]; /* the other side's numbers to ours; -1: unknown */
+};
+
+/* What one worker loop dials for one node. */
+typedef struct peer_dialler {
+    peer_lane *lane;
+    uint32_t node;
+    peer_link *link; /* NULL: none */
+    uint64_t retry_us;
+    uint64_t backoff_us;
+    int resolving;
+    hf_job job; /* looks up the address */
+    struct peer_address *address;
+} peer_dialler;
+
+struct peer_lane {
+    hf_peers *peers;
+    uint32_t index;
+    hf_loop *loop;
+    hf_timer *timer;
+    hf_random random;
+    peer_link *links;
+    peer_dialler diallers[HF_PEER_NODES_MAX];
+    hf_task start_task, stop_task;
+    int stopping;
+    int running;
+};
+
+struct hf_peer_channel {
+    hf_peers *peers;
+    uint32_t number;
+    char name[HF_PEER_CHANNEL_NAME_MAX + 1];
+    hf_peer_handlers handlers;
+    void *arg;
+};
+
+struct hf_peer_request {
+    hf_task task;
+    peer_link *link;
+    uint64_t id;
+    int32_t code;
+    hf_buffer response;
+};
+
+struct hf_peers {
+    hf_peers_settings settings;
+    uint32_t self;
+    uint64_t members_hash;
+    SSL_CTX *server, *client;
+    hf_watch *listener;
+    uint32_t next_lane; /* for accepted connections */
+    uint32_t channel_count;
+    hf_peer_channel channels[HF_PEER_CHANNELS_MAX];
+    peer_lane *lanes;
+    _Atomic uint64_t logged_us[HF_PEER_NODES_MAX + 1]; /* last complaint about a node, or about strangers */
+    _Atomic uint32_t up[HF_PEER_NODES_MAX];
+    hf_metric *sent_messages, *received_messages, *sent_bytes, *received_bytes, *reconnects;
+    hf_metric *link_up[HF_PEER_NODES_MAX];
+    _Atomic uint32_t lanes_left;
+    hf_task stopped_task;
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+};
+
+/* link.c: a connection's bytes.  [its loop] */
+int32_t peer_link_open(peer_lane *lane, int fd, int dialled, uint32_t node, peer_link **ret_link);
+void peer_link_close(peer_link *link, const char *why);
+void peer_link_release(peer_link *link);
+/* Something was appended to `out`: it goes out at the end of the turn. */
+void peer_link_flush_soon(peer_link *link);
+
+/* protocol.c: what the frames mean.  [the link's loop] */
+void peer_link_begin(peer_link *link); /* the handshake is done */
+/* 0, or a code with which the link is closed. */
+int32_t peer_link_frame(peer_link *link, const hf_frame *frame, const char **ret_why);
+/* An accepted link has arrived at its loop. */
+void peer_link_welcome(peer_link *link);
+/* A dialled link was lost that had been up. */
+void peer_link_lost(peer_link *link);
+
+/* call.c */
+void peer_calls_expire(peer_link *link, uint64_t now_us);
+void peer_calls_end(peer_link *link, int32_t code);
+void peer_call_answered(peer_link *link, const hf_frame *frame);
+
+/* dial.c */
+void peer_dial_due(peer_lane *lane, uint64_t now_us);
+void peer_dial_lost(peer_lane *lane, uint32_t node);
+void peer_dial_free(peer_lane *lane);
+
+/* Logs about a node at most once in 10 s. */
+void peer_complain(hf_peers *peers, uint32_t node, const char *format, ...) HF_PRINTF(3, 4);
+
+#endif

@@ -1,0 +1,305 @@
+/* What the frames of a link mean: the hello that begins it, messages, requests and responses. */
+#include "peer/private.h"
+
+#include "log.h"
+
+#include <holdfast/lib/error.h>
+#include <holdfast/lib/value.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { COMPLAINT_US = 10000000 };
+
+void peer_complain(hf_peers *peers, uint32_t node, const char *format, ...)
+{
+    _Atomic uint64_t *last = &peers->logged_us[node == NO_NODE ? HF_PEER_NODES_MAX : node];
+    uint64_t now = hf_clock_us(), before = atomic_load(last);
+    char text[400];
+    va_list arguments;
+
+    if ((before && now - before < COMPLAINT_US) || !atomic_compare_exchange_strong(last, &before, now))
+        return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    hf_log(HF_LOG_WARNING, "peer", "%s: %s", node == NO_NODE ? "a stranger" : peers->settings.members[node].name, text);
+}
+
+/* ---- The beginning
+ * --------------------------------------------------------------------------------------------------- */
+
+static void send_hello(peer_link *link)
+{
+    hf_peers *peers = link->peers;
+    hf_hello hello = {.protocol = HF_PEER_PROTOCOL,
+                      .lane = link->lane->index,
+                      .members = peers->members_hash,
+                      .cluster = hf_slice_of(peers->settings.cluster),
+                      .from = hf_slice_of(peers->settings.self),
+                      .to = hf_slice_of(peers->settings.members[link->node].name),
+                      .channel_count = peers->channel_count};
+    hf_buffer text;
+
+    for (uint32_t i = 0; i < peers->channel_count; i++)
+        hello.channels[i] = hf_slice_of(peers->channels[i].name);
+    hf_buffer_init(&text, HF_FRAME_HELLO_MAX);
+    hf_frame frame = {.type = HF_FRAME_HELLO};
+    int32_t failed = hf_hello_append(&text, &hello);
+    hf_slice piece = {text.data, text.size};
+    if (!failed)
+        failed = hf_frame_append(&link->out, &frame, &piece, 1);
+    hf_buffer_done(&text);
+    if (failed)
+        peer_link_close(link, "no memory for the hello");
+}
+
+void peer_link_begin(peer_link *link)
+{
+    char name[256];
+    hf_error error = {0};
+
+    if (!link->dialled)
+        return; /* the dialler speaks first */
+    if (hf_tls_peer_name(link->ssl, name, sizeof name, &error) != 0) {
+        peer_link_close(link, error.message);
+    } else if (strcmp(name, link->peers->settings.members[link->node].name) != 0) {
+        hf_error_set(&error, HF_EDENIED, "its certificate is for node '%.100s'; check the address of the member", name);
+        peer_link_close(link, error.message);
+    } else {
+        send_hello(link);
+    }
+}
+
+static uint32_t find_node(const hf_peers *peers, hf_slice name)
+{
+    for (uint32_t i = 0; i < peers->settings.member_count; i++)
+        if (hf_slice_is(name, peers->settings.members[i].name))
+            return i;
+    return NO_NODE;
+}
+
+/* What is wrong with the hello, or NULL. */
+static const char *check_hello(peer_link *link, const hf_hello *hello)
+{
+    const hf_peers *peers = link->peers;
+    char name[256];
+
+    if (hello->protocol != HF_PEER_PROTOCOL)
+        return "it speaks another version of the protocol; upgrade one node after the other, and no version further";
+    if (!hf_slice_is(hello->cluster, peers->settings.cluster))
+        return "it belongs to another cluster (cluster.name)";
+    link->node = find_node(peers, hello->from);
+    if (hf_tls_peer_name(link->ssl, name, sizeof name, NULL) != 0 || !hf_slice_is(hello->from, name))
+        return "its name is not the one in its certificate";
+    if (link->node == NO_NODE || link->node == peers->self)
+        return "it is not a member (cluster.members)";
+    if (hello->members != peers->members_hash)
+        return "it has another list of members (cluster.members must be the same, in the same order, on all nodes)";
+    if (!hf_slice_is(hello->to, peers->settings.self))
+        return "it meant to reach another node; check the addresses of the members";
+    return NULL;
+}
+
+static void map_channels(peer_link *link, const hf_hello *hello)
+{
+    const hf_peers *peers = link->peers;
+
+    for (uint32_t i = 0; i < 256; i++)
+        link->channels[i] = -1;
+    for (uint32_t i = 0; i < hello->channel_count; i++)
+        for (uint32_t own = 0; own < peers->channel_count; own++)
+            if (hf_slice_is(hello->channels[i], peers->channels[own].name))
+                link->channels[i] = (int32_t)own;
+}
+
+static int32_t refuse(peer_link *link, const char *why, const char **ret_why)
+{
+    hf_slice piece = hf_slice_of(why);
+    hf_frame frame = {.type = HF_FRAME_REFUSED};
+
+    if (hf_frame_append(&link->out, &frame, &piece, 1) == 0)
+        SSL_write(link->ssl, link->out.data, (int)link->out.size); /* it may or may not hear the reason */
+    *ret_why = why;
+    return HF_EDENIED;
+}
+
+static int32_t take_hello(peer_link *link, const hf_frame *frame, const char **ret_why)
+{
+    hf_peers *peers = link->peers;
+    hf_hello hello;
+    int32_t result = hf_hello_read(frame->payload, &hello);
+    const char *wrong;
+
+    if (link->dialled || (result != 0 && hello.protocol == 0)) {
+        *ret_why = "its hello could not be read";
+        return HF_EPROTOCOL;
+    }
+    if (result != 0 && hello.protocol == HF_PEER_PROTOCOL)
+        return refuse(link, "its hello is malformed", ret_why);
+    wrong = check_hello(link, &hello);
+    if (wrong)
+        return refuse(link, wrong, ret_why);
+    map_channels(link, &hello);
+    peer_lane *lane = &peers->lanes[hello.lane % peers->settings.worker_count];
+    if (lane == link->lane)
+        peer_link_welcome(link);
+    else
+        link->moving = lane;
+    return 0;
+}
+
+void peer_link_welcome(peer_link *link)
+{
+    hf_frame frame = {.type = HF_FRAME_WELCOME};
+
+    link->state = LINK_UP;
+    if (hf_frame_append(&link->out, &frame, NULL, 0) != 0)
+        peer_link_close(link, "no memory");
+    else
+        peer_link_flush_soon(link);
+}
+
+/* ---- Up and down
+ * ------------------------------------------------------------------------------------------------------- */
+
+static void tell_channels(peer_link *link, int32_t up)
+{
+    hf_peers *peers = link->peers;
+
+    for (uint32_t i = 0; i < peers->channel_count; i++)
+        if (peers->channels[i].handlers.link)
+            peers->channels[i].handlers.link(peers->channels[i].arg, link->node, up);
+}
+
+static int32_t take_welcome(peer_link *link, const char **ret_why)
+{
+    hf_peers *peers = link->peers;
+    peer_dialler *dialler = &link->lane->diallers[link->node];
+
+    if (!link->dialled || link->state != LINK_HELLO) {
+        *ret_why = "it sent a welcome that nobody asked for";
+        return HF_EPROTOCOL;
+    }
+    link->state = LINK_UP;
+    dialler->backoff_us = 0;
+    hf_metric_set(peers->link_up[link->node], atomic_fetch_add(&peers->up[link->node], 1) + 1);
+    tell_channels(link, 1);
+    return 0;
+}
+
+void peer_link_lost(peer_link *link)
+{
+    hf_peers *peers = link->peers;
+
+    hf_metric_set(peers->link_up[link->node], atomic_fetch_sub(&peers->up[link->node], 1) - 1);
+    hf_metric_increment(peers->reconnects, 1);
+    tell_channels(link, 0);
+}
+
+/* ---- Messages and requests
+ * --------------------------------------------------------------------------------------------- */
+
+static int32_t take_message(peer_link *link, const hf_frame *frame)
+{
+    int32_t number = link->channels[frame->channel];
+    hf_peer_channel *channel = number < 0 ? NULL : &link->peers->channels[number];
+
+    hf_metric_increment(link->peers->received_messages, 1);
+    if (channel && channel->handlers.message)
+        channel->handlers.message(channel->arg, link->node, frame->payload);
+    return 0;
+}
+
+static int32_t answer_at_once(peer_link *link, const hf_frame *request, int32_t code)
+{
+    hf_frame frame = {.type = HF_FRAME_RESPONSE, .id = request->id, .code = code};
+
+    if (hf_frame_append(&link->out, &frame, NULL, 0) != 0)
+        return HF_ENOMEM;
+    peer_link_flush_soon(link);
+    return 0;
+}
+
+static int32_t take_request(peer_link *link, const hf_frame *frame)
+{
+    int32_t number = link->channels[frame->channel];
+    hf_peer_channel *channel = number < 0 ? NULL : &link->peers->channels[number];
+    hf_peer_request *request;
+
+    hf_metric_increment(link->peers->received_messages, 1);
+    if (!channel || !channel->handlers.request)
+        return answer_at_once(link, frame, HF_EUNSUPPORTED);
+    if (link->incoming >= INCOMING_REQUESTS_MAX || !(request = calloc(1, sizeof *request)))
+        return answer_at_once(link, frame, HF_EBUSY);
+    request->link = link;
+    request->id = frame->id;
+    hf_buffer_init(&request->response, HF_PEER_MESSAGE_MAX);
+    link->references++;
+    link->incoming++;
+    channel->handlers.request(channel->arg, link->node, request, frame->payload);
+    return 0;
+}
+
+/* [the link's loop] */
+static void send_response(hf_task *task)
+{
+    hf_peer_request *request = (hf_peer_request *)(void *)task;
+    peer_link *link = request->link;
+    hf_slice piece = {request->response.data, request->response.size};
+    hf_frame frame = {.type = HF_FRAME_RESPONSE, .id = request->id, .code = request->code};
+
+    link->incoming--;
+    if (link->state == LINK_UP) {
+        /* The other side waits for an answer: when there is no memory for it, the link's end is one. */
+        if (hf_frame_append(&link->out, &frame, &piece, 1) != 0)
+            peer_link_close(link, "too much waits to be sent");
+        else
+            peer_link_flush_soon(link);
+    }
+    hf_metric_increment(link->peers->sent_messages, 1);
+    peer_link_release(link);
+    hf_buffer_done(&request->response);
+    free(request);
+}
+
+void hf_peers_respond(hf_peer_request *request, int32_t code, hf_slice response)
+{
+    request->code = code;
+    if (hf_buffer_append(&request->response, response.data, response.size) != 0)
+        request->code = HF_EIO; /* it was done, and the answer does not fit: the outcome is unknown to the caller */
+    request->task.run = send_response;
+    hf_loop_post(request->link->lane->loop, &request->task);
+}
+
+int32_t peer_link_frame(peer_link *link, const hf_frame *frame, const char **ret_why)
+{
+    if (link->state == LINK_HELLO && frame->type == HF_FRAME_HELLO)
+        return take_hello(link, frame, ret_why);
+    if (frame->type == HF_FRAME_WELCOME)
+        return take_welcome(link, ret_why);
+    if (frame->type == HF_FRAME_REFUSED) {
+        peer_complain(link->peers, link->node, "it refuses this node: %.*s", (int)frame->payload.size,
+                      (const char *)frame->payload.data);
+        return HF_EDENIED;
+    }
+    if (link->state != LINK_UP) {
+        *ret_why = "it sent something before the hello";
+        return HF_EPROTOCOL;
+    }
+    switch (frame->type) {
+    case HF_FRAME_MESSAGE:
+        return take_message(link, frame);
+    case HF_FRAME_REQUEST:
+        return take_request(link, frame);
+    case HF_FRAME_RESPONSE:
+        peer_call_answered(link, frame);
+        return 0;
+    case HF_FRAME_PING:
+        return 0;
+    default:
+        *ret_why = "it sent a frame out of place";
+        return HF_EPROTOCOL;
+    }
+}
