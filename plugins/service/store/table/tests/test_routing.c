@@ -92,6 +92,7 @@ static void the_catalog_is_there_before_any_table(void **state)
     assert_ptr_equal(routed->table, table);
     assert_ptr_equal(store_table_find(table, hf_slice_of(""), hf_slice_of("tables/t")), routed->partition);
     assert_int_equal(table->declaration.format, STORE_FORMAT_JSON);
+    assert_int_equal(table->declaration.replicas, nodes.count);
     assert_int_equal(routed->partition->member_count, 3);
     for (uint32_t i = 0; i < 3; i++)
         assert_int_equal(routed->partition->members[i], i);

@@ -692,6 +692,37 @@ static void keys_are_found_where_a_plain_search_finds_them(void **state)
     assert_found(&table, &random);
 }
 
+/* Ranges that begin, end, and begin and end at a key's hash. */
+static void a_range_has_both_its_ends(void **state)
+{
+    static const char *const keys[] = {"a", "b", "c"};
+    struct store_declaration d = tickets();
+    struct store_table table;
+
+    (void)state;
+    d.partition_by = "";
+    d.value_count = 0;
+    assert_int_equal(store_table_plan(&d, &nodes, 2, &arena, &table, NULL), 0);
+    assert_int_equal(table.partition_count, 3);
+    for (int i = 0; i < 3; i++) {
+        hf_slice key = hf_slice_of(keys[i]), any = hf_slice_of("any");
+        uint64_t hash = store_key_hash(key);
+
+        table.partitions[0].hash_to = hash - 1;
+        table.partitions[1].hash_from = table.partitions[1].hash_to = hash;
+        table.partitions[2].hash_from = hash + 1;
+        assert_ptr_equal(store_table_find(&table, any, key), &table.partitions[1]);
+        table.partitions[0].hash_to = hash;
+        table.partitions[1].hash_from = table.partitions[1].hash_to = hash + 1;
+        table.partitions[2].hash_from = hash + 2;
+        assert_ptr_equal(store_table_find(&table, any, key), &table.partitions[0]);
+        table.partitions[0].hash_to = hash - 2;
+        table.partitions[1].hash_from = table.partitions[1].hash_to = hash - 1;
+        table.partitions[2].hash_from = hash;
+        assert_ptr_equal(store_table_candidate(&table, key, 0), &table.partitions[2]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -715,6 +746,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_cut_record_is_a_table, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reading_says_when_memory_is_short, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keys_are_found_where_a_plain_search_finds_them, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_range_has_both_its_ends, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
