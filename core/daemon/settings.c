@@ -86,7 +86,31 @@ static const hf_option log_options[] = {
 };
 static const hf_option_table log_table = HF_TABLE(log_options);
 
+static const char *const anonymous_rights[] = {"none", "reader", "writer", "admin", NULL};
+static const char *const roles[] = {"reader", "writer", "operator", "admin", NULL};
+
+static const hf_option token_options[] = {
+    HF_CONFIG_STRING("sha256", hf_token_settings, sha256,
+                     .flags = HF_OPTION_REQUIRED | HF_OPTION_RELOADABLE | HF_OPTION_SECRET,
+                     .doc = "The token's SHA-256, 64 hexadecimal digits; 'holdfast token create' prints it."),
+    HF_CONFIG_CHOICE("role", hf_token_settings, role, .choices = roles,
+                     .flags = HF_OPTION_REQUIRED | HF_OPTION_RELOADABLE, .doc = "What its bearer may do."),
+    HF_CONFIG_STRINGS("tables", hf_token_settings, tables, .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Tables that a reader or writer is confined to; none: all of them."),
+};
+static const hf_option_table token_table = HF_TABLE(token_options);
+
+static const hf_option tokens_options[] = {
+    HF_CONFIG_GROUPS("tokens", hf_token_list, tokens, hf_token_settings, .members = &token_table,
+                     .flags = HF_OPTION_RELOADABLE, .doc = "Who may use the HTTP interfaces."),
+};
+static const hf_option_table tokens_table = HF_TABLE(tokens_options);
+
 static const hf_option http_options[] = {
+    HF_CONFIG_CHOICE("anonymous", hf_http_options, anonymous, .choices = anonymous_rights, .default_text = "none",
+                     .flags = HF_OPTION_RELOADABLE,
+                     .doc = "What clients without a token may do. When this is not given and there are no tokens, "
+                            "everybody who reaches a loopback address may do everything."),
     HF_CONFIG_SIZE("head_maximum", hf_http_options, head_maximum, .default_text = "16KiB", .minimum = 1024,
                    .maximum = 1 << 20, .doc = "Bytes of a request's head."),
     HF_CONFIG_SIZE("body_memory_maximum", hf_http_options, body_memory_maximum, .default_text = "256MiB",
@@ -111,7 +135,9 @@ static const hf_config_section sections[] = {
     {"plugins", &plugins_table, sizeof(hf_plugins_settings), 0, "What is loaded."},
     {"processes", &processes_table, sizeof(hf_processes_settings), 0, "What runs, and in how many processes."},
     {"log", &log_table, sizeof(hf_log_options), 0, "The structured log."},
-    {"http", &http_table, sizeof(hf_http_options), 0, "Limits of the HTTP interfaces."},
+    {"http", &http_table, sizeof(hf_http_options), 0, "Limits of the HTTP interfaces, and who may use them."},
+    {"tokens", &tokens_table, sizeof(hf_token_list), HF_CONFIG_SECTION_NAMED,
+     "Access to the HTTP interfaces, one group per bearer."},
 };
 
 const hf_config_section *hf_settings_sections(uint32_t *ret_count)
@@ -150,6 +176,18 @@ const hf_http_options *hf_settings_http(const hf_config_generation *generation)
     return hf_config_generation_get(generation, "http", NULL);
 }
 
+const hf_groups *hf_settings_tokens(const hf_config_generation *generation)
+{
+    const hf_token_list *list = hf_config_generation_get(generation, "tokens", NULL);
+
+    return &list->tokens;
+}
+
+int hf_settings_anonymous_given(const hf_config_generation *generation)
+{
+    return hf_config_tree_find(hf_config_generation_tree(generation), "http.anonymous") != NULL;
+}
+
 const hf_process_entry *hf_settings_process(const hf_config_generation *generation, const char *name)
 {
     const hf_groups *entries = &hf_settings_processes(generation)->entries;
@@ -159,56 +197,4 @@ const hf_process_entry *hf_settings_process(const hf_config_generation *generati
         if (strcmp(items[i].name, name) == 0)
             return &items[i];
     return NULL;
-}
-
-/* ---- What types cannot say -----------------------------------------------------------------------------------------
- */
-
-static void problem(const hf_config_generation *generation, hf_config_problems *problems, const char *path,
-                    const char *sentence)
-{
-    const hf_config_tree *tree = hf_config_generation_tree(generation);
-    const hf_config_node *node = hf_config_tree_find(tree, path);
-
-    if (!node)
-        node = hf_config_tree_root(tree);
-    hf_config_problems_add(problems, "%s:%u: %s", node->file, node->line, sentence);
-}
-
-static void check_members(const hf_config_generation *generation, hf_config_problems *problems)
-{
-    const hf_groups *members = &hf_settings_cluster(generation)->members;
-    const hf_member_settings *items = members->items;
-    const char *name = hf_settings_node(generation)->name;
-
-    if (!members->count)
-        return;
-    for (uint64_t i = 0; i < members->count; i++)
-        if (strcmp(items[i].name, name) == 0)
-            return;
-    problem(generation, problems, "cluster.members",
-            "this node's name is not among cluster.members; expected it there");
-}
-
-static void check_processes(const hf_config_generation *generation, hf_config_problems *problems)
-{
-    const hf_groups *entries = &hf_settings_processes(generation)->entries;
-    const hf_process_entry *items = entries->items;
-    uint64_t with_peers = 0;
-
-    for (uint64_t i = 0; i < entries->count; i++)
-        with_peers += items[i].peers != 0;
-    if (!entries->count)
-        problem(generation, problems, "processes", "processes.run has no entry; expected at least one process");
-    if (with_peers > 1)
-        problem(generation, problems, "processes.run", "several processes have peers = true; expected exactly one");
-    if (entries->count && !with_peers && hf_settings_cluster(generation)->members.count > 1)
-        problem(generation, problems, "processes.run",
-                "no process has peers = true; expected exactly one in a cluster");
-}
-
-void hf_settings_check(const hf_config_generation *generation, hf_config_problems *problems)
-{
-    check_members(generation, problems);
-    check_processes(generation, problems);
 }

@@ -51,7 +51,10 @@ typedef struct hf_log_options {
     int32_t format;
 } hf_log_options;
 
+enum { HF_ANONYMOUS_NONE = 0, HF_ANONYMOUS_READER = 1, HF_ANONYMOUS_WRITER = 2, HF_ANONYMOUS_ADMIN = 3 };
+
 typedef struct hf_http_options {
+    int32_t anonymous; /* HF_ANONYMOUS_...; see hf_settings_anonymous_given */
     uint64_t head_maximum;
     uint64_t body_memory_maximum;
     int64_t connections_maximum;
@@ -59,6 +62,20 @@ typedef struct hf_http_options {
     uint64_t receive_timeout_us;
     uint64_t send_timeout_us;
 } hf_http_options;
+
+enum { HF_ROLE_READER = 0, HF_ROLE_WRITER = 1, HF_ROLE_OPERATOR = 2, HF_ROLE_ADMIN = 3 };
+enum { HF_TOKEN_DIGEST_SIZE = 32 }; /* SHA-256 */
+
+typedef struct hf_token_settings {
+    const char *name;
+    const char *sha256;
+    int32_t role;      /* HF_ROLE_... */
+    hf_strings tables; /* none: all */
+} hf_token_settings;
+
+typedef struct hf_token_list {
+    hf_groups tokens; /* hf_token_settings */
+} hf_token_list;
 
 /* The core's sections, for hf_config_load together with those of the plugins. */
 const hf_config_section *hf_settings_sections(uint32_t *ret_count);
@@ -69,12 +86,22 @@ const hf_plugins_settings *hf_settings_plugins(const hf_config_generation *gener
 const hf_processes_settings *hf_settings_processes(const hf_config_generation *generation);
 const hf_log_options *hf_settings_log(const hf_config_generation *generation);
 const hf_http_options *hf_settings_http(const hf_config_generation *generation);
+const hf_groups *hf_settings_tokens(const hf_config_generation *generation);
+
+/* Whether the document says what clients without a token may do. */
+int hf_settings_anonymous_given(const hf_config_generation *generation);
+
+/* Whether only this machine can reach the address. */
+int hf_settings_loopback(const char *address);
+
+/* Reads 64 hexadecimal digits; 1 if it was that, else 0. */
+int hf_settings_digest(const char *text, uint8_t digest[HF_TOKEN_DIGEST_SIZE]);
 
 /* The entry of `processes` called `name`, or NULL. */
 const hf_process_entry *hf_settings_process(const hf_config_generation *generation, const char *name);
 
-/* What the options' types cannot say: names that refer to each other, one owner of the peer links, an address that
- * others can reach without tokens.  Adds a line per problem. */
+/* What the options' types cannot say: names that refer to each other, one owner of the peer links, digests of
+ * tokens, an address that others can reach without tokens.  Adds a line per problem. */
 void hf_settings_check(const hf_config_generation *generation, hf_config_problems *problems);
 
 #endif
