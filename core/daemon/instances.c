@@ -217,12 +217,27 @@ static void finish_reconfigure(hf_instances *instances, int commit)
     }
 }
 
-int32_t hf_instances_reconfigure(hf_instances *instances, const hf_config_generation *generation, hf_error *error)
+static int changed(const struct instance *instance, const hf_config_diff *diff)
+{
+    char path[NAME_SIZE];
+    uint64_t count;
+    const hf_config_change *changes = hf_config_diff_changes(diff, &count);
+
+    hf_plugins_section(instance->capability->kind, instance->capability->name, path, sizeof path);
+    for (uint64_t i = 0; i < count; i++)
+        if (strcmp(changes[i].section, path) == 0)
+            return 1;
+    return 0;
+}
+
+int32_t hf_instances_reconfigure(hf_instances *instances, const hf_config_generation *generation,
+                                 const hf_config_diff *diff, hf_error *error)
 {
     for (uint32_t i = 0; i < instances->count; i++) {
         struct instance *instance = &instances->items[i];
         const hf_instance_interface *interface = instance->interface;
-        if (!instance->self || !interface->config_prepare || !interface->config_commit || !interface->config_abort)
+        if (!instance->self || !interface->config_prepare || !interface->config_commit || !interface->config_abort ||
+            !changed(instance, diff))
             continue;
         int32_t result = interface->config_prepare(instance->self, configuration_of(generation, instance), error);
         if (result) {

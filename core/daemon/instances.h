@@ -2,6 +2,7 @@
 #ifndef HOLDFAST_CORE_DAEMON_INSTANCES_H
 #define HOLDFAST_CORE_DAEMON_INSTANCES_H
 
+#include "config/diff.h"
 #include "daemon/plugins.h"
 
 typedef struct hf_instances hf_instances;
@@ -26,9 +27,10 @@ int32_t hf_instances_start(hf_instances *instances, hf_error *error);
 /* Lets all services finish what is in flight and calls done(arg) once all have, or `grace_us` has passed. */
 void hf_instances_drain(hf_instances *instances, uint64_t grace_us, void (*done)(void *arg), void *arg);
 
-/* Offers a new generation to every instance whose section changed: all accept, or nothing changes.  The instances
- * borrow from the generation from then on. */
-int32_t hf_instances_reconfigure(hf_instances *instances, const hf_config_generation *generation, hf_error *error);
+/* Offers a new generation to every instance whose section differs in `diff`: all accept, or nothing changes.  What is
+ * made from then on is made from it.  Instances borrow from generations: none may be freed before the instances. */
+int32_t hf_instances_reconfigure(hf_instances *instances, const hf_config_generation *generation,
+                                 const hf_config_diff *diff, hf_error *error);
 
 uint32_t hf_instances_count(const hf_instances *instances);
 /* The instance's name, such as "service/store"; fills in its health. */

@@ -81,23 +81,68 @@ static int32_t list_sections(hf_plugins *plugins)
     return 0;
 }
 
-int32_t hf_plugins_load(const hf_plugins_settings *settings, hf_process *process, hf_plugins *ret_plugins,
+/* The line of element `index` of the list at `path`, or the nearest that is there. */
+static const hf_config_node *element(const hf_config_generation *generation, const char *path, uint64_t index)
+{
+    const hf_config_tree *tree = hf_config_generation_tree(generation);
+    const hf_config_node *list = hf_config_tree_find(tree, path);
+
+    if (!list)
+        return hf_config_tree_root(tree);
+    const hf_config_node *node = list->first;
+    while (node && index--)
+        node = node->next;
+    return node ? node : list;
+}
+
+int32_t hf_plugins_load(const hf_config_generation *generation, hf_process *process, hf_plugins *ret_plugins,
                         hf_config_problems *problems)
 {
+    const hf_plugins_settings *settings = hf_settings_plugins(generation);
     uint32_t before = problems->count;
     hf_error error = {0};
 
     *ret_plugins = (hf_plugins){0};
     ret_plugins->hosts = calloc(settings->enabled.count + 1, sizeof *ret_plugins->hosts);
-    if (!ret_plugins->hosts || hf_registry_create(&ret_plugins->registry, &error) != 0)
+    if (!ret_plugins->hosts || hf_registry_create(&ret_plugins->registry, &error) != 0) {
+        hf_config_problems_add(problems, "no memory for the plugins");
         return HF_ENOMEM;
-    for (uint64_t i = 0; i < settings->enabled.count; i++)
+    }
+    for (uint64_t i = 0; i < settings->enabled.count; i++) {
+        const hf_config_node *node = element(generation, "plugins.enabled", i);
         if (load_one(ret_plugins, process, settings->directory, settings->enabled.items[i], &error) != 0)
-            hf_config_problems_add(problems, "plugins.enabled: %s", error.message);
+            hf_config_problems_add(problems, "%s:%u: %s", node->file, node->line, error.message);
+    }
+    const hf_config_node *node = element(generation, "plugins.enabled", UINT64_MAX);
     if (problems->count == before && hf_registry_check_requirements(ret_plugins->registry, &error) != 0)
-        hf_config_problems_add(problems, "plugins.enabled: %s", error.message);
-    int32_t result = list_sections(ret_plugins);
-    return result ? result : problems->count > before ? HF_EINVAL : 0;
+        hf_config_problems_add(problems, "%s:%u: %s", node->file, node->line, error.message);
+    if (list_sections(ret_plugins) != 0) {
+        hf_config_problems_add(problems, "no memory for the plugins");
+        return HF_ENOMEM;
+    }
+    return problems->count > before ? HF_EINVAL : 0;
+}
+
+/* The services that processes name are there. */
+static void check_services(const hf_plugins *plugins, const hf_config_generation *generation,
+                           hf_config_problems *problems)
+{
+    const hf_groups *entries = &hf_settings_processes(generation)->entries;
+    const hf_process_entry *items = entries->items;
+    char path[SECTION_PATH_SIZE];
+
+    for (uint64_t i = 0; i < entries->count; i++)
+        for (uint64_t k = 0; k < items[i].services.count; k++) {
+            const char *service = items[i].services.items[k];
+            if (hf_registry_find(plugins->registry, "service", service))
+                continue;
+            snprintf(path, sizeof path, "processes.run.%s.services", items[i].name);
+            const hf_config_node *node = element(generation, path, k);
+            hf_config_problems_add(problems,
+                                   "%s:%u: no enabled plugin provides the service '%s'; expected \"service/%s\" in "
+                                   "plugins.enabled, or another name",
+                                   node->file, node->line, service, service);
+        }
 }
 
 int32_t hf_plugins_configure(const hf_plugins *plugins, const char *path, hf_config_generation **ret_generation,
@@ -110,6 +155,7 @@ int32_t hf_plugins_configure(const hf_plugins *plugins, const char *path, hf_con
     if (result)
         return result;
     hf_settings_check(generation, problems);
+    check_services(plugins, generation, problems);
     if (problems->count > before) {
         hf_config_generation_free(generation);
         return HF_EINVAL;

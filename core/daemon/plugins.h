@@ -17,12 +17,13 @@ typedef struct hf_plugins {
     char *paths; /* text of the sections' paths */
 } hf_plugins;
 
-/* Loads every enabled plugin.  A plugin that cannot be loaded is a line in `problems`; the others are loaded all the
- * same.  HF_ENOMEM, HF_EINVAL: there are problems. */
-int32_t hf_plugins_load(const hf_plugins_settings *settings, hf_process *process, hf_plugins *ret_plugins,
+/* Loads every plugin that `generation` enables.  A plugin that cannot be loaded is a line in `problems`; the others are
+ * loaded all the same.  HF_ENOMEM, HF_EINVAL: there are problems.  `*ret_plugins` is the caller's in any case. */
+int32_t hf_plugins_load(const hf_config_generation *generation, hf_process *process, hf_plugins *ret_plugins,
                         hf_config_problems *problems);
 
-/* Loads the configuration completely.  Errors as hf_config_load. */
+/* Loads the configuration completely, and checks what options' types cannot say.  Errors as hf_config_load.  Changes
+ * nothing in `plugins`.  [any] */
 int32_t hf_plugins_configure(const hf_plugins *plugins, const char *path, hf_config_generation **ret_generation,
                              hf_config_problems *problems);
 

@@ -52,7 +52,7 @@ static const hf_option process_options[] = {
     HF_CONFIG_BOOLEAN("peers", hf_process_entry, peers, .default_text = "false",
                       .doc = "Whether this process holds the links to the other nodes; exactly one does."),
     HF_CONFIG_INTEGER("worker_threads", hf_process_entry, worker_threads, .default_text = "2", .minimum = 1,
-                      .maximum = 256,
+                      .maximum = 255,
                       .doc = "Loops for traffic and partitions; the processor's cores are a good number."),
     HF_CONFIG_INTEGER("pool_threads", hf_process_entry, pool_threads, .default_text = "4", .minimum = 1, .maximum = 256,
                       .doc = "Background threads for disk and other work that blocks."),
@@ -144,6 +144,15 @@ const hf_config_section *hf_settings_sections(uint32_t *ret_count)
 {
     *ret_count = sizeof sections / sizeof sections[0];
     return sections;
+}
+
+const hf_config_section *hf_settings_plugins_section(void)
+{
+    const hf_config_section *section = sections;
+
+    while (strcmp(section->path, "plugins") != 0)
+        section++;
+    return section;
 }
 
 const hf_node_settings *hf_settings_node(const hf_config_generation *generation)

@@ -80,6 +80,9 @@ typedef struct hf_token_list {
 /* The core's sections, for hf_config_load together with those of the plugins. */
 const hf_config_section *hf_settings_sections(uint32_t *ret_count);
 
+/* The section `plugins` alone: what has to be known before the sections of the plugins are. */
+const hf_config_section *hf_settings_plugins_section(void);
+
 const hf_node_settings *hf_settings_node(const hf_config_generation *generation);
 const hf_cluster_settings *hf_settings_cluster(const hf_config_generation *generation);
 const hf_plugins_settings *hf_settings_plugins(const hf_config_generation *generation);
