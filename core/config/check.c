@@ -311,6 +311,15 @@ static void check_group(struct check *check, const struct target *target)
         check_names(check, target);
 }
 
+/* The section's node takes the place of its only option's. */
+static void check_named(struct check *check, const struct target *target)
+{
+    hf_option option = hf_config_option_row(target->options, 0);
+
+    if (declaration_fits(check, target, &option))
+        check_items(check, target->path, &option, target->node, (hf_groups *)(target->record + option.offset));
+}
+
 static void check_section(struct check *check, uint32_t index)
 {
     hf_config_generation *generation = check->generation;
@@ -329,8 +338,12 @@ static void check_section(struct check *check, uint32_t index)
     if (!node && (section->flags & HF_CONFIG_SECTION_REQUIRED))
         hf_config_problems_add(check->problems, "%s:%u: section '%s' is missing, expected a group { ... }", root->file,
                                root->line, section->path);
-    check_group(check, &(struct target){section->path, node, node ? node : root, section->options,
-                                        generation->records[index], section->size});
+    struct target target = {section->path,    node, node ? node : root, section->options, generation->records[index],
+                            section->size};
+    if (section->flags & HF_CONFIG_SECTION_NAMED)
+        check_named(check, &target);
+    else
+        check_group(check, &target);
 }
 
 static int32_t generation_alloc(hf_config_tree *tree, const hf_config_section *sections, uint32_t count,

@@ -9,7 +9,11 @@
 #include "config/problems.h"
 #include "config/tree.h"
 
-enum { HF_CONFIG_SECTION_REQUIRED = 1 }; /* a document without the section is refused */
+enum {
+    HF_CONFIG_SECTION_REQUIRED = 1, /* a document without the section is refused */
+    HF_CONFIG_SECTION_NAMED = 2     /* the section is itself a group of named groups, as its only option, of type
+                                       HF_OPTION_GROUPS, says; that option's name is not written in the document */
+};
 
 typedef struct hf_config_section {
     const char *path; /* "engine.rocksdb" */

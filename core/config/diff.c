@@ -177,6 +177,13 @@ static void compare_section(hf_config_diff *diff, const hf_config_section *secti
     struct pair pair = {path, path, hf_config_generation_get(old_generation, path, &before),
                         hf_config_generation_get(new_generation, path, &now), 0};
 
+    if (section->flags & HF_CONFIG_SECTION_NAMED) { /* without groups and absent are the same */
+        hf_option option = hf_config_option_row(section->options, 0);
+
+        if (pair.old_record && pair.new_record)
+            compare_items(diff, &pair, &option);
+        return;
+    }
     if (before != now)
         add(diff, path, path, before ? "{ ... }" : "(absent)", now ? "{ ... }" : "(absent)", 0);
     if (pair.old_record && pair.new_record)

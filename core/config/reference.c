@@ -101,7 +101,12 @@ int32_t hf_config_reference_markdown(FILE *file, const hf_config_section *sectio
     if (section->doc)
         fprintf(file, "%s\n\n", section->doc);
     fputs("| Option | Value | Default | Change needs | Meaning |\n|---|---|---|---|---|\n", file);
-    write_rows(file, "", section->options);
+    if (section->flags & HF_CONFIG_SECTION_NAMED) {
+        hf_option option = hf_config_option_row(section->options, 0);
+        write_rows(file, "NAME.", option.members);
+    } else {
+        write_rows(file, "", section->options);
+    }
     return ferror(file) ? HF_EIO : 0;
 }
 
@@ -167,7 +172,14 @@ int32_t hf_config_reference_sample(FILE *file, const hf_config_section *section)
         if (*at++ == '\0')
             break;
     }
-    write_sample_rows(file, indent + 4, 0, section->options);
+    if (section->flags & HF_CONFIG_SECTION_NAMED) {
+        hf_option option = hf_config_option_row(section->options, 0);
+        fprintf(file, "%*s# name: {\n", indent + 4, "");
+        write_sample_rows(file, indent + 8, 1, option.members);
+        fprintf(file, "%*s# };\n", indent + 4, "");
+    } else {
+        write_sample_rows(file, indent + 4, 0, section->options);
+    }
     for (; indent >= 0; indent -= 4)
         fprintf(file, "%*s};\n", indent, "");
     return ferror(file) ? HF_EIO : 0;

@@ -161,6 +161,46 @@ static const hf_http_interface http_interface = {
     .stream_end = hf_http_stream_end,
 };
 
+/* ---- hf.peer/1 ----------------------------------------------------------------------------------------------- */
+
+static hf_peers *peers_of(const hf_host *host)
+{
+    return hf_process_offered(of(host)->process)->peers;
+}
+
+static uint32_t peer_node_count(const hf_host *host)
+{
+    return hf_peers_node_count(peers_of(host));
+}
+
+static uint32_t peer_self(const hf_host *host)
+{
+    return hf_peers_self(peers_of(host));
+}
+
+static const char *peer_node_name(const hf_host *host, uint32_t node)
+{
+    return hf_peers_node_name(peers_of(host), node);
+}
+
+static int32_t peer_channel(const hf_host *host, const char *name, const hf_peer_handlers *handlers, void *arg,
+                            hf_peer_channel **ret_channel, hf_error *error)
+{
+    return hf_peers_channel(peers_of(host), name, handlers, arg, ret_channel, error);
+}
+
+static const hf_peer_interface peer_interface = {
+    .head = HF_HEAD(hf_peer_interface),
+    .node_count = peer_node_count,
+    .self = peer_self,
+    .node_name = peer_node_name,
+    .channel = peer_channel,
+    .send = hf_peers_send,
+    .call = hf_peers_call,
+    .respond = hf_peers_respond,
+    .is_up = hf_peers_is_up,
+};
+
 /* ---- hf.node/1 ----------------------------------------------------------------------------------------------- */
 
 static const char *node_name(const hf_host *host)
@@ -260,14 +300,20 @@ static const struct {
     {HF_METRICS_INTERFACE, &metrics_interface.head},
     {HF_HTTP_INTERFACE, &http_interface.head},
     {HF_NODE_INTERFACE, &node_interface.head},
+    {HF_PEER_INTERFACE, &peer_interface.head},
 };
+
+/* A process without links to other nodes does not offer them. */
+static int is_offered(const hf_host *host, const hf_head *head)
+{
+    return head != &peer_interface.head || peers_of(host);
+}
 
 static const hf_head *host_query(const hf_host *host, const char *name)
 {
-    (void)host;
     for (size_t i = 0; i < sizeof interfaces / sizeof interfaces[0]; i++)
         if (strcmp(interfaces[i].name, name) == 0)
-            return interfaces[i].head;
+            return is_offered(host, interfaces[i].head) ? interfaces[i].head : NULL;
     return NULL;
 }
 

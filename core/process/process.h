@@ -5,6 +5,7 @@
 
 #include "http/server.h"
 #include "metrics.h"
+#include "peer/peer.h"
 #include "pool.h"
 
 #include <holdfast/host/loop.h>
@@ -40,6 +41,7 @@ hf_pool *hf_process_pool(hf_process *process);
 /* What plugins reach through their hosts besides loops and metrics.  All is borrowed; NULL parts are not offered. */
 typedef struct hf_process_parts {
     hf_http_server *http;
+    hf_peers *peers;
     const char *node_name;
     const char *cluster_name;
     const char *state_directory; /* every instance gets a folder in it */

@@ -112,7 +112,7 @@ static void follow_leader(struct store_call *call)
 {
     uint32_t leader = call->op.leader;
 
-    if (leader && leader != call->target && ++call->attempts < HOPS_MAX) {
+    if (leader && leader <= call->service->nodes.count && leader != call->target && ++call->attempts < HOPS_MAX) {
         call->target = leader;
         decide(call);
     } else {
@@ -209,6 +209,7 @@ static void remote_done(void *arg, int32_t code, hf_slice response)
     struct store_op *op = &call->op;
 
     op->code = code;
+    hf_buffer_init(&op->result, HF_PEER_MESSAGE_MAX);
     if (code == HF_OK && store_op_read_answer(response, op) != HF_OK) {
         op->code = HF_EIO; /* it was understood there and has maybe been done */
         hf_error_set(&op->error, HF_EIO, "the answer of the other node could not be read");

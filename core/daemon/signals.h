@@ -1,0 +1,20 @@
+/* daemon/signals.h: the process's signals as events of its main loop. */
+#ifndef HOLDFAST_CORE_DAEMON_SIGNALS_H
+#define HOLDFAST_CORE_DAEMON_SIGNALS_H
+
+#include <holdfast/host/loop.h>
+
+typedef struct hf_signals hf_signals;
+
+/* Holds back SIGTERM, SIGINT and SIGHUP for this thread and those that it starts, and ignores SIGPIPE.  First thing in
+ * main: what comes before would end the process. */
+int32_t hf_signals_block(hf_error *error);
+
+/* Calls function(arg, number) on the loop for each.  HF_EIO, HF_ENOMEM.  [main] */
+int32_t hf_signals_watch(hf_loop *loop, void (*function)(void *arg, int32_t number), void *arg,
+                         hf_signals **ret_signals, hf_error *error);
+
+/* Accepts NULL.  [main] */
+void hf_signals_destroy(hf_signals *signals);
+
+#endif

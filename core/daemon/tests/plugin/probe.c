@@ -1,0 +1,238 @@
+/* service/probe: a service for test_daemon.py: says its options, crashes on request, and waits for its drain. */
+#include <holdfast/host/http.h>
+#include <holdfast/host/node.h>
+#include <holdfast/kind/service.h>
+#include <holdfast/lib/buffer.h>
+#include <holdfast/lib/error.h>
+#include <holdfast/lib/json.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct probe_options {
+    const char *greeting;
+    const char *colour;
+    int32_t failing;
+    int32_t start_fails;
+} probe_options;
+
+typedef struct probe {
+    const hf_host *host;
+    const hf_http_interface *http;
+    const hf_node_interface *node;
+    _Atomic(const probe_options *) options;
+    const probe_options *prepared;
+    _Atomic(hf_http_request *) held;
+    atomic_int started;
+} probe;
+
+static const hf_option rows[] = {
+    HF_CONFIG_STRING("greeting", probe_options, greeting, .default_text = "hello", .flags = HF_OPTION_RELOADABLE,
+                     .doc = "What GET /test/hello says."),
+    HF_CONFIG_STRING("colour", probe_options, colour, .default_text = "red", .doc = "Cannot be reloaded."),
+    HF_CONFIG_BOOLEAN("failing", probe_options, failing, .default_text = "false", .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Whether it says that it fails."),
+    HF_CONFIG_BOOLEAN("start_fails", probe_options, start_fails, .default_text = "false",
+                      .doc = "Whether it cannot be started."),
+};
+
+/* ---- Routes ------------------------------------------------------------------------------------------------------ */
+
+static void respond(probe *self, hf_http_request *request, uint32_t status, const char *text)
+{
+    hf_buffer body;
+    hf_json_writer writer;
+
+    hf_buffer_init(&body, 4096);
+    hf_json_writer_init(&writer, &body);
+    hf_json_begin_object(&writer);
+    hf_json_name(&writer, "text");
+    hf_json_text(&writer, text);
+    hf_json_name(&writer, "node");
+    hf_json_text(&writer, self->node->node_name(self->host));
+    hf_json_name(&writer, "configuration_version");
+    hf_json_unsigned(&writer, self->node->configuration_version(self->host));
+    hf_json_name(&writer, "started");
+    hf_json_integer(&writer, atomic_load(&self->started));
+    hf_json_end_object(&writer);
+    self->http->respond(request, status, "application/json", (hf_slice){body.data, body.size}, NULL, 0);
+    hf_buffer_done(&body);
+}
+
+static void hello(void *arg, hf_http_request *request)
+{
+    probe *self = arg;
+
+    respond(self, request, 200, atomic_load(&self->options)->greeting);
+}
+
+static void crash(void *arg, hf_http_request *request)
+{
+    probe *self = arg;
+
+    raise(SIGSEGV);
+    respond(self, request, 500, "still alive"); /* also keeps this function in the backtrace */
+}
+
+/* Answered when the process ends. */
+static void hold(void *arg, hf_http_request *request)
+{
+    probe *self = arg;
+    static const char message[] = "holding a request";
+
+    hf_http_request *before = atomic_exchange(&self->held, request);
+    if (before)
+        respond(self, before, 200, "another one came");
+    self->host->log(self->host, HF_LOG_INFO, (hf_slice){(const uint8_t *)message, sizeof message - 1});
+}
+
+static void write_table(void *arg, hf_http_request *request)
+{
+    probe *self = arg;
+    hf_error error;
+
+    if (self->http->allowed(request, HF_HTTP_WRITE, self->http->parameter(request, "table"))) {
+        respond(self, request, 200, "written");
+        return;
+    }
+    hf_error_set(&error, HF_EDENIED, "this token has no right to write this table");
+    self->http->problem(request, 403, "forbidden", &error, NULL);
+}
+
+static const hf_http_route routes[] = {
+    {sizeof(hf_http_route), HF_HTTP_PUBLIC, "GET", "/test/hello", 0, "Says the greeting.", hello},
+    {sizeof(hf_http_route), HF_HTTP_PUBLIC, "GET", "/test/crash", 0, "Crashes.", crash},
+    {sizeof(hf_http_route), HF_HTTP_PUBLIC, "GET", "/test/hold", 0, "Waits for the drain.", hold},
+    {sizeof(hf_http_route), HF_HTTP_WRITE, "PUT", "/test/tables/{table}", 1024, "Needs a right.", write_table},
+};
+
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
+
+static void destroy(void *instance)
+{
+    probe *self = instance;
+
+    if (self)
+        self->host->free(self->host, self);
+}
+
+static int32_t create(const hf_host *host, const void *configuration, void **ret_self, hf_error *error)
+{
+    probe *self = host->alloc(host, sizeof *self);
+    int32_t result = 0;
+
+    if (!self)
+        return hf_error_set(error, HF_ENOMEM, "no memory");
+    self->host = host;
+    self->http = (const hf_http_interface *)host->query(host, HF_HTTP_INTERFACE);
+    self->node = (const hf_node_interface *)host->query(host, HF_NODE_INTERFACE);
+    atomic_store(&self->options, configuration);
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0] && !result; i++)
+        result = self->http->route(host, &routes[i], self, error);
+    if (!result && !self->node->state_directory(host, error))
+        result = HF_EIO;
+    if (result) {
+        destroy(self);
+        return result;
+    }
+    *ret_self = self;
+    return 0;
+}
+
+static int32_t config_prepare(void *instance, const void *configuration, hf_error *error)
+{
+    probe *self = instance;
+    const probe_options *options = configuration;
+
+    if (strcmp(options->greeting, "refuse") == 0)
+        return hf_error_set(error, HF_EINVAL, "probe.greeting is \"refuse\", which is refused");
+    self->prepared = options;
+    return 0;
+}
+
+static void config_commit(void *instance)
+{
+    probe *self = instance;
+
+    atomic_store(&self->options, self->prepared);
+}
+
+static void config_abort(void *instance)
+{
+    probe *self = instance;
+
+    self->prepared = NULL;
+}
+
+static int32_t start(void *instance, hf_error *error)
+{
+    probe *self = instance;
+
+    if (atomic_load(&self->options)->start_fails)
+        return hf_error_set(error, HF_ESTATE, "probe.start_fails is true");
+    atomic_store(&self->started, 1);
+    return 0;
+}
+
+static void drain(void *instance, uint64_t deadline_us, void (*done)(void *arg), void *arg)
+{
+    probe *self = instance;
+    hf_http_request *held = atomic_exchange(&self->held, NULL);
+
+    (void)deadline_us;
+    if (held)
+        respond(self, held, 200, "drained");
+    done(arg);
+}
+
+static void health(void *instance, hf_health *ret_health)
+{
+    probe *self = instance;
+
+    if (!atomic_load(&self->options)->failing)
+        return;
+    ret_health->state = HF_HEALTH_FAILING;
+    snprintf(ret_health->reason, sizeof ret_health->reason, "probe.failing is true");
+}
+
+static const hf_service service = {
+    .head = HF_HEAD(hf_service),
+    .create = create,
+    .destroy = destroy,
+    .config_prepare = config_prepare,
+    .config_commit = config_commit,
+    .config_abort = config_abort,
+    .start = start,
+    .drain = drain,
+    .health = health,
+};
+
+static const hf_provide provide = {
+    .size = sizeof(hf_provide),
+    .kind = "service",
+    .name = "probe",
+    .summary = "Helps to test the daemon.",
+    .interface = {.service = &service},
+    .options = HF_TABLE(rows),
+    .configuration_size = sizeof(probe_options),
+};
+
+static const hf_provide *const provides[] = {&provide};
+
+static const hf_plugin plugin = {
+    .size = sizeof(hf_plugin),
+    .interface_major = HF_INTERFACE_MAJOR,
+    .interface_minor = HF_INTERFACE_MINOR,
+    .provide_count = 1,
+    .id = "org.holdfast.service.probe",
+    .version = "1.0.0",
+    .summary = "Helps to test the daemon.",
+    .licence = "Apache-2.0",
+    .provides = provides,
+};
+
+HF_EXPORT const hf_plugin *hf_plugin_v1(void)
+{
+    return &plugin;
+}
