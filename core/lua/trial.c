@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEST_INSTRUCTIONS = 20000000, TEST_TIME_US = 2000000, ARENA_MAX = 16 << 20 };
+enum { TEST_INSTRUCTIONS = 20000000, TEST_TIME_US = 5000000, ARENA_MAX = 16 << 20 };
 
 /* ---- decide(...) ---------------------------------------------------------------------------------------------- */
 

@@ -2,10 +2,15 @@
  * still be there afterwards. */
 #include "fixture.h"
 
-#include "loop/loop.h"
 #include "lua/state.h"
 
 static const hf_lua_parameter parameters[] = {{"value", "anything", HF_LUA_ANY, 0}};
+
+/* Stands still, so that a slow machine changes no outcome. */
+static uint64_t still_clock(void)
+{
+    return 1;
+}
 
 struct sandbox {
     hf_lua_catalog catalog;
@@ -33,7 +38,7 @@ static void sandbox_open(struct sandbox *sandbox, const char *text)
     write_file(folder, "attempt.lua", text);
     assert_int_equal(hf_lua_bundle_read(&(hf_strings){1, &path}, &bundle, &sandbox->problems), 0);
     remove_folder(folder);
-    (void)hf_lua_state_create(&sandbox->catalog, bundle, HF_LUA_FOR_DECISIONS, hf_clock_us, &sandbox->state,
+    (void)hf_lua_state_create(&sandbox->catalog, bundle, HF_LUA_FOR_DECISIONS, still_clock, &sandbox->state,
                               &sandbox->problems);
     hf_lua_bundle_unref(bundle);
     hf_arena_init(&sandbox->arena, 1 << 20);
@@ -260,8 +265,8 @@ static const char *const harmless[] = {
     "return collectgarbage('count') > 0",
     "return type(os.time()) == 'number' and type(os.date()) == 'string' and os.clock() >= 0",
     "return holdfast.now() > 1600000000 and holdfast.log('debug', 'text') == nil",
-    "return table.concat({ 1, 2 }, ',') == '1,2' and #table.pack(1, 2) == 2 and select('#', table.unpack({ 1, 2 })) == "
-    "2",
+    "return table.concat({ 1, 2 }, ',') == '1,2' and #table.pack(1, 2) == 2",
+    "return select('#', table.unpack({ 1, 2 })) == 2",
     "local t = { 3, 1, 2 } table.sort(t) table.insert(t, 4) return table.remove(t, 1) == 1 and #t == 3",
     "return utf8.len('ä') == 1 and math.floor(1.5) == 1 and math.type(1) == 'integer'",
     "local n = 0 for _, c in utf8.codes('aä') do n = n + c end return n == 97 + 228",
@@ -306,9 +311,9 @@ static void garbage_is_no_overrun(void **state)
     hf_value result;
 
     (void)state;
-    sandbox_open_body(&sandbox, "for i = 1, 100 do local s = ('x'):rep(1 << 20) .. i end return true");
-    for (int i = 0; i < 3; i++) /* 300 MiB through 8 MiB */
-        if (sandbox_decide(&sandbox, &result) && sandbox.over != HF_LUA_OVER_TIME)
+    sandbox_open_body(&sandbox, "for i = 1, 30 do local s = ('x'):rep(1 << 20) .. i end return true");
+    for (int i = 0; i < 2; i++) /* 120 MiB through 8 MiB */
+        if (sandbox_decide(&sandbox, &result))
             fail_msg("%s", sandbox.error.message);
     assert_true(sandbox.state->budget.memory_used <= sandbox.state->budget.memory_maximum);
     sandbox_close(&sandbox);
