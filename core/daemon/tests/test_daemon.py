@@ -302,7 +302,8 @@ class Dying(DaemonTest):
         for pid in pids.values():
             wait_for("the end of %d" % pid, lambda pid=pid: not alive(pid))
         node.start()
-        node.wait_log("ready: process 'main'", 2)
+        for name in pids:
+            node.wait_log("ready: process '%s'" % name, 2)
         self.assertEqual(node.get("/test/hello")[0], 200)
 
 
