@@ -22,7 +22,7 @@ static int find_option(const char *list, const char *name, size_t length)
     return 0;
 }
 
-static int unknown_option(const cli *cli, const char *argument)
+static int unknown_option(const cli_run *cli, const char *argument)
 {
     char names[CLI_OPTIONS_MAX][32];
     const char *candidates[CLI_OPTIONS_MAX];
@@ -42,12 +42,13 @@ static int unknown_option(const cli *cli, const char *argument)
     return CLI_USAGE;
 }
 
-static int split_nodes(cli *cli, const char *text)
+static int split_nodes(cli_run *cli, const char *text)
 {
     char *copy = hf_arena_strdup(&cli->arena, text);
 
     cli->node_count = 0;
-    for (char *name = copy ? strtok(copy, ",") : NULL; name && cli->node_count < CLI_NODES_MAX; name = strtok(NULL, ","))
+    for (char *name = copy ? strtok(copy, ",") : NULL; name && cli->node_count < CLI_NODES_MAX;
+         name = strtok(NULL, ","))
         cli->nodes[cli->node_count++] = name;
     if (cli->node_count)
         return CLI_OK;
@@ -55,7 +56,7 @@ static int split_nodes(cli *cli, const char *text)
     return CLI_USAGE;
 }
 
-static int set_global(cli *cli, const char *name, size_t length, const char *value, int *ret_help)
+static int set_global(cli_run *cli, const char *name, size_t length, const char *value, int *ret_help)
 {
     if (length == 4 && memcmp(name, "node", 4) == 0)
         return split_nodes(cli, value);
@@ -74,7 +75,7 @@ static int set_global(cli *cli, const char *name, size_t length, const char *val
 }
 
 /* Finds the command that the first words name; returns how many words it has. */
-static uint32_t find_command(cli *cli, uint32_t words, const char *const *word)
+static uint32_t find_command(cli_run *cli, uint32_t words, const char *const *word)
 {
     uint32_t count;
     const cli_command *commands = cli_commands(&count);
@@ -119,7 +120,7 @@ static uint32_t collect_words(int argc, char **argv, const char **words)
     return count;
 }
 
-static int take_option(cli *cli, int argc, char **argv, int *at, int *ret_help)
+static int take_option(cli_run *cli, int argc, char **argv, int *at, int *ret_help)
 {
     const char *argument = argv[*at], *name = argument + 2, *equals = strchr(name, '='), *value = NULL;
     size_t length = equals ? (size_t)(equals - name) : strlen(name);
@@ -146,7 +147,7 @@ static int take_option(cli *cli, int argc, char **argv, int *at, int *ret_help)
     return CLI_OK;
 }
 
-static int check_count(const cli *cli)
+static int check_count(const cli_run *cli)
 {
     const cli_command *command = cli->command;
 
@@ -156,8 +157,7 @@ static int check_count(const cli *cli)
     return CLI_USAGE;
 }
 
-
-int cli_parse(cli *cli, int argc, char **argv)
+int cli_parse(cli_run *cli, int argc, char **argv)
 {
     const char *words[CLI_ARGUMENTS_MAX];
     const char *node = getenv("HOLDFAST_NODE");
@@ -171,7 +171,8 @@ int cli_parse(cli *cli, int argc, char **argv)
     char *plain[CLI_ARGUMENTS_MAX + 1] = {argv[0]};
     int plain_count = 1;
     for (int i = 1; i < argc && plain_count < CLI_ARGUMENTS_MAX; i++) {
-        int kind = strncmp(argv[i], "--", 2) == 0 ? find_option(global_options, argv[i] + 2, strcspn(argv[i] + 2, "=")) : 0;
+        int kind =
+            strncmp(argv[i], "--", 2) == 0 ? find_option(global_options, argv[i] + 2, strcspn(argv[i] + 2, "=")) : 0;
         if (kind == 2 && !strchr(argv[i], '='))
             i++;
         else if (!kind)
@@ -204,7 +205,7 @@ int cli_parse(cli *cli, int argc, char **argv)
     return check_count(cli);
 }
 
-const char *cli_option(const cli *cli, const char *name)
+const char *cli_option(const cli_run *cli, const char *name)
 {
     size_t length = strlen(name);
 

@@ -9,19 +9,12 @@
 enum { CLI_NODES_MAX = 32, CLI_ARGUMENTS_MAX = 64, CLI_OPTIONS_MAX = 32 };
 
 /* What the program ends with. */
-enum {
-    CLI_OK = 0,
-    CLI_FAILED = 1,
-    CLI_USAGE = 2,
-    CLI_NOT_FOUND = 3,
-    CLI_CONFLICT = 4,
-    CLI_UNAVAILABLE = 5
-};
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_NOT_FOUND = 3, CLI_CONFLICT = 4, CLI_UNAVAILABLE = 5 };
 
 typedef struct cli_command cli_command;
 
 /* One run of the program. */
-typedef struct cli {
+typedef struct cli_run {
     const char *nodes[CLI_NODES_MAX]; /* "host:port" */
     uint32_t node_count;
     uint32_t node; /* the one that answered last */
@@ -38,7 +31,7 @@ typedef struct cli {
     } options[CLI_OPTIONS_MAX];
     uint32_t option_count;
     hf_arena arena; /* lives as long as the run */
-} cli;
+} cli_run;
 
 struct cli_command {
     const char *name;     /* "table create": one or two words */
@@ -47,22 +40,22 @@ struct cli_command {
     uint32_t least, most; /* arguments */
     const char *summary;
     const char *example;
-    int (*run)(cli *cli);
+    int (*run)(cli_run *cli);
 };
 
 /* commands.c */
 const cli_command *cli_commands(uint32_t *ret_count);
 
-/* arguments.c: fills in everything but `command`'s run.  Returns CLI_OK, or CLI_USAGE after saying what is wrong; a NULL
- * command then or with CLI_OK means: show the help. */
-int cli_parse(cli *cli, int argc, char **argv);
+/* arguments.c: fills in everything but `command`'s run.  Returns CLI_OK, or CLI_USAGE after saying what is wrong; a
+ * NULL command then or with CLI_OK means: show the help. */
+int cli_parse(cli_run *cli, int argc, char **argv);
 /* The option's value; "" for one that takes none; NULL: not given. */
-const char *cli_option(const cli *cli, const char *name);
+const char *cli_option(const cli_run *cli, const char *name);
 
 /* help.c */
 void cli_help(const char *topic);
-int cli_completion(cli *cli);
-int cli_manual(cli *cli);
+int cli_completion(cli_run *cli);
+int cli_manual(cli_run *cli);
 
 /* client.c */
 typedef struct cli_answer {
@@ -72,12 +65,12 @@ typedef struct cli_answer {
 } cli_answer;
 
 /* Sends a request to the first node that can be reached, and reads its JSON.  `headers` is NULL-terminated and may be
- * NULL; `body` with NULL data: none.  Returns CLI_OK for a 2xx answer, otherwise what the program ends with, after saying
- * why on standard error.  The caller ends the body. */
-int cli_request(cli *cli, const char *method, const char *path, const char *const *headers, hf_slice body,
+ * NULL; `body` with NULL data: none.  Returns CLI_OK for a 2xx answer, otherwise what the program ends with, after
+ * saying why on standard error.  The caller ends the body. */
+int cli_request(cli_run *cli, const char *method, const char *path, const char *const *headers, hf_slice body,
                 cli_answer *ret_answer);
 /* The same with the body passed on to standard output as it comes. */
-int cli_stream(cli *cli, const char *path);
+int cli_stream(cli_run *cli, const char *path);
 /* What an answer means for the program's end. */
 int cli_code(long status);
 /* Says what a problem document says. */
@@ -93,11 +86,11 @@ void cli_path_segment(cli_path *path, const char *segment);
 void cli_path_text(cli_path *path, const char *text);
 /* Adds name=value when the value is not NULL. */
 void cli_path_query(cli_path *path, const char *name, const char *value);
-const char *cli_path_end(cli *cli, cli_path *path);
+const char *cli_path_end(cli_run *cli, cli_path *path);
 
 /* output.c */
 /* With --json the answer's body as it is; else through `print`, or indented when that is NULL. */
-void cli_show(const cli *cli, const cli_answer *answer, void (*print)(const hf_value *document));
+void cli_show(const cli_run *cli, const cli_answer *answer, void (*print)(const hf_value *document));
 /* A table with aligned columns: rows of `columns` texts each. */
 typedef struct cli_table {
     uint32_t columns;
@@ -111,31 +104,31 @@ void cli_table_end(cli_table *table);
 int cli_out_of_memory(void); /* says so and exits */
 
 /* The commands, by file. */
-int cli_status(cli *cli);
-int cli_node_list(cli *cli);
-int cli_get(cli *cli);
-int cli_put(cli *cli);
-int cli_delete(cli *cli);
-int cli_scan(cli *cli);
-int cli_changes(cli *cli);
-int cli_load(cli *cli);
-int cli_table_list(cli *cli);
-int cli_table_show(cli *cli);
-int cli_table_create(cli *cli);
-int cli_plugin_list(cli *cli);
-int cli_plugin_show(cli *cli);
-int cli_policy_list(cli *cli);
-int cli_policy_reload(cli *cli);
-int cli_config_check(cli *cli);
-int cli_config_show(cli *cli);
-int cli_config_reload(cli *cli);
-int cli_config_diff(cli *cli);
-int cli_ca_init(cli *cli);
-int cli_ca_issue(cli *cli);
-int cli_token_create(cli *cli);
-int cli_action_list(cli *cli);
-int cli_action_run(cli *cli);
-int cli_signals(cli *cli);
-int cli_audit(cli *cli);
+int cli_status(cli_run *cli);
+int cli_node_list(cli_run *cli);
+int cli_get(cli_run *cli);
+int cli_put(cli_run *cli);
+int cli_delete(cli_run *cli);
+int cli_scan(cli_run *cli);
+int cli_changes(cli_run *cli);
+int cli_load(cli_run *cli);
+int cli_table_list(cli_run *cli);
+int cli_table_show(cli_run *cli);
+int cli_table_create(cli_run *cli);
+int cli_plugin_list(cli_run *cli);
+int cli_plugin_show(cli_run *cli);
+int cli_policy_list(cli_run *cli);
+int cli_policy_reload(cli_run *cli);
+int cli_config_check(cli_run *cli);
+int cli_config_show(cli_run *cli);
+int cli_config_reload(cli_run *cli);
+int cli_config_diff(cli_run *cli);
+int cli_ca_init(cli_run *cli);
+int cli_ca_issue(cli_run *cli);
+int cli_token_create(cli_run *cli);
+int cli_action_list(cli_run *cli);
+int cli_action_run(cli_run *cli);
+int cli_signals(cli_run *cli);
+int cli_audit(cli_run *cli);
 
 #endif

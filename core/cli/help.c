@@ -4,19 +4,21 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char global_help[] = "Options of every command:\n"
-                                  "  --node HOST:PORT[,...]  nodes to ask, in this order (or $HOLDFAST_NODE; 127.0.0.1:7400)\n"
-                                  "  --token TOKEN           who asks (or $HOLDFAST_TOKEN)\n"
-                                  "  --json                  one JSON document instead of text\n"
-                                  "  --timeout SECONDS       for each request (30)\n"
-                                  "  --help                  about a command\n"
-                                  "Ends with 0 done, 1 refused or failed, 2 usage, 3 not found, 4 conflict, 5 nobody answered.\n";
+static const char global_help[] =
+    "Options of every command:\n"
+    "  --node HOST:PORT[,...]  nodes to ask, in this order (or $HOLDFAST_NODE; 127.0.0.1:7400)\n"
+    "  --token TOKEN           who asks (or $HOLDFAST_TOKEN)\n"
+    "  --json                  one JSON document instead of text\n"
+    "  --timeout SECONDS       for each request (30)\n"
+    "  --help                  about a command\n"
+    "Ends with 0 done, 1 refused or failed, 2 usage, 3 not found, 4 conflict, 5 nobody answered.\n";
 
 static int matches(const cli_command *command, const char *topic)
 {
     size_t length = strlen(topic);
 
-    return strncmp(command->name, topic, length) == 0 && (command->name[length] == '\0' || command->name[length] == ' ');
+    return strncmp(command->name, topic, length) == 0 &&
+           (command->name[length] == '\0' || command->name[length] == ' ');
 }
 
 void cli_help(const char *topic)
@@ -38,7 +40,8 @@ void cli_help(const char *topic)
     printf("\n%s", global_help);
 }
 
-/* ---- Completion -------------------------------------------------------------------------------------------------------- */
+/* ---- Completion
+ * -------------------------------------------------------------------------------------------------------- */
 
 /* All first words, or all second words behind `first`. */
 static void print_words(const char *first)
@@ -84,7 +87,7 @@ static void print_second_words(const char *line_format)
     }
 }
 
-int cli_completion(cli *cli)
+int cli_completion(cli_run *cli)
 {
     const char *shell = cli->arguments[0];
 
@@ -111,14 +114,15 @@ int cli_completion(cli *cli)
     return CLI_USAGE;
 }
 
-int cli_manual(cli *cli)
+int cli_manual(cli_run *cli)
 {
     uint32_t count;
     const cli_command *commands = cli_commands(&count);
 
     (void)cli;
-    printf(".TH HOLDFAST 1\n.SH NAME\nholdfast \\- works with a Holdfast cluster\n.SH SYNOPSIS\n.B holdfast\nCOMMAND ...\n"
-           ".SH COMMANDS\n");
+    printf(
+        ".TH HOLDFAST 1\n.SH NAME\nholdfast \\- works with a Holdfast cluster\n.SH SYNOPSIS\n.B holdfast\nCOMMAND ...\n"
+        ".SH COMMANDS\n");
     for (uint32_t i = 0; i < count; i++)
         printf(".TP\n.B holdfast %s %s\n%s\n.br\nExample: %s\n", commands[i].name, commands[i].usage,
                commands[i].summary, commands[i].example);
