@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { ARENA_MAXIMUM = 256 * 1024 };
+enum { ARENA_MAXIMUM = 64 * 1024 * 1024 };
 
 /* Bytes that the head of an answer takes: reserved at once, so that it cannot end half-way for want of memory. */
 enum { HEAD_USUAL = 2048 };

@@ -36,6 +36,7 @@ void store_call_start(struct store_service *service, struct store_call *call);
 struct store_routing *store_service_routing(struct store_service *service);
 
 const struct store_nodes *store_service_nodes(const struct store_service *service);
+const char *store_service_cluster(const struct store_service *service);
 const hf_host *store_service_host(const struct store_service *service);
 
 /* Version of the configuration, for commands. */
