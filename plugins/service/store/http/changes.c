@@ -342,7 +342,8 @@ static struct store_stream *make_stream(struct exchange *exchange, hf_slice name
 void store_http_changes(void *arg, hf_http_request *request)
 {
     struct store_http *http = arg;
-    struct exchange *exchange = store_exchange_begin(http, request, STORE_HTTP_CHANGES, HF_HTTP_READ, 1);
+    struct exchange *exchange =
+        store_exchange_begin(http, request, STORE_HTTP_CHANGES, HF_HTTP_READ, 1, store_http_changes);
     hf_slice named = http->http->query(request, "partition"), from = http->http->query(request, "from");
     struct store_stream *stream;
 

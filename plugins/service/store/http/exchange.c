@@ -114,41 +114,83 @@ static int32_t is_internal(hf_slice table)
     return table.size > 0 && table.data[0] == '_';
 }
 
+/* A request whose table this node does not know: it may have been made a moment ago, or while this node was away. */
+struct search {
+    struct store_http *http;
+    hf_http_request *request;
+    void (*again)(void *arg, hf_http_request *request);
+};
+
+static void searched(void *arg, int32_t code, int32_t existed, const hf_error *error)
+{
+    struct search search = *(struct search *)arg;
+    struct store_op op = {.type = STORE_OP_GET, .code = code};
+    hf_slice name = search.http->http->parameter(search.request, "table");
+
+    (void)existed;
+    free(arg);
+    if (code == HF_OK) {
+        search.again(search.http, search.request);
+        return;
+    }
+    if (code == HF_ENOTFOUND)
+        hf_error_set(&op.error, HF_ENOTFOUND, "there is no table '%.*s'; see GET /v1/tables",
+                     (int)(name.size < 100 ? name.size : 100), (const char *)name.data);
+    else if (error)
+        op.error = *error;
+    store_problem(search.http, search.request, &op);
+}
+
+static void search_table(struct store_http *http, hf_http_request *request, hf_slice name,
+                         void (*again)(void *arg, hf_http_request *request))
+{
+    struct search *search = malloc(sizeof *search);
+    hf_error error = {0};
+
+    if (!search) {
+        hf_error_set(&error, HF_EBUSY, "no memory for the request");
+        http->http->problem(request, 503, "busy", &error, NULL);
+        return;
+    }
+    *search = (struct search){http, request, again};
+    store_service_find_table(http->service, name, http->options.read_timeout_us, searched, search);
+}
+
+static void refuse_table(struct store_http *http, hf_http_request *request, hf_slice name, const char *why)
+{
+    hf_error error = {0};
+
+    hf_error_set(&error, HF_EDENIED, "%s: '%.*s'", why, (int)(name.size < 70 ? name.size : 70),
+                 (const char *)name.data);
+    http->http->problem(request, 403, "forbidden", &error, NULL);
+}
+
 struct exchange *store_exchange_begin(struct store_http *http, hf_http_request *request, int32_t kind, int32_t right,
-                                      uint32_t calls)
+                                      uint32_t calls, void (*again)(void *arg, hf_http_request *request))
 {
     hf_slice name = http->http->parameter(request, "table");
+    const struct store_table *table = store_routing_table(store_service_routing(http->service), name);
     struct exchange *exchange;
 
-    if (calls == 0) { /* one for every partition */
-        const struct store_table *table = store_routing_table(store_service_routing(http->service), name);
-        calls = table ? table->partition_count : 1;
-    }
-    exchange = allocate(http, request, kind, calls);
-    if (!exchange)
-        return NULL;
-    exchange->table = store_routing_table(exchange->routing, name);
     if (!http->http->allowed(request, is_internal(name) ? HF_HTTP_ADMIN : right, name)) {
-        store_refuse(exchange, 403, "forbidden", HF_EDENIED,
-                     "this token has not the right to do this with the table '%.*s'", (int)name.size,
-                     (const char *)name.data);
-        return NULL;
-    }
-    if (!exchange->table) {
-        store_refuse(exchange, 404, "not-found", HF_ENOTFOUND, "there is no table '%.*s'; see GET /v1/tables",
-                     (int)(name.size < 100 ? name.size : 100), (const char *)name.data);
+        refuse_table(http, request, name, "this token has not the right to do this with the table");
         return NULL;
     }
     if (is_internal(name) && right >= HF_HTTP_WRITE) {
-        store_refuse(exchange, 403, "forbidden", HF_EDENIED, "the table '%.*s' is the store's own", (int)name.size,
-                     (const char *)name.data);
+        refuse_table(http, request, name, "names that begin with '_' are the store's own");
         return NULL;
     }
+    if (!table) {
+        search_table(http, request, name, again);
+        return NULL;
+    }
+    exchange = allocate(http, request, kind, calls ? calls : table->partition_count);
+    if (exchange) /* the same turn: the routing is the same */
+        exchange->table = table;
     return exchange;
 }
 
-/* ---- Calls
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- Calls ------------------------------------------------------------------------------------------------------- */
 
 static void call_finished(struct store_call *call)
 {

@@ -58,10 +58,10 @@ struct exchange {
 };
 
 /* exchange.c */
-/* Begins with the request's {table}, or answers it (404, 403) and returns NULL. */
+/* Begins with the request's {table}, with room for `calls` calls (0: one for every partition).  NULL: the request was
+ * answered, or it will be: a table that this node does not know is asked for first, and `again` is then called. */
 struct exchange *store_exchange_begin(struct store_http *http, hf_http_request *request, int32_t kind, int32_t right,
-                                      uint32_t calls);
-/* Room for more calls; the exchange may move.  Answers and returns NULL without memory. */
+                                      uint32_t calls, void (*again)(void *arg, hf_http_request *request));
 void store_exchange_end(struct exchange *exchange);                   /* after the answer */
 void store_exchange_start(struct exchange *exchange, uint32_t place); /* a call whose op is filled in */
 void store_refuse(struct exchange *exchange, uint32_t status, const char *problem, int32_t code, const char *format,

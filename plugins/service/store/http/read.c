@@ -110,7 +110,7 @@ static void finish_get(struct exchange *exchange)
 
 void store_http_get(void *arg, hf_http_request *request)
 {
-    struct exchange *exchange = store_exchange_begin(arg, request, STORE_HTTP_GET, HF_HTTP_READ, 0);
+    struct exchange *exchange = store_exchange_begin(arg, request, STORE_HTTP_GET, HF_HTTP_READ, 0, store_http_get);
     hf_slice key;
 
     if (!exchange || !store_http_key(exchange, &key))
@@ -286,7 +286,7 @@ static void finish_scan(struct exchange *exchange)
 void store_http_scan(void *arg, hf_http_request *request)
 {
     struct store_http *http = arg;
-    struct exchange *exchange = store_exchange_begin(http, request, STORE_HTTP_SCAN, HF_HTTP_READ, 0);
+    struct exchange *exchange = store_exchange_begin(http, request, STORE_HTTP_SCAN, HF_HTTP_READ, 0, store_http_scan);
     hf_slice limit_text = http->http->query(request, "limit"), named = http->http->query(request, "partition");
     uint64_t limit = LIMIT_USUAL;
 

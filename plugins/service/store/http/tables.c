@@ -95,7 +95,7 @@ static void answer_table(struct store_http *http, hf_http_request *request, uint
 
 void store_http_table(void *arg, hf_http_request *request)
 {
-    struct exchange *exchange = store_exchange_begin(arg, request, STORE_HTTP_OTHER, HF_HTTP_READ, 1);
+    struct exchange *exchange = store_exchange_begin(arg, request, STORE_HTTP_OTHER, HF_HTTP_READ, 1, store_http_table);
 
     if (!exchange)
         return;
@@ -220,7 +220,8 @@ static void write_partition(hf_json_writer *writer, struct store_http *http, con
 void store_http_partitions(void *arg, hf_http_request *request)
 {
     struct store_http *http = arg;
-    struct exchange *exchange = store_exchange_begin(http, request, STORE_HTTP_OTHER, HF_HTTP_READ, 1);
+    struct exchange *exchange =
+        store_exchange_begin(http, request, STORE_HTTP_OTHER, HF_HTTP_READ, 1, store_http_partitions);
     hf_json_writer writer;
     hf_buffer body;
 
@@ -262,7 +263,8 @@ static uint32_t find_node(const struct store_nodes *nodes, hf_slice name)
 void store_http_leader(void *arg, hf_http_request *request)
 {
     struct store_http *http = arg;
-    struct exchange *exchange = store_exchange_begin(http, request, STORE_HTTP_OTHER, HF_HTTP_READ, 1);
+    struct exchange *exchange =
+        store_exchange_begin(http, request, STORE_HTTP_OTHER, HF_HTTP_READ, 1, store_http_leader);
     hf_value body = hf_value_null();
     hf_error error = {0};
     uint64_t id = 0;

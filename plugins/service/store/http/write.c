@@ -200,7 +200,7 @@ static int32_t check_value(struct exchange *exchange, hf_slice value)
 void store_http_put(void *arg, hf_http_request *request)
 {
     struct store_http *http = arg;
-    struct exchange *exchange = store_exchange_begin(http, request, STORE_HTTP_WRITE, HF_HTTP_WRITE, 1);
+    struct exchange *exchange = store_exchange_begin(http, request, STORE_HTTP_WRITE, HF_HTTP_WRITE, 1, store_http_put);
     struct store_operation operation = {.type = STORE_PUT, .value = http->http->body(request)};
     const struct store_partition *partition;
 
@@ -275,7 +275,8 @@ void store_http_delete(void *arg, hf_http_request *request)
 {
     struct store_http *http = arg;
     hf_slice named = http->http->query(request, "partition"), key;
-    struct exchange *exchange = store_exchange_begin(http, request, STORE_HTTP_WRITE, HF_HTTP_WRITE, 0);
+    struct exchange *exchange =
+        store_exchange_begin(http, request, STORE_HTTP_WRITE, HF_HTTP_WRITE, 0, store_http_delete);
     const struct store_partition *partition;
 
     if (!exchange || !store_http_key(exchange, &key))
@@ -387,7 +388,8 @@ static const struct store_partition *common_partition(struct exchange *exchange,
 void store_http_batch(void *arg, hf_http_request *request)
 {
     struct store_http *http = arg;
-    struct exchange *exchange = store_exchange_begin(http, request, STORE_HTTP_WRITE, HF_HTTP_WRITE, 1);
+    struct exchange *exchange =
+        store_exchange_begin(http, request, STORE_HTTP_WRITE, HF_HTTP_WRITE, 1, store_http_batch);
     hf_slice named = http->http->query(request, "partition");
     struct store_operation *operations;
     const struct store_partition *partition;

@@ -49,6 +49,11 @@ typedef void (*store_create_done)(void *arg, int32_t code, int32_t existed, cons
 void store_service_create_table(struct store_service *service, const struct store_declaration *declaration,
                                 store_create_done done, void *arg);
 
+/* Asks the catalog for a table that this node's routing does not have, linearizably: 0 once the routing has it;
+ * HF_ENOTFOUND: there is none; else as a call.  [worker loops] */
+void store_service_find_table(struct store_service *service, hf_slice name, uint64_t timeout_us, store_create_done done,
+                              void *arg);
+
 /* What this node knows of one of its replicas; written by the owner's loop, read by any. */
 struct store_replica_info {
     int32_t present; /* 0: this node has no replica of the partition */
