@@ -344,11 +344,13 @@ void store_http_changes(void *arg, hf_http_request *request)
     struct store_http *http = arg;
     struct exchange *exchange =
         store_exchange_begin(http, request, STORE_HTTP_CHANGES, HF_HTTP_READ, 1, store_http_changes);
-    hf_slice named = http->http->query(request, "partition"), from = http->http->query(request, "from");
     struct store_stream *stream;
+    hf_slice named, from;
 
     if (!exchange)
         return;
+    named = http->http->query(request, "partition");
+    from = http->http->query(request, "from");
     if (atomic_load(&http->draining)) {
         store_refuse(exchange, 503, "no-leader", HF_ECLOSED, "this node is shutting down; ask another");
         return;

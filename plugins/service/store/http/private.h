@@ -59,7 +59,8 @@ struct exchange {
 
 /* exchange.c */
 /* Begins with the request's {table}, with room for `calls` calls (0: one for every partition).  NULL: the request was
- * answered, or it will be: a table that this node does not know is asked for first, and `again` is then called. */
+ * answered, or will be, and must not be looked at any more: a table that this node does not know is asked for first,
+ * and `again` is then called. */
 struct exchange *store_exchange_begin(struct store_http *http, hf_http_request *request, int32_t kind, int32_t right,
                                       uint32_t calls, void (*again)(void *arg, hf_http_request *request));
 void store_exchange_end(struct exchange *exchange);                   /* after the answer */
@@ -83,9 +84,9 @@ int32_t store_http_key(struct exchange *exchange, hf_slice *ret_key);
 /* read.c */
 void store_http_get(void *arg, hf_http_request *request);
 void store_http_scan(void *arg, hf_http_request *request);
-/* Fills the calls with GETs of every partition that could hold the key, or the one that the query names.  Returns how
- * many, or 0 after answering. */
-uint32_t store_http_ask_all(struct exchange *exchange, hf_slice key);
+/* Starts GETs of every partition that could hold the key, or of the one that the query names: exchange->number of them;
+ * or answers and ends the exchange. */
+void store_http_ask_all(struct exchange *exchange, hf_slice key);
 
 /* changes.c */
 void store_http_changes(void *arg, hf_http_request *request);

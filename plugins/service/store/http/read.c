@@ -24,7 +24,7 @@ static void fill_get(struct exchange *exchange, uint32_t place, const struct sto
     call->call.op.stale = store_is_stale(exchange);
 }
 
-uint32_t store_http_ask_all(struct exchange *exchange, hf_slice key)
+void store_http_ask_all(struct exchange *exchange, hf_slice key)
 {
     hf_slice named = exchange->http->http->query(exchange->request, "partition");
     const struct store_partition *partition;
@@ -36,16 +36,16 @@ uint32_t store_http_ask_all(struct exchange *exchange, hf_slice key)
             store_refuse(exchange, 422, "unprocessable", HF_EINVAL, "'%.*s' is not a partition of the table '%s'",
                          (int)(named.size < 100 ? named.size : 100), (const char *)named.data,
                          exchange->table->declaration.name);
-            return 0;
+            return;
         }
         fill_get(exchange, count++, partition, key);
     } else {
         while ((partition = store_table_candidate(exchange->table, key, count)) != NULL)
             fill_get(exchange, count++, partition, key);
     }
+    exchange->number = count;
     for (uint32_t i = 0; i < count; i++)
         store_exchange_start(exchange, i);
-    return count;
 }
 
 static void answer_record(struct exchange *exchange, const struct exchange_call *call)
@@ -116,7 +116,7 @@ void store_http_get(void *arg, hf_http_request *request)
     if (!exchange || !store_http_key(exchange, &key))
         return;
     exchange->finish = finish_get;
-    exchange->number = store_http_ask_all(exchange, key);
+    store_http_ask_all(exchange, key);
 }
 
 /* ---- Scans
@@ -287,11 +287,13 @@ void store_http_scan(void *arg, hf_http_request *request)
 {
     struct store_http *http = arg;
     struct exchange *exchange = store_exchange_begin(http, request, STORE_HTTP_SCAN, HF_HTTP_READ, 0, store_http_scan);
-    hf_slice limit_text = http->http->query(request, "limit"), named = http->http->query(request, "partition");
+    hf_slice limit_text, named;
     uint64_t limit = LIMIT_USUAL;
 
     if (!exchange)
         return;
+    limit_text = http->http->query(request, "limit");
+    named = http->http->query(request, "partition");
     if (limit_text.data && (store_number_read(limit_text, STORE_SCAN_RECORDS_MAX - 1, &limit) != HF_OK || limit == 0)) {
         store_refuse(exchange, 400, "bad-request", HF_EINVAL, "limit is '%.*s'; expected 1 to %d",
                      (int)(limit_text.size < 40 ? limit_text.size : 40), (const char *)limit_text.data,

@@ -201,10 +201,13 @@ void store_http_put(void *arg, hf_http_request *request)
 {
     struct store_http *http = arg;
     struct exchange *exchange = store_exchange_begin(http, request, STORE_HTTP_WRITE, HF_HTTP_WRITE, 1, store_http_put);
-    struct store_operation operation = {.type = STORE_PUT, .value = http->http->body(request)};
+    struct store_operation operation = {.type = STORE_PUT};
     const struct store_partition *partition;
 
-    if (!exchange || !store_http_key(exchange, &operation.key) || !check_value(exchange, operation.value) ||
+    if (!exchange)
+        return;
+    operation.value = http->http->body(request);
+    if (!store_http_key(exchange, &operation.key) || !check_value(exchange, operation.value) ||
         !read_conditions(exchange, &operation))
         return;
     partition = find_partition(exchange, http->http->query(request, "partition"), operation.key, operation.value);
@@ -283,7 +286,7 @@ void store_http_delete(void *arg, hf_http_request *request)
         return;
     if (!named.data && exchange->table->declaration.value_count > 0) {
         exchange->finish = found_for_delete;
-        exchange->number = store_http_ask_all(exchange, key);
+        store_http_ask_all(exchange, key);
         return;
     }
     partition = store_table_find(exchange->table, named, key);
@@ -390,8 +393,8 @@ void store_http_batch(void *arg, hf_http_request *request)
     struct store_http *http = arg;
     struct exchange *exchange =
         store_exchange_begin(http, request, STORE_HTTP_WRITE, HF_HTTP_WRITE, 1, store_http_batch);
-    hf_slice named = http->http->query(request, "partition");
     struct store_operation *operations;
+    hf_slice named;
     const struct store_partition *partition;
     const hf_value *list;
     hf_value body = hf_value_null();
@@ -399,6 +402,7 @@ void store_http_batch(void *arg, hf_http_request *request)
 
     if (!exchange)
         return;
+    named = http->http->query(request, "partition");
     if (hf_json_parse(http->http->body(request), http->http->arena(request), &body, &error) != HF_OK) {
         store_refuse(exchange, error.code == HF_ENOMEM ? 413 : 400,
                      error.code == HF_ENOMEM ? "too-large" : "bad-request", error.code,
