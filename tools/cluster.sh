@@ -43,7 +43,7 @@ write_configuration() { # NODE
         echo "  };"
         echo "};"
         echo "plugins: { directory = \"$plugins\";"
-        echo "  enabled = [ \"service/store\", \"replication/raft\", \"engine/rocksdb\", \"detector/threshold\" ]; };"
+        echo "  enabled = [ \"service/store\", \"replication/raft\", \"engine/rocksdb\" ]; };"
         echo "processes: { run: { main: { services = [ \"store\" ]; peers = true; listen = \"127.0.0.1:$(http_port "$name")\"; }; }; };"
         echo "include = [ \"conf.d/*.cfg\" ];"
     } >"$run_directory/$name/holdfast.cfg"

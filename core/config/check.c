@@ -5,6 +5,7 @@
 #include "config/pool.h"
 #include "config/units.h"
 
+#include <holdfast/lib/text.h>
 #include <holdfast/lib/error.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,7 +63,7 @@ static const char *below(const char *section, const char *prefix)
 
 static void nearer(const char *wanted, const char *candidate, char *best, unsigned *best_distance)
 {
-    unsigned distance = hf_config_name_distance(wanted, candidate);
+    unsigned distance = hf_text_distance(wanted, candidate);
 
     if (distance >= *best_distance)
         return;

@@ -80,25 +80,3 @@ void hf_config_duration_format(uint64_t us, char *text, size_t size)
 {
     format(us, duration_units, "s", text, size);
 }
-
-unsigned hf_config_name_distance(const char *a, const char *b)
-{
-    enum { NAME_MAX_SIZE = 63 };
-    unsigned row[NAME_MAX_SIZE + 1];
-    size_t a_size = strnlen(a, NAME_MAX_SIZE), b_size = strnlen(b, NAME_MAX_SIZE);
-
-    for (size_t j = 0; j <= b_size; j++)
-        row[j] = (unsigned)j;
-    for (size_t i = 1; i <= a_size; i++) {
-        unsigned diagonal = row[0];
-
-        row[0] = (unsigned)i;
-        for (size_t j = 1; j <= b_size; j++) {
-            unsigned replaced = diagonal + (a[i - 1] != b[j - 1]), best = row[j] < row[j - 1] ? row[j] : row[j - 1];
-
-            diagonal = row[j];
-            row[j] = replaced < best + 1 ? replaced : best + 1;
-        }
-    }
-    return row[b_size];
-}

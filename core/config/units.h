@@ -15,7 +15,4 @@ int hf_config_duration_parse(const char *text, uint64_t *ret_us);
 void hf_config_size_format(uint64_t bytes, char *text, size_t size);
 void hf_config_duration_format(uint64_t us, char *text, size_t size);
 
-/* Insertions, deletions and replacements from one name to another; names over 63 bytes are cut. */
-unsigned hf_config_name_distance(const char *a, const char *b);
-
 #endif

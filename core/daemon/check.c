@@ -5,6 +5,7 @@
 #include "config/units.h"
 #include "daemon/plugins.h"
 
+#include <holdfast/lib/text.h>
 #include <holdfast/lib/error.h>
 #include <stdlib.h>
 
@@ -87,7 +88,7 @@ static int32_t write_reference(FILE *file, const hf_config_section *sections, ui
     int written = 0;
 
     for (uint32_t i = 0; i < count; i++) {
-        unsigned far = wanted ? hf_config_name_distance(wanted, sections[i].path) : 0;
+        unsigned far = wanted ? hf_text_distance(wanted, sections[i].path) : 0;
 
         if (far < distance) {
             distance = far;

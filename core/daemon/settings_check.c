@@ -42,6 +42,35 @@ static void check_members(const hf_config_generation *generation, hf_config_prob
             "this node's name is not among cluster.members; expected it there");
 }
 
+/* The process before `index` that runs the service, too, or NULL. */
+static const char *runs_already(const hf_process_entry *items, uint64_t index, const char *service)
+{
+    for (uint64_t i = 0; i < index; i++)
+        for (uint64_t k = 0; k < items[i].services.count; k++)
+            if (strcmp(items[i].services.items[k], service) == 0)
+                return items[i].name;
+    return NULL;
+}
+
+/* Two instances of a service would share one folder of the state directory. */
+static void check_services(const hf_config_generation *generation, hf_config_problems *problems)
+{
+    const hf_groups *entries = &hf_settings_processes(generation)->entries;
+    const hf_process_entry *items = entries->items;
+    char sentence[HF_ERROR_MESSAGE_SIZE], path[PATH_SIZE];
+
+    for (uint64_t i = 0; i < entries->count; i++)
+        for (uint64_t k = 0; k < items[i].services.count; k++) {
+            const char *service = items[i].services.items[k], *other = runs_already(items, i, service);
+            if (!other)
+                continue;
+            snprintf(path, sizeof path, "processes.run.%s.services", items[i].name);
+            snprintf(sentence, sizeof sentence, "service '%s' runs in process '%s' already; expected it in one only",
+                     service, other);
+            problem(generation, problems, path, sentence);
+        }
+}
+
 static void check_processes(const hf_config_generation *generation, hf_config_problems *problems)
 {
     const hf_groups *entries = &hf_settings_processes(generation)->entries;
@@ -190,6 +219,7 @@ void hf_settings_check(const hf_config_generation *generation, hf_config_problem
 {
     check_members(generation, problems);
     check_processes(generation, problems);
+    check_services(generation, problems);
     check_listen(generation, problems);
     check_tokens(generation, problems);
 }

@@ -163,7 +163,7 @@ static void first_check_done(void *arg, int good, const char *lines)
         fprintf(stderr, "holdfastd: %s\n", error.message);
         end(node, 1);
     } else {
-        hf_log(HF_LOG_INFO, source, "node '%s' runs %u processes", hf_settings_node(node->generation)->name,
+        hf_log(HF_LOG_INFO, source, "node '%s': processes started: %u", hf_settings_node(node->generation)->name,
                hf_supervisor_count(node->supervisor));
     }
 }

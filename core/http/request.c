@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { ARENA_MAXIMUM = 256 * 1024 };
+enum { ARENA_MAXIMUM = 64 * 1024 * 1024 };
 
 /* Bytes that the head of an answer takes: reserved at once, so that it cannot end half-way for want of memory. */
 enum { HEAD_USUAL = 2048 };
@@ -43,7 +43,7 @@ void hf_http_request_free(hf_http_request *request)
     free(request);
 }
 
-/* ---- Admission ------------------------------------------------------------------------------------------------- */
+/* ---- Admission --------------------------------------------------------------------------------------------------- */
 
 static int hex_digit(uint8_t c)
 {
@@ -226,8 +226,7 @@ int32_t hf_http_allowed(const hf_http_request *request, int32_t right, hf_slice 
     return authority->allowed ? authority->allowed(authority->arg, &request->principal, right, table) : 1;
 }
 
-/* ---- The answer ----------------------------------------------------------------------------------------------------
- */
+/* ---- The answer -------------------------------------------------------------------------------------------------- */
 
 static void deliver_task(hf_task *task)
 {
@@ -373,8 +372,7 @@ void hf_http_request_refuse(hf_http_request *request, uint32_t status, const cha
     respond_problem(request, status, problem, error, NULL, allow);
 }
 
-/* ---- Streams -------------------------------------------------------------------------------------------------------
- */
+/* ---- Streams ----------------------------------------------------------------------------------------------------- */
 
 void hf_http_stream_begin(hf_http_request *request, uint32_t status, const char *type, hf_http_stream_event event,
                           void *arg)

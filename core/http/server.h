@@ -48,8 +48,8 @@ void hf_http_server_destroy(hf_http_server *server);
 
 int32_t hf_http_server_route(hf_http_server *server, const hf_http_route *route, void *arg, hf_error *error);
 
-/* Accepts connections from a listening socket on one loop; the descriptor stays the caller's.  [main], before the
- * loops run */
+/* Accepts connections from a listening socket on one loop; the descriptor stays the caller's.  On that loop's thread,
+ * or [main] before the loops run. */
 int32_t hf_http_server_listen(hf_http_server *server, uint32_t loop, int32_t fd, hf_error *error);
 
 /* Ends accepting, lets requests under way finish for at most `grace_us`, closes everything and calls done(arg) on the

@@ -14,68 +14,14 @@ import itertools
 import json
 import os
 import queue
-import signal
-import subprocess
 import sys
 import threading
 import time
 import urllib.parse
 
+from cluster import Node
+
 TABLE = "conversations"
-
-
-class Node:
-    def __init__(self, number, address, directory, binaries):
-        self.name = "n%d" % number
-        self.address = address
-        self.directory = os.path.join(directory, self.name)
-        self.binaries = binaries
-        with open(os.path.join(self.directory, "pid")) as file:
-            self.pid = int(file.read())
-        self.process = None  # once we have started it ourselves
-        self.alive = True
-
-    def request(self, method, path, body=None, headers={}, timeout=15):
-        connection = http.client.HTTPConnection(self.address, timeout=timeout)
-        try:
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
-
-    def kill(self):
-        self.alive = False
-        os.killpg(self.pid, signal.SIGKILL)
-        if self.process:
-            self.process.wait()
-
-    def start(self):
-        with open(os.path.join(self.directory, "log"), "ab") as log:
-            self.process = subprocess.Popen(
-                [os.path.join(self.binaries, "holdfastd"), "--config", os.path.join(self.directory, "holdfast.cfg")],
-                stdout=log, stderr=log, start_new_session=True)
-        self.pid = self.process.pid
-        with open(os.path.join(self.directory, "pid"), "w") as file:
-            file.write("%d\n" % self.pid)
-        self.wait_ready()
-        self.alive = True
-
-    def wait_ready(self):
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            try:
-                if self.request("GET", "/healthz", timeout=2)[0] == 200:
-                    return
-            except OSError:
-                pass
-            time.sleep(0.05)
-        sys.exit("node %s did not come up again; see %s/log" % (self.name, self.directory))
-
-    def stop(self):
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(30)
 
 
 def read_messages(folder):
@@ -174,7 +120,7 @@ def find_leader(nodes):
     leads = collections.Counter()
     for node in nodes:
         if node.alive:
-            partitions = json.loads(node.request("GET", "/v1/tables/%s/partitions" % TABLE)[1])["partitions"]
+            partitions = node.json("GET", "/v1/tables/%s/partitions" % TABLE)[1]["partitions"]
             leads.update(p["leader"] for p in partitions if p.get("leader") == node.name)
     name = leads.most_common(1)[0][0]
     return next(node for node in nodes if node.name == name)
@@ -213,7 +159,7 @@ def read_all(node, consistency):
         path = "/v1/tables/%s/records?limit=1000" % TABLE + (consistency and "&consistency=" + consistency)
         if start:
             path += "&start=" + urllib.parse.quote(start, safe="")
-        status, body = node.request("GET", path, timeout=60)
+        status, body, _ = node.request("GET", path, timeout=60)
         if status != 200:
             raise OSError("scan on %s: %d %s" % (node.name, status, body[:300]))
         page = json.loads(body)
@@ -249,8 +195,11 @@ def main():
     parser.add_argument("--samples", required=True)
     parser.add_argument("--threads", type=int, default=8)
     options = parser.parse_args()
-    nodes = [Node(i + 1, address, options.directory, options.binaries)
+    nodes = [Node("n%d" % (i + 1), address, os.path.join(options.directory, "n%d" % (i + 1)),
+                  os.path.join(options.binaries, "holdfastd"))
              for i, address in enumerate(options.nodes.split(","))]
+    for node in nodes:
+        node.adopt()
     state = State(nodes, read_messages(options.samples))
     started = time.monotonic()
     writers = [Writer(i, state) for i in range(options.threads)]

@@ -62,15 +62,17 @@ class Node:
         self.path = os.path.join(self.folder, "holdfast.cfg")
         self.log_path = os.path.join(self.folder, "log")
         self.ports = {name: free_port() for name in processes}
-        self.parts = {"state": "state", "plugins": '"service/probe"', "probe": "", "log": "", "restart": "50ms",
+        self.parts = {"state": "state", "plugins": '"service/probe"', "probe": "", "log": "", "restart": "50ms", "workers": 2,
                       "more": ""}
         self.process = None
         self.configure(**parts)
 
     def configure(self, **parts):
         self.parts.update(parts)
-        entries = "".join('%s: { services = [ "probe" ]; listen = "127.0.0.1:%d"; };\n' % item
-                          for item in self.ports.items())
+        first = next(iter(self.ports))
+        entries = "".join('%s: { services = [ %s ]; listen = "127.0.0.1:%d"; worker_threads = %d; };\n' %
+                          (name, '"probe"' if name == first else "", port, self.parts["workers"])
+                          for name, port in self.ports.items())
         with open(self.path + ".new", "w") as file:
             file.write("""node: { name = "n1"; state_directory = "%s"; };
 plugins: { directory = "%s"; enabled = [ %s ]; };
@@ -140,10 +142,17 @@ probe: { %s };
         return self.process.wait(DEADLINE_S)
 
     def close(self):
-        if self.process and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Ends it if it still runs, and looks at how all of it has ended."""
+        try:
+            code = self.stop() if self.process and self.process.poll() is None else 0
+            log = self.log() if self.process else ""
+            if code != 0 or re.search(r"Sanitizer|ended as asked: (?!exited with code 0)|has not freed", log):
+                raise AssertionError("it ended with code %d:\n%s" % (code, log))
+        finally:
+            if self.process and self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class DaemonTest(unittest.TestCase):
@@ -274,6 +283,17 @@ class Dying(DaemonTest):
         self.assertEqual(refused, [])
         self.assertEqual(node.stop(), 0, node.log())
 
+    def test_listeners_that_no_longer_fit(self):
+        """Processes are started anew with the file as it is then, but with the sockets that are open."""
+        for workers in (3, 1):
+            node = self.node().start_ready()
+            node.configure(workers=workers)
+            os.kill(node.pids()["main"], signal.SIGKILL)
+            node.wait_log("ready: process 'main'", 2)
+            node.wait_log("2 listening sockets for %d worker threads; restart holdfastd" % workers)
+            for _ in range(10):  # whichever socket the kernel chooses
+                self.assertEqual(node.get("/test/hello")[0], 200)
+
     def test_children_do_not_outlive_the_supervisor(self):
         node = self.node(("main", "other")).start_ready()
         pids = node.pids()
@@ -282,7 +302,8 @@ class Dying(DaemonTest):
         for pid in pids.values():
             wait_for("the end of %d" % pid, lambda pid=pid: not alive(pid))
         node.start()
-        node.wait_log("ready: process 'main'", 2)
+        for name in pids:
+            node.wait_log("ready: process '%s'" % name, 2)
         self.assertEqual(node.get("/test/hello")[0], 200)
 
 

@@ -37,6 +37,9 @@ static void what_is_wrong_is_said_with_its_line(void **state)
          "test.cfg:2: no process has peers = true; expected exactly one in a cluster"},
         {NODE "processes: { run: { a: { peers = true; };\n b: { listen = \"127.0.0.1:1\"; peers = true; }; }; };",
          "test.cfg:2: several processes have peers = true; expected exactly one"},
+        {NODE "processes: { run: { a: { services = [ \"x\", \"y\" ]; };\n"
+              "b: { listen = \"unix:/b\"; services = [ \"y\" ]; }; }; };",
+         "test.cfg:3: service 'y' runs in process 'a' already; expected it in one only"},
         {NODE "processes: { run: { a: { };\n b: { }; }; };",
          "test.cfg:3: 'processes.run.b.listen' is \"127.0.0.1:7400\", where process 'a' listens already; expected an "
          "address for each"},

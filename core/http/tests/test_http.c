@@ -41,7 +41,7 @@ struct server {
     int closed_streams;
 };
 
-/* ---- Handlers ------------------------------------------------------------------------------------------------- */
+/* ---- Handlers ---------------------------------------------------------------------------------------------------- */
 
 static void echo(void *arg, hf_http_request *request)
 {
@@ -138,8 +138,7 @@ static void stream(void *arg, hf_http_request *request)
     stream_more(stream);
 }
 
-/* ---- Authority: the token "admin" may do everything, "reader" may read --------------------------------------------
- */
+/* ---- Authority: the token "admin" may do everything, "reader" may read ------------------------------------------- */
 
 static int32_t identify(void *arg, hf_slice authorization, hf_http_principal *ret_principal, hf_error *error)
 {
@@ -160,8 +159,7 @@ static int32_t identify(void *arg, hf_slice authorization, hf_http_principal *re
     return 0;
 }
 
-/* ---- Set-up --------------------------------------------------------------------------------------------------------
- */
+/* ---- Set-up ------------------------------------------------------------------------------------------------------ */
 
 static int open_listener(uint16_t *port)
 {
@@ -257,8 +255,7 @@ static void stop_server(struct server *server)
     pthread_cond_destroy(&server->changed);
 }
 
-/* ---- A client ------------------------------------------------------------------------------------------------------
- */
+/* ---- A client ---------------------------------------------------------------------------------------------------- */
 
 struct client {
     int fd;
@@ -388,8 +385,7 @@ static void expect(struct client *client, uint32_t status, const char *body)
     hf_buffer_done(&answer.body);
 }
 
-/* ---- Tests ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Tests ------------------------------------------------------------------------------------------------------- */
 
 static void requests_find_their_routes(void **state)
 {

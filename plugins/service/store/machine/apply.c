@@ -20,7 +20,7 @@ struct run {
     uint64_t applied;
 };
 
-/* ---- Writing ---- */
+/* ---- Writing ----------------------------------------------------------------------------------------------------- */
 
 static int32_t gather_position(struct store_applying *applying, hf_error *error)
 {
@@ -67,7 +67,7 @@ static int32_t flush(struct run *run, hf_error *error)
     return 0;
 }
 
-/* ---- Commands ---- */
+/* ---- Commands ---------------------------------------------------------------------------------------------------- */
 
 static int32_t load_windows(struct run *run, hf_error *error)
 {
@@ -129,7 +129,7 @@ static int32_t apply_command(struct run *run, const struct store_entry *entry, s
     return r < 0 ? r : store_perform(&run->applying, entry->index, &command, ret_outcome, error);
 }
 
-/* ---- Entries ---- */
+/* ---- Entries ----------------------------------------------------------------------------------------------------- */
 
 static void apply_membership(struct run *run, hf_slice payload, struct store_outcome *ret_outcome)
 {

@@ -22,7 +22,7 @@ enum {
     KEY_SLOTS = 4096 /* more than twice STORE_OPERATIONS_MAX, a power of two */
 };
 
-/* ---- What must hold of every command, written or read ---- */
+/* ---- What must hold of every command, written or read ------------------------------------------------------------ */
 
 static int same(hf_slice a, hf_slice b)
 {
@@ -90,7 +90,7 @@ static int32_t check_sizes(uint64_t operation_count, uint64_t idempotency_key_si
     return 0;
 }
 
-/* ---- Encoding ---- */
+/* ---- Encoding ---------------------------------------------------------------------------------------------------- */
 
 static uint64_t operation_size(const struct store_operation *operation)
 {
@@ -172,7 +172,7 @@ int32_t store_command_encode(hf_buffer *buffer, const struct store_command *comm
     return 0;
 }
 
-/* ---- Decoding ---- */
+/* ---- Decoding ---------------------------------------------------------------------------------------------------- */
 
 /* What is left to read; `failed` once something was asked for that is not there. */
 struct reader {

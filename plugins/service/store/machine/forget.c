@@ -35,7 +35,7 @@ void store_window_add_newest(struct store_window *window, const struct store_win
     window->items[(window->first + window->count++) % STORE_WINDOW_SIZE] = *item;
 }
 
-/* ---- Loading ---- */
+/* ---- Loading ----------------------------------------------------------------------------------------------------- */
 
 struct loading {
     struct store_window *window;

@@ -76,7 +76,7 @@ int32_t store_gather_add(struct store_gather *gather, int32_t type, hf_slice key
     return 0;
 }
 
-/* ---- The hash table: open addressing, at most half full ---- */
+/* ---- The hash table: open addressing, at most half full ---------------------------------------------------------- */
 
 /* The slot of the key, or the free one where it belongs. */
 static uint32_t *find_slot(const struct store_gather *gather, hf_slice key)

@@ -9,7 +9,7 @@
 #include <assert.h>
 #include <string.h>
 
-/* ---- Keys ---- */
+/* ---- Keys -------------------------------------------------------------------------------------------------------- */
 
 void store_space_key_make(struct store_space_key *ret_key, uint8_t tag, hf_slice rest)
 {
@@ -40,7 +40,7 @@ void store_space_key_after_tag(struct store_space_key *ret_key, uint8_t tag)
     ret_key->size = 1;
 }
 
-/* ---- Position ---- */
+/* ---- Position ---------------------------------------------------------------------------------------------------- */
 
 uint64_t store_position_write(uint8_t to[STORE_POSITION_SIZE_MAX], const struct store_position *position)
 {
@@ -87,7 +87,7 @@ int32_t store_position_read(hf_slice bytes, struct store_position *ret_position,
     return 0;
 }
 
-/* ---- Records ---- */
+/* ---- Records ----------------------------------------------------------------------------------------------------- */
 
 void store_record_write_head(uint8_t to[STORE_RECORD_HEAD_SIZE], uint64_t version, uint64_t time_us, uint32_t checksum)
 {
@@ -130,7 +130,7 @@ int32_t store_record_check(const struct store_record *record, hf_error *error)
                         record->checksum);
 }
 
-/* ---- Changes ---- */
+/* ---- Changes ----------------------------------------------------------------------------------------------------- */
 
 void store_change_write_head(uint8_t to[STORE_CHANGE_HEAD_SIZE], int32_t type, uint64_t time_us, uint64_t user)
 {
@@ -158,7 +158,7 @@ int32_t store_change_read(hf_slice key, hf_slice bytes, struct store_change *ret
     return 0;
 }
 
-/* ---- Remembered idempotency keys ---- */
+/* ---- Remembered idempotency keys --------------------------------------------------------------------------------- */
 
 void store_repeat_write(uint8_t to[STORE_REPEAT_SIZE], uint64_t index, const struct store_outcome *outcome)
 {

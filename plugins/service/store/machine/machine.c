@@ -8,7 +8,7 @@
 
 static const hf_slice nothing = {NULL, 0};
 
-/* ---- The state that readers share ---- */
+/* ---- The state that readers share -------------------------------------------------------------------------------- */
 
 void store_machine_position(struct store_machine *machine, struct store_position *ret_position)
 {
@@ -48,7 +48,7 @@ void store_machine_state(struct store_machine *machine, struct store_machine_sta
     pthread_mutex_unlock(&machine->lock);
 }
 
-/* ---- Loading ---- */
+/* ---- Loading ----------------------------------------------------------------------------------------------------- */
 
 /* The index of a change, from its key. */
 struct end_of_feed {
@@ -175,7 +175,7 @@ static struct store_position empty_position(void)
     return (struct store_position){.state = {.feed_first = 1}};
 }
 
-/* ---- Public ---- */
+/* ---- Public ------------------------------------------------------------------------------------------------------ */
 
 int32_t store_machine_open(const hf_engine *engine, hf_engine_database *database, uint64_t space,
                            const hf_replication_member *members, uint32_t member_count,

@@ -9,7 +9,7 @@
 
 static const hf_slice nothing = {NULL, 0};
 
-/* ---- Reading what the gathered entries and, below them, the engine hold ---- */
+/* ---- Reading what the gathered entries and, below them, the engine hold ------------------------------------------ */
 
 /* A stored value; `from_engine` tells whose it is. */
 struct present_value {
@@ -43,7 +43,7 @@ static void release_present(struct store_applying *applying, const struct presen
         applying->machine->engine->release(applying->machine->database, value->bytes);
 }
 
-/* ---- Conditions ---- */
+/* ---- Conditions -------------------------------------------------------------------------------------------------- */
 
 /* 0: there is no record. */
 static int32_t read_version(struct store_applying *applying, hf_slice key, uint64_t *ret_version, hf_error *error)
@@ -102,7 +102,7 @@ static int32_t check_conditions(struct store_applying *applying, const struct st
     return 0;
 }
 
-/* ---- Records and changes ---- */
+/* ---- Records and changes ----------------------------------------------------------------------------------------- */
 
 static int32_t gather_record(struct store_applying *applying, uint64_t index, uint64_t time_us,
                              const struct store_operation *operation, hf_error *error)
@@ -160,7 +160,7 @@ static int32_t gather_operations(struct store_applying *applying, uint64_t index
     return 0;
 }
 
-/* ---- Idempotency keys ---- */
+/* ---- Idempotency keys -------------------------------------------------------------------------------------------- */
 
 /* outcome->repeated tells whether the key was known. */
 static int32_t find_repeat(struct store_applying *applying, hf_slice idempotency_key, struct store_outcome *outcome,
@@ -208,7 +208,7 @@ static int32_t remember(struct store_applying *applying, uint64_t index, const s
                             (hf_slice){head, sizeof head}, command->idempotency_key, error);
 }
 
-/* ---- Forgetting ---- */
+/* ---- Forgetting -------------------------------------------------------------------------------------------------- */
 
 /* Deleting a range costs every later scan over it a little, deleting one by one costs the write. */
 enum { DELETED_ONE_BY_ONE = 8 };
@@ -283,7 +283,7 @@ static int32_t forget_repeats(struct store_applying *applying, uint64_t horizon_
     return 0;
 }
 
-/* ---- The command ---- */
+/* ---- The command ------------------------------------------------------------------------------------------------- */
 
 static int32_t perform_first(struct store_applying *applying, uint64_t index, const struct store_command *command,
                              struct store_outcome *outcome, hf_error *error)

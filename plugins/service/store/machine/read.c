@@ -37,7 +37,7 @@ void store_record_release(struct store_machine *machine, struct store_record *re
     *record = (struct store_record){0};
 }
 
-/* ---- Scans ---- */
+/* ---- Scans ------------------------------------------------------------------------------------------------------- */
 
 struct scan {
     store_visit_record visit;

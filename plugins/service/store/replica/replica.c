@@ -25,8 +25,7 @@ void store_replica_log(const struct store_replica *replica, int32_t level, const
     host->log(host, level, (hf_slice){(const uint8_t *)text, strlen(text)});
 }
 
-/* ---- Opening ------------------------------------------------------------------------------------------------------
- */
+/* ---- Opening ----------------------------------------------------------------------------------------------------- */
 
 /* A batch that the opener waits for: no loop runs the replica yet. */
 struct awaited {
@@ -252,8 +251,7 @@ struct store_machine *store_replica_machine(struct store_replica *replica)
     return replica->machine;
 }
 
-/* ---- Time and messages ---------------------------------------------------------------------------------------------
- */
+/* ---- Time and messages ------------------------------------------------------------------------------------------- */
 
 static void trim_entries(struct store_replica *replica, const hf_replication_status *status)
 {
@@ -363,8 +361,7 @@ void store_replica_compact(struct store_replica *replica, uint64_t index)
     store_storage_submit(storage);
 }
 
-/* ---- Ending --------------------------------------------------------------------------------------------------------
- */
+/* ---- Ending ------------------------------------------------------------------------------------------------------ */
 
 void store_replica_check_stopped(struct store_replica *replica)
 {

@@ -56,8 +56,7 @@ static uint32_t fitting(const struct store_message_entry *entries, uint32_t coun
     return count;
 }
 
-/* ---- Entries from the log's files ----------------------------------------------------------------------------------
- */
+/* ---- Entries from the log's files -------------------------------------------------------------------------------- */
 
 struct slow_send {
     hf_job job;
@@ -141,8 +140,7 @@ static void send_slowly(struct store_replica *replica, struct store_outgoing *me
     }
 }
 
-/* ---- Sending -------------------------------------------------------------------------------------------------------
- */
+/* ---- Sending ----------------------------------------------------------------------------------------------------- */
 
 void store_send(struct store_replica *replica, struct store_outgoing *message)
 {

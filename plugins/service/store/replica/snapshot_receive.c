@@ -59,8 +59,7 @@ static void end(struct store_snapshot_receiver *receiver, int32_t code)
     store_replica_check_stopped(replica);
 }
 
-/* ---- Pieces --------------------------------------------------------------------------------------------------------
- */
+/* ---- Pieces ------------------------------------------------------------------------------------------------------ */
 
 static void import_job(hf_job *job)
 {

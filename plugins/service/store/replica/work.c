@@ -57,8 +57,7 @@ static void refuse_not_leader(struct store_work *work)
     store_work_finish(work, HF_ENOTLEADER, "this node does not lead the partition");
 }
 
-/* ---- Writes --------------------------------------------------------------------------------------------------------
- */
+/* ---- Writes ------------------------------------------------------------------------------------------------------ */
 
 static void queue_write(struct store_replica *replica, struct store_work *work)
 {
@@ -172,8 +171,7 @@ void store_works_settle(struct store_replica *replica, uint64_t index, uint64_t 
     }
 }
 
-/* ---- Reads ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Reads ------------------------------------------------------------------------------------------------------- */
 
 static int32_t add_row(void *arg, hf_slice key, const struct store_record *record)
 {
@@ -394,8 +392,7 @@ void store_works_applied(struct store_replica *replica)
     }
 }
 
-/* ---- All -----------------------------------------------------------------------------------------------------------
- */
+/* ---- All --------------------------------------------------------------------------------------------------------- */
 
 void store_replica_execute(struct store_replica *replica, struct store_work *work)
 {

@@ -36,6 +36,7 @@ void store_call_start(struct store_service *service, struct store_call *call);
 struct store_routing *store_service_routing(struct store_service *service);
 
 const struct store_nodes *store_service_nodes(const struct store_service *service);
+const char *store_service_cluster(const struct store_service *service);
 const hf_host *store_service_host(const struct store_service *service);
 
 /* Version of the configuration, for commands. */
@@ -47,6 +48,11 @@ uint64_t store_service_configuration(const struct store_service *service);
 typedef void (*store_create_done)(void *arg, int32_t code, int32_t existed, const hf_error *error);
 void store_service_create_table(struct store_service *service, const struct store_declaration *declaration,
                                 store_create_done done, void *arg);
+
+/* Asks the catalog for a table that this node's routing does not have, linearizably: 0 once the routing has it;
+ * HF_ENOTFOUND: there is none; else as a call.  [worker loops] */
+void store_service_find_table(struct store_service *service, hf_slice name, uint64_t timeout_us, store_create_done done,
+                              void *arg);
 
 /* What this node knows of one of its replicas; written by the owner's loop, read by any. */
 struct store_replica_info {

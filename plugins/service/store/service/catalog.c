@@ -16,8 +16,7 @@
 #define TABLE_PREFIX "tables/"
 #define META_KEY     "meta"
 
-/* ---- Routing from records -------------------------------------------------------------------------------------------
- */
+/* ---- Routing from records ---------------------------------------------------------------------------------------- */
 
 struct records {
     uint64_t count, at;
@@ -268,6 +267,7 @@ struct store_creation {
     struct store_creation *next;
     int32_t step;
     int32_t existed;
+    int32_t look_only; /* 1: the table is only looked for */
     uint32_t conflicts;
     uint64_t deadline_us;
     uint64_t meta_version;
@@ -321,7 +321,10 @@ void store_creations_check(struct store_shard *shard, uint64_t now_us)
             continue;
         }
         *link = creation->next;
-        end_creation(creation, HF_OK, NULL);
+        if (creation->look_only && !store_routing_table(shard->routing, hf_slice_of(creation->declaration.name)))
+            fail_creation(creation, HF_ENOTLEADER, "this node has not heard of the table yet, which is there");
+        else
+            end_creation(creation, HF_OK, NULL);
     }
 }
 
@@ -442,7 +445,11 @@ static void record_read(struct store_call *call)
     struct store_row row;
     int found = call->op.code == HF_OK && store_result_next(&rest, &row) == 1;
 
-    if (call->op.code != HF_ENOTFOUND && !found) {
+    if (creation->look_only && found) {
+        await_routing(creation);
+    } else if (creation->look_only && call->op.code == HF_ENOTFOUND) {
+        end_creation(creation, HF_ENOTFOUND, &call->op.error);
+    } else if (call->op.code != HF_ENOTFOUND && !found) {
         end_creation(creation, call->op.code == HF_OK ? HF_ECORRUPT : call->op.code, &call->op.error);
     } else if (creation->step == READ_TABLE) {
         if (found)
@@ -489,8 +496,8 @@ static int32_t copy_declaration(struct store_creation *creation, const struct st
     return HF_OK;
 }
 
-void store_service_create_table(struct store_service *service, const struct store_declaration *declaration,
-                                store_create_done done, void *arg)
+static void begin_creation(struct store_service *service, const struct store_declaration *declaration,
+                           int32_t look_only, uint64_t timeout_us, store_create_done done, void *arg)
 {
     struct store_creation *creation = calloc(1, sizeof *creation);
     struct store_shard *shard = store_shard_current(service);
@@ -499,7 +506,7 @@ void store_service_create_table(struct store_service *service, const struct stor
         hf_arena_init(&creation->arena, 16 << 20);
     if (!creation || copy_declaration(creation, declaration) != HF_OK) {
         hf_error error = {0};
-        hf_error_set(&error, HF_EBUSY, "no memory to make a table");
+        hf_error_set(&error, HF_EBUSY, "no memory for the request");
         if (creation)
             hf_arena_done(&creation->arena);
         free(creation);
@@ -508,12 +515,35 @@ void store_service_create_table(struct store_service *service, const struct stor
     }
     creation->service = service;
     creation->shard = shard;
+    creation->look_only = look_only;
     creation->done = done;
     creation->arg = arg;
-    creation->deadline_us = service->loops->now_us(shard->loop) + CREATE_TIMEOUT_US;
+    creation->deadline_us = service->loops->now_us(shard->loop) + timeout_us;
     hf_buffer_init(&creation->command, RECORD_MAX);
     snprintf(creation->key, sizeof creation->key, "%s%s", TABLE_PREFIX, creation->declaration.name);
     read_record(creation, READ_TABLE, creation->key);
+}
+
+void store_service_create_table(struct store_service *service, const struct store_declaration *declaration,
+                                store_create_done done, void *arg)
+{
+    begin_creation(service, declaration, 0, CREATE_TIMEOUT_US, done, arg);
+}
+
+void store_service_find_table(struct store_service *service, hf_slice name, uint64_t timeout_us, store_create_done done,
+                              void *arg)
+{
+    char text[STORE_TABLE_NAME_MAX + 1];
+    struct store_declaration declaration = {.name = text, .partition_by = ""};
+
+    if (name.size > STORE_TABLE_NAME_MAX) { /* no table has such a name */
+        hf_error error = {0};
+        hf_error_set(&error, HF_ENOTFOUND, "there is no such table");
+        done(arg, HF_ENOTFOUND, 0, &error);
+        return;
+    }
+    snprintf(text, sizeof text, "%.*s", (int)name.size, (const char *)name.data);
+    begin_creation(service, &declaration, 1, timeout_us, done, arg);
 }
 
 /* ---- Tables of the configuration

@@ -37,7 +37,7 @@ enum {
     START_MAX = STORE_KEY_MAX + 1 /* bytes: a key and a zero byte, which is the next key that there can be */
 };
 
-/* ---- Bytes ---- */
+/* ---- Bytes ------------------------------------------------------------------------------------------------------- */
 
 static uint8_t *put_number(uint8_t *to, uint64_t number, int size)
 {
@@ -98,7 +98,7 @@ static int32_t read_flag(struct reader *reader)
     return flag == 1;
 }
 
-/* ---- Rows ---- */
+/* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
 int32_t store_result_add(hf_buffer *result, const struct store_row *row)
 {
@@ -190,7 +190,7 @@ int32_t store_result_next_change(hf_slice *rest, struct store_feed_row *ret_row)
     return 1;
 }
 
-/* ---- Requests ---- */
+/* ---- Requests ---------------------------------------------------------------------------------------------------- */
 
 /* What must hold of every request, written or read. */
 static int request_is_valid(const struct store_op *op)
@@ -311,7 +311,7 @@ int32_t store_op_read_request(hf_slice bytes, uint64_t now_us, struct store_op *
     return 0;
 }
 
-/* ---- Answers ---- */
+/* ---- Answers ----------------------------------------------------------------------------------------------------- */
 
 static int is_control(uint8_t byte)
 {

@@ -570,6 +570,11 @@ const struct store_nodes *store_service_nodes(const struct store_service *servic
     return &service->nodes;
 }
 
+const char *store_service_cluster(const struct store_service *service)
+{
+    return service->node->cluster_name(service->host);
+}
+
 const hf_host *store_service_host(const struct store_service *service)
 {
     return service->host;

@@ -26,7 +26,7 @@ static const struct number value_maximum = {"value_maximum", " bytes", STORE_TAB
 static const struct number keep_changes = {"keep_changes", " seconds", 1, STORE_TABLE_KEEP_SECONDS_MAX, 7 * 86400};
 static const struct number keep_repeats = {"keep_idempotency_keys", " seconds", 1, STORE_TABLE_KEEP_SECONDS_MAX, 86400};
 
-/* ---- What the files of this folder share ---- */
+/* ---- What the files of this folder share ------------------------------------------------------------------------- */
 
 int store_compare_text(hf_slice slice, const char *text)
 {
@@ -54,7 +54,7 @@ const char *store_copy_text(hf_arena *arena, hf_slice text)
     return hf_arena_copy(arena, text, &copy) < 0 ? NULL : (const char *)copy.data;
 }
 
-/* ---- A set of values ---- */
+/* ---- A set of values --------------------------------------------------------------------------------------------- */
 
 struct value_set {
     const char *const *values;
@@ -85,7 +85,7 @@ static const char *value_set_init(struct value_set *set, const char *const *valu
     return NULL;
 }
 
-/* ---- What must hold ---- */
+/* ---- What must hold ---------------------------------------------------------------------------------------------- */
 
 static int is_letter(char c)
 {
@@ -230,7 +230,7 @@ int32_t store_declaration_same(const struct store_declaration *a, const struct s
     return 1;
 }
 
-/* ---- Reading ---- */
+/* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 static int32_t refuse_unknown(const hf_value *body, hf_error *error)
 {
@@ -398,7 +398,7 @@ int32_t store_declaration_parse(const char *name, const hf_value *body, hf_arena
     return r;
 }
 
-/* ---- Writing and copying ---- */
+/* ---- Writing and copying ----------------------------------------------------------------------------------------- */
 
 void store_declaration_write(hf_json_writer *writer, const struct store_declaration *d)
 {

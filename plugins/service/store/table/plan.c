@@ -11,7 +11,7 @@ uint64_t store_key_hash(hf_slice key)
     return hf_hash64(0, key.data, key.size);
 }
 
-/* ---- Dividing ---- */
+/* ---- Dividing ---------------------------------------------------------------------------------------------------- */
 
 /* Where range `i` of `count` begins: the whole part of i * 2^64 / count; of range `count`, which is none, 0. */
 static uint64_t range_from(uint32_t i, uint32_t count)
@@ -94,7 +94,7 @@ int32_t store_table_plan(const struct store_declaration *declaration, const stru
     return 0;
 }
 
-/* ---- Finding ---- */
+/* ---- Finding ----------------------------------------------------------------------------------------------------- */
 
 /* Binary search: partitions are sorted by value, then range, and the ranges of a value have no gaps. */
 static const struct store_partition *find(const struct store_table *table, hf_slice value, uint64_t hash)

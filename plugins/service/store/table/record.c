@@ -19,7 +19,7 @@ enum {
     SCRATCH_MAXIMUM = 128 << 20 /* bytes: the largest record as a tree of values */
 };
 
-/* ---- Writing ---- */
+/* ---- Writing ----------------------------------------------------------------------------------------------------- */
 
 static void write_hash(hf_json_writer *writer, const char *name, uint64_t hash)
 {
@@ -105,7 +105,7 @@ int32_t store_table_write(hf_buffer *buffer, const struct store_table *table, co
                                           : ": there is no memory");
 }
 
-/* ---- Reading ---- */
+/* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 /* What is being read, and where the error goes. */
 struct reading {

@@ -155,7 +155,7 @@ static void idempotency_keys_are_forgotten_in_order(void **state)
     assert_true(apply_once(kit->machine, "key-3", operation, 205, 0).repeated);
 }
 
-/* ---- Entries that are no commands ---- */
+/* ---- Entries that are no commands -------------------------------------------------------------------------------- */
 
 static int32_t apply_entry(struct store_machine *m, struct store_entry entry, struct store_outcome *ret_outcome)
 {

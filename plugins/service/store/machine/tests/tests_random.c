@@ -5,7 +5,7 @@
 
 enum { ENTRIES = 220, ROUNDS = 150, SEED = 20240229 };
 
-/* ---- An engine that fails now and then ---- */
+/* ---- An engine that fails now and then --------------------------------------------------------------------------- */
 
 static struct {
     hf_engine table;
@@ -51,7 +51,7 @@ static const hf_engine *make_faulty(uint64_t seed)
     return &faulty.table;
 }
 
-/* ---- Comparing ---- */
+/* ---- Comparing --------------------------------------------------------------------------------------------------- */
 
 static void assert_outcome(struct store_outcome a, struct store_outcome b)
 {
@@ -97,7 +97,7 @@ static void assert_records(struct store_machine *machine, const struct model *mo
     assert_int_equal(comparison.count, 0);
 }
 
-/* ---- Rounds ---- */
+/* ---- Rounds ------------------------------------------------------------------------------------------------------ */
 
 static struct kit_random_entry random_entries[ENTRIES];
 static struct store_entry entries[ENTRIES];

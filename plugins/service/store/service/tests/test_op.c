@@ -45,7 +45,7 @@ static uint8_t *copy_of(hf_slice bytes, uint64_t size)
     return copy;
 }
 
-/* ---- Requests ---- */
+/* ---- Requests ---------------------------------------------------------------------------------------------------- */
 
 static struct store_op write_op(void)
 {
@@ -273,7 +273,7 @@ static void a_full_buffer_is_left_as_it_was(void **state)
     }
 }
 
-/* ---- Answers ---- */
+/* ---- Answers ----------------------------------------------------------------------------------------------------- */
 
 static struct store_op good_answer(void)
 {
@@ -513,7 +513,7 @@ static void a_result_over_the_reader_s_maximum_is_refused(void **state)
     hf_buffer_done(&read.result);
 }
 
-/* ---- Results ---- */
+/* ---- Results ----------------------------------------------------------------------------------------------------- */
 
 static const struct store_row rows[] = {
     {TEXT(""), 1, 2, 3, TEXT("of a get")},

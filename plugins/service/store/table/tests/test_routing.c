@@ -186,7 +186,7 @@ static void contradictions_and_errors_end_the_building(void **state)
     assert_null(routing);
 }
 
-/* ---- Many holders ---- */
+/* ---- Many holders ------------------------------------------------------------------------------------------------ */
 
 static void *hold_and_release(void *arg)
 {

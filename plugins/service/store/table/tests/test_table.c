@@ -47,7 +47,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- Declarations ---- */
+/* ---- Declarations ------------------------------------------------------------------------------------------------ */
 
 static int32_t parse(const char *name, const char *json, struct store_declaration *ret_declaration, hf_error *error)
 {
@@ -252,7 +252,7 @@ static void a_declaration_reads_back_as_it_was_written(void **state)
     }
 }
 
-/* ---- Plans ---- */
+/* ---- Plans ------------------------------------------------------------------------------------------------------- */
 
 /* Everything that must hold of a plan. */
 static void assert_plan(const struct store_table *table, const struct store_nodes *cluster, uint64_t first_partition)
@@ -393,7 +393,7 @@ static void plans_that_cannot_be_are_refused(void **state)
     }
 }
 
-/* ---- Records ---- */
+/* ---- Records ----------------------------------------------------------------------------------------------------- */
 
 static void assert_same_table(const struct store_table *a, const struct store_table *b)
 {
@@ -614,7 +614,7 @@ static void reading_says_when_memory_is_short(void **state)
     hf_buffer_done(&buffer);
 }
 
-/* ---- Finding ---- */
+/* ---- Finding ----------------------------------------------------------------------------------------------------- */
 
 /* What store_table_find should find, by looking at every partition. */
 static const struct store_partition *search(const struct store_table *table, hf_slice value, hf_slice key)

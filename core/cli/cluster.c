@@ -1,0 +1,206 @@
+/* Commands about the cluster: status, nodes, tables. */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* GETs a document and shows it. */
+static int show(cli_run *cli, const char *path, void (*print)(const hf_value *document))
+{
+    cli_answer answer;
+    int result = cli_request(cli, "GET", path, NULL, (hf_slice){NULL, 0}, &answer);
+
+    if (result == CLI_OK)
+        cli_show(cli, &answer, print);
+    hf_buffer_done(&answer.body);
+    return result;
+}
+
+static const hf_value *list_of(const hf_value *document, const char *name, uint64_t *ret_count)
+{
+    const hf_value *list = hf_value_get(document, name);
+
+    *ret_count = list && list->type == HF_VALUE_LIST ? list->count : 0;
+    return *ret_count ? list->as.items : NULL;
+}
+
+static void print_text(const hf_value *document, const char *name)
+{
+    hf_slice text = hf_value_get_string(document, name, hf_slice_of("-"));
+
+    printf("%.*s", (int)text.size, (const char *)text.data);
+}
+
+/* ---- Status and nodes
+ * ------------------------------------------------------------------------------------------------------ */
+
+static void print_nodes(const hf_value *document)
+{
+    static const char *const titles[] = {"NODE", "STATE", "LEADS", "REPLICAS", "ADDRESS"};
+    uint64_t count;
+    const hf_value *nodes = list_of(document, "nodes", &count);
+    cli_table table;
+
+    cli_table_begin(&table, 5, titles);
+    for (uint64_t i = 0; i < count; i++) {
+        cli_table_value(&table, hf_value_get(&nodes[i], "name"));
+        cli_table_value(&table, hf_value_get(&nodes[i], "state"));
+        cli_table_value(&table, hf_value_get(&nodes[i], "leads"));
+        cli_table_value(&table, hf_value_get(&nodes[i], "replicas"));
+        cli_table_value(&table, hf_value_get(&nodes[i], "address"));
+    }
+    cli_table_end(&table);
+}
+
+static void print_status(const hf_value *document)
+{
+    uint64_t count;
+    const hf_value *problems = list_of(document, "problems", &count);
+
+    printf("cluster ");
+    print_text(document, "cluster");
+    printf(": ");
+    print_text(document, "state");
+    printf(", as node ");
+    print_text(document, "node");
+    printf(" sees it\n\n");
+    print_nodes(document);
+    if (!count) {
+        printf("\nNothing needs attention.\n");
+        return;
+    }
+    printf("\nNeeds attention:\n");
+    for (uint64_t i = 0; i < count; i++) {
+        hf_slice line = hf_value_slice(&problems[i]);
+        printf("  %.*s\n", (int)line.size, (const char *)line.data);
+    }
+}
+
+int cli_status(cli_run *cli)
+{
+    return show(cli, "/v1/cluster", print_status);
+}
+
+int cli_node_list(cli_run *cli)
+{
+    return show(cli, "/v1/cluster", print_nodes);
+}
+
+/* ---- Tables
+ * ----------------------------------------------------------------------------------------------------------------- */
+
+static void print_tables(const hf_value *document)
+{
+    static const char *const titles[] = {"TABLE", "FORMAT", "REPLICAS", "HASH RANGES", "PARTITIONED BY"};
+    uint64_t count;
+    const hf_value *tables = list_of(document, "tables", &count);
+    cli_table table;
+
+    cli_table_begin(&table, 5, titles);
+    for (uint64_t i = 0; i < count; i++) {
+        cli_table_value(&table, hf_value_get(&tables[i], "name"));
+        cli_table_value(&table, hf_value_get(&tables[i], "format"));
+        cli_table_value(&table, hf_value_get(&tables[i], "replicas"));
+        cli_table_value(&table, hf_value_get(&tables[i], "hash_ranges"));
+        cli_table_value(&table, hf_value_get(&tables[i], "partition_by"));
+    }
+    cli_table_end(&table);
+}
+
+int cli_table_list(cli_run *cli)
+{
+    return show(cli, "/v1/tables", print_tables);
+}
+
+static void print_partitions(const hf_value *document)
+{
+    static const char *const titles[] = {"PARTITION", "VALUE", "FROM", "LEADER", "TERM", "COMMIT"};
+    uint64_t count;
+    const hf_value *partitions = list_of(document, "partitions", &count);
+    cli_table table;
+
+    cli_table_begin(&table, 6, titles);
+    for (uint64_t i = 0; i < count; i++) {
+        cli_table_value(&table, hf_value_get(&partitions[i], "id"));
+        cli_table_value(&table, hf_value_get(&partitions[i], "value"));
+        cli_table_value(&table, hf_value_get(&partitions[i], "hash_from"));
+        cli_table_value(&table, hf_value_get(&partitions[i], "leader"));
+        cli_table_value(&table, hf_value_get(&partitions[i], "term"));
+        cli_table_value(&table, hf_value_get(&partitions[i], "commit"));
+    }
+    cli_table_end(&table);
+}
+
+int cli_table_show(cli_run *cli)
+{
+    cli_path path;
+
+    cli_path_begin(&path, "/v1/tables/");
+    cli_path_segment(&path, cli->arguments[0]);
+    cli_path_text(&path, "/partitions");
+    return show(cli, cli_path_end(cli, &path), print_partitions);
+}
+
+static void write_values(hf_json_writer *writer, const char *values)
+{
+    hf_json_name(writer, "partitions");
+    hf_json_begin_list(writer);
+    for (const char *at = values; *at;) {
+        size_t size = strcspn(at, ",");
+        hf_json_string(writer, (hf_slice){(const uint8_t *)at, size});
+        at += size + (at[size] == ',');
+    }
+    hf_json_end_list(writer);
+}
+
+static void write_number(const cli_run *cli, hf_json_writer *writer, const char *option, const char *name)
+{
+    const char *text = cli_option(cli, option);
+
+    if (!text)
+        return;
+    hf_json_name(writer, name);
+    hf_json_unsigned(writer, strtoull(text, NULL, 10)); /* the server knows the limits */
+}
+
+int cli_table_create(cli_run *cli)
+{
+    const char *by = cli_option(cli, "partition-by"), *values = cli_option(cli, "values"),
+               *format = cli_option(cli, "format");
+    hf_json_writer writer;
+    hf_buffer body;
+    cli_path path;
+    cli_answer answer;
+    int result;
+
+    hf_buffer_init(&body, 1 << 20);
+    hf_json_writer_init(&writer, &body);
+    hf_json_begin_object(&writer);
+    if (by) {
+        hf_json_name(&writer, "partition_by");
+        hf_json_text(&writer, by);
+    }
+    if (values)
+        write_values(&writer, values);
+    if (format) {
+        hf_json_name(&writer, "format");
+        hf_json_text(&writer, format);
+    }
+    write_number(cli, &writer, "hash-ranges", "hash_ranges");
+    write_number(cli, &writer, "replicas", "replicas");
+    write_number(cli, &writer, "value-maximum", "value_maximum");
+    hf_json_end_object(&writer);
+    if (writer.result)
+        cli_out_of_memory();
+    cli_path_begin(&path, "/v1/tables/");
+    cli_path_segment(&path, cli->arguments[0]);
+    result = cli_request(cli, "PUT", cli_path_end(cli, &path), NULL, (hf_slice){body.data, body.size}, &answer);
+    if (result == CLI_OK && !cli->json)
+        printf("made the table '%s'\n", cli->arguments[0]);
+    else if (result == CLI_OK)
+        cli_show(cli, &answer, NULL);
+    hf_buffer_done(&answer.body);
+    hf_buffer_done(&body);
+    return result;
+}

@@ -1,0 +1,209 @@
+/* Commands about records: get, put, delete, scan, changes. */
+#include "cli/cli.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { HEADERS_MAX = 6, HEADER_SIZE = 256 };
+
+typedef struct request_headers {
+    char text[HEADERS_MAX][HEADER_SIZE];
+    const char *list[HEADERS_MAX + 1];
+    uint32_t count;
+} request_headers;
+
+static int add_header(request_headers *headers, const char *format, const char *value)
+{
+    int size = snprintf(headers->text[headers->count], HEADER_SIZE, format, value);
+
+    if (size < 0 || size >= HEADER_SIZE || strpbrk(value, "\r\n")) {
+        fprintf(stderr, "holdfast: '%.60s' is too long or has control characters\n", value);
+        return CLI_USAGE;
+    }
+    headers->list[headers->count] = headers->text[headers->count];
+    headers->list[++headers->count] = NULL;
+    return CLI_OK;
+}
+
+static const char *record_path(cli_run *cli)
+{
+    cli_path path;
+
+    cli_path_begin(&path, "/v1/tables/");
+    cli_path_segment(&path, cli->arguments[0]);
+    cli_path_text(&path, "/records/");
+    cli_path_segment(&path, cli->arguments[1]);
+    cli_path_query(&path, "partition", cli_option(cli, "partition"));
+    cli_path_query(&path, "consistency", cli_option(cli, "stale") ? "stale" : NULL);
+    return cli_path_end(cli, &path);
+}
+
+int cli_get(cli_run *cli)
+{
+    cli_answer answer;
+    int result = cli_request(cli, "GET", record_path(cli), NULL, (hf_slice){NULL, 0}, &answer);
+
+    if (result == CLI_OK) {
+        fwrite(answer.body.data, 1, answer.body.size, stdout);
+        if (answer.body.size == 0 || answer.body.data[answer.body.size - 1] != '\n')
+            putchar('\n');
+    }
+    hf_buffer_done(&answer.body);
+    return result;
+}
+
+static int read_input(hf_buffer *value)
+{
+    while (!feof(stdin)) {
+        if (hf_buffer_reserve(value, 65536) != 0)
+            return cli_out_of_memory();
+        value->size += fread(value->data + value->size, 1, 65536, stdin);
+        if (ferror(stdin)) {
+            fprintf(stderr, "holdfast: standard input could not be read\n");
+            return CLI_FAILED;
+        }
+    }
+    return CLI_OK;
+}
+
+static void print_version(const hf_value *document)
+{
+    printf("version %lld\n", (long long)hf_value_get_integer(document, "version", 0));
+}
+
+static int add_conditions(const cli_run *cli, request_headers *headers)
+{
+    const char *version = cli_option(cli, "if-version"), *key = cli_option(cli, "idempotency-key");
+    int result = CLI_OK;
+
+    if (version)
+        result = add_header(headers, "If-Match: \"%s\"", version);
+    if (result == CLI_OK && cli_option(cli, "if-absent"))
+        result = add_header(headers, "If-None-Match: %s", "*");
+    if (result == CLI_OK && key)
+        result = add_header(headers, "Idempotency-Key: %s", key);
+    return result;
+}
+
+int cli_put(cli_run *cli)
+{
+    const char *text = cli->argument_count > 2 ? cli->arguments[2] : "-";
+    request_headers headers = {0};
+    cli_answer answer = {0};
+    hf_buffer value;
+    int result = add_conditions(cli, &headers);
+
+    hf_buffer_init(&value, 64 << 20);
+    if (result == CLI_OK && strcmp(text, "-") == 0)
+        result = read_input(&value);
+    else if (result == CLI_OK && hf_buffer_append(&value, text, strlen(text)) != 0)
+        cli_out_of_memory();
+    if (result == CLI_OK) {
+        hf_slice body = {value.data ? value.data : (const uint8_t *)"", value.size};
+        result = cli_request(cli, "PUT", record_path(cli), headers.list, body, &answer);
+        if (result == CLI_OK)
+            cli_show(cli, &answer, print_version);
+        hf_buffer_done(&answer.body);
+    }
+    hf_buffer_done(&value);
+    return result;
+}
+
+int cli_delete(cli_run *cli)
+{
+    request_headers headers = {0};
+    cli_answer answer = {0};
+    int result = add_conditions(cli, &headers);
+
+    if (result != CLI_OK)
+        return result;
+    result = cli_request(cli, "DELETE", record_path(cli), headers.list, (hf_slice){NULL, 0}, &answer);
+    if (result == CLI_OK)
+        cli_show(cli, &answer, print_version);
+    hf_buffer_done(&answer.body);
+    return result;
+}
+
+/* ---- Scans
+ * ------------------------------------------------------------------------------------------------------------- */
+
+static void print_record(const hf_value *record, int json)
+{
+    hf_buffer line;
+    const hf_value *value = hf_value_get(record, "value");
+
+    hf_buffer_init(&line, UINT64_MAX);
+    if (json || !value) {
+        hf_json_append(&line, record);
+    } else {
+        hf_slice key = hf_value_get_string(record, "key", (hf_slice){NULL, 0});
+        hf_buffer_append(&line, key.data, key.size);
+        hf_buffer_append(&line, "\t", 1);
+        hf_json_append(&line, value);
+    }
+    if (hf_buffer_append(&line, "\n", 1) != 0)
+        cli_out_of_memory();
+    fwrite(line.data, 1, line.size, stdout);
+    hf_buffer_done(&line);
+}
+
+/* One page.  Returns the place to go on from in the run's arena, or NULL at the end. */
+static const char *print_page(cli_run *cli, const cli_answer *answer, unsigned long *left)
+{
+    const hf_value *records = hf_value_get(&answer->document, "records");
+    hf_slice next = hf_value_get_string(&answer->document, "next", (hf_slice){NULL, 0}), copy;
+
+    for (uint64_t i = 0; records && records->type == HF_VALUE_LIST && i<records->count && * left> 0; i++, --*left)
+        print_record(&records->as.items[i], cli->json);
+    if (!next.size || *left == 0)
+        return NULL;
+    if (hf_arena_copy(&cli->arena, next, &copy) != 0)
+        cli_out_of_memory();
+    return (const char *)copy.data;
+}
+
+int cli_scan(cli_run *cli)
+{
+    const char *limit = cli_option(cli, "limit"), *start = cli_option(cli, "start");
+    unsigned long left = limit ? strtoul(limit, NULL, 10) : ULONG_MAX;
+    int result = CLI_OK;
+
+    if (left == 0) {
+        fprintf(stderr, "holdfast: '%s' is not a number of records\n", limit);
+        return CLI_USAGE;
+    }
+    do {
+        char page[16];
+        cli_path path;
+        cli_answer answer;
+
+        snprintf(page, sizeof page, "%lu", left < 1000 ? left : 1000ul);
+        cli_path_begin(&path, "/v1/tables/");
+        cli_path_segment(&path, cli->arguments[0]);
+        cli_path_text(&path, "/records");
+        cli_path_query(&path, "prefix", cli_option(cli, "prefix"));
+        cli_path_query(&path, "partition", cli_option(cli, "partition"));
+        cli_path_query(&path, "consistency", cli_option(cli, "stale") ? "stale" : NULL);
+        cli_path_query(&path, "start", start);
+        cli_path_query(&path, "limit", page);
+        result = cli_request(cli, "GET", cli_path_end(cli, &path), NULL, (hf_slice){NULL, 0}, &answer);
+        start = result == CLI_OK ? print_page(cli, &answer, &left) : NULL;
+        hf_buffer_done(&answer.body);
+    } while (start);
+    return result;
+}
+
+int cli_changes(cli_run *cli)
+{
+    cli_path path;
+
+    cli_path_begin(&path, "/v1/tables/");
+    cli_path_segment(&path, cli->arguments[0]);
+    cli_path_text(&path, "/changes");
+    cli_path_query(&path, "from", cli_option(cli, "from"));
+    cli_path_query(&path, "partition", cli_option(cli, "partition"));
+    cli_path_query(&path, "follow", cli_option(cli, "follow") ? "1" : NULL);
+    return cli_stream(cli, cli_path_end(cli, &path));
+}

@@ -1,0 +1,381 @@
+/* The change feed as a stream of JSON lines.
+ *
+ * For every partition there is at most one call under way, which waits on the replica's side for changes when there are
+ * none; so a stream costs nothing while nothing happens.  All of a stream happens on its request's loop. */
+#include "http/private.h"
+
+#include <holdfast/lib/error.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WAIT_MS = 10000, PAGE_ROWS = 500, LINE_EVERY_US = 10000000, OUTPUT_HIGH = 1 << 20 };
+
+struct feed {
+    struct store_call call; /* first */
+    struct store_stream *stream;
+    const struct store_partition *partition;
+    uint64_t from;
+    int32_t busy;  /* a call is under way */
+    int32_t ended; /* all that was there has been sent (without follow), or it is gone */
+};
+
+struct store_stream {
+    struct store_stream *next, **link; /* guarded by http->lock */
+    struct store_http *http;
+    hf_http_request *request;
+    hf_loop *loop;
+    struct store_routing *routing;
+    const struct store_table *table;
+    hf_timer *timer;
+    hf_task end_task; /* when the process ends */
+    int32_t end_posted;
+    int32_t follow;
+    int32_t begun;     /* the answer's head is out */
+    int32_t closed;    /* the client is gone, or the stream shall end */
+    int32_t throttled; /* the client is slow */
+    uint64_t lines_us; /* when something was last sent */
+    uint32_t busy;     /* calls under way */
+    uint32_t count;
+    struct feed feeds[];
+};
+
+static void ask(struct feed *feed);
+
+/* ---- Ending
+ * ----------------------------------------------------------------------------------------------------------- */
+
+static void free_stream(struct store_stream *stream)
+{
+    struct store_http *http = stream->http;
+
+    pthread_mutex_lock(&http->lock);
+    *stream->link = stream->next;
+    if (stream->next)
+        stream->next->link = stream->link;
+    pthread_mutex_unlock(&http->lock);
+    http->metrics->set(http->streams, (double)(atomic_fetch_sub(&http->stream_count, 1) - 1));
+    http->loops->timer_destroy(stream->timer);
+    for (uint32_t i = 0; i < stream->count; i++)
+        hf_buffer_done(&stream->feeds[i].call.op.result);
+    store_routing_release(stream->routing);
+    free(stream);
+}
+
+/* Ends the answer once nothing is under way any more. */
+static void check_end(struct store_stream *stream)
+{
+    hf_http_request *request = stream->request;
+    const hf_http_interface *http = stream->http->http;
+    int32_t ended = 1;
+
+    for (uint32_t i = 0; i < stream->count; i++)
+        ended &= stream->feeds[i].ended;
+    if (stream->busy || stream->end_posted || !(ended || stream->closed))
+        return;
+    free_stream(stream);
+    http->stream_end(request);
+}
+
+static void end_now(hf_task *task)
+{
+    struct store_stream *stream = (struct store_stream *)((char *)task - offsetof(struct store_stream, end_task));
+
+    stream->end_posted = 0;
+    stream->closed = 1;
+    check_end(stream);
+}
+
+void store_http_end_streams(struct store_http *http)
+{
+    atomic_store(&http->draining, 1);
+    pthread_mutex_lock(&http->lock);
+    for (struct store_stream *stream = http->open_streams; stream; stream = stream->next) {
+        stream->end_posted = 1;
+        stream->end_task.run = end_now;
+        http->loops->post(stream->loop, &stream->end_task);
+    }
+    pthread_mutex_unlock(&http->lock);
+}
+
+static void event(void *arg, int32_t what)
+{
+    struct store_stream *stream = arg;
+
+    if (what == HF_HTTP_STREAM_CLOSED) {
+        stream->closed = 1;
+        check_end(stream);
+        return;
+    }
+    stream->throttled = 0;
+    for (uint32_t i = 0; i < stream->count; i++)
+        if (!stream->feeds[i].busy && !stream->feeds[i].ended)
+            ask(&stream->feeds[i]);
+}
+
+/* ---- Lines
+ * --------------------------------------------------------------------------------------------------------------- */
+
+static void write_bytes(struct store_stream *stream, hf_slice bytes)
+{
+    uint64_t waiting = stream->http->http->stream_write(stream->request, bytes);
+
+    stream->lines_us = stream->http->loops->now_us(stream->loop);
+    if (waiting == UINT64_MAX)
+        stream->closed = 1; /* its event is on the way */
+    else if (waiting > OUTPUT_HIGH)
+        stream->throttled = 1;
+}
+
+static void write_change(hf_buffer *lines, const struct feed *feed, const struct store_feed_row *row)
+{
+    hf_json_writer writer;
+    char time[STORE_TIME_SIZE];
+
+    store_time_text(row->time_us, time);
+    hf_json_writer_init(&writer, lines);
+    hf_json_begin_object(&writer);
+    hf_json_name(&writer, "partition");
+    hf_json_unsigned(&writer, feed->partition->id);
+    hf_json_name(&writer, "index");
+    hf_json_unsigned(&writer, row->index);
+    hf_json_name(&writer, "type");
+    hf_json_text(&writer, row->type == STORE_DELETE ? "delete" : "put");
+    hf_json_name(&writer, "key");
+    hf_json_string(&writer, row->key);
+    hf_json_name(&writer, "time");
+    hf_json_text(&writer, time);
+    if (row->superseded) {
+        hf_json_name(&writer, "superseded");
+        hf_json_boolean(&writer, 1);
+    } else if (row->type != STORE_DELETE) {
+        store_write_value(&writer, feed->stream->table, row->value);
+    }
+    hf_json_end_object(&writer);
+    hf_buffer_append(lines, "\n", 1);
+}
+
+static int32_t write_page(struct feed *feed)
+{
+    struct store_op *op = &feed->call.op;
+    hf_slice rest = {op->result.data, op->result.size};
+    struct store_feed_row row;
+    hf_buffer lines;
+    int32_t result, any = 0;
+
+    hf_buffer_init(&lines, UINT64_MAX);
+    while ((result = store_result_next_change(&rest, &row)) == 1) {
+        write_change(&lines, feed, &row);
+        any = 1;
+    }
+    if (any)
+        write_bytes(feed->stream, (hf_slice){lines.data, lines.size});
+    hf_buffer_done(&lines);
+    return any;
+}
+
+/* ---- Calls
+ * --------------------------------------------------------------------------------------------------------------- */
+
+static void begin_answer(struct store_stream *stream)
+{
+    if (stream->begun)
+        return;
+    stream->begun = 1;
+    stream->http->http->stream_begin(stream->request, 200, "application/x-ndjson", event, stream);
+}
+
+/* Before the answer has begun there can still be a problem document instead of it. */
+static void fail(struct feed *feed)
+{
+    struct store_stream *stream = feed->stream;
+    struct store_op op = feed->call.op;
+    hf_http_request *request = stream->request;
+    struct store_http *http = stream->http;
+    uint64_t first = op.version;
+
+    stream->closed = 1;
+    if (stream->begun) {
+        check_end(stream);
+        return;
+    }
+    stream->begun = 1;
+    if (stream->busy) { /* the others' calls still look at the stream: it begins, and ends at once */
+        stream->http->http->stream_begin(request, 503, "application/x-ndjson", event, stream);
+        return;
+    }
+    free_stream(stream);
+    if (op.code == HF_ENOTFOUND) {
+        hf_error error = {0};
+        hf_error_set(&error, HF_ENOTFOUND,
+                     "changes from index %llu on are no longer kept; the oldest is %llu; begin with a scan",
+                     (unsigned long long)op.from, (unsigned long long)first);
+        http->http->problem(request, 410, "gone", &error, NULL);
+        return;
+    }
+    store_problem(http, request, &op);
+}
+
+static void answered(struct store_call *call)
+{
+    struct feed *feed = (struct feed *)(void *)call;
+    struct store_stream *stream = feed->stream;
+    int32_t any;
+
+    feed->busy = 0;
+    stream->busy--;
+    if (stream->closed) {
+        check_end(stream);
+        return;
+    }
+    if (call->op.code != HF_OK) {
+        if (stream->begun && call->op.code != HF_ENOTFOUND) {
+            ask(feed); /* nobody could be reached for a while: go on trying */
+            return;
+        }
+        fail(feed);
+        return;
+    }
+    begin_answer(stream);
+    any = write_page(feed);
+    feed->from = call->op.version;
+    feed->ended = !stream->follow && !call->op.more && !any;
+    if (!feed->ended && !stream->closed && !stream->throttled)
+        ask(feed);
+    else
+        check_end(stream);
+}
+
+static void ask(struct feed *feed)
+{
+    struct store_stream *stream = feed->stream;
+    struct store_http *http = stream->http;
+
+    hf_buffer_done(&feed->call.op.result);
+    feed->call = (struct store_call){
+        .op = {.type = STORE_OP_CHANGES,
+               .partition = feed->partition->id,
+               .deadline_us = http->loops->now_us(stream->loop) + http->options.read_timeout_us,
+               .from = feed->from,
+               .limit = PAGE_ROWS,
+               .wait_ms = stream->follow && stream->begun && feed->from ? WAIT_MS : 0},
+        .finished = answered,
+    };
+    feed->busy = 1;
+    stream->busy++;
+    store_call_start(http->service, &feed->call);
+}
+
+/* An empty line shows that the stream lives. */
+static void tick(void *arg)
+{
+    struct store_stream *stream = arg;
+
+    if (stream->begun && !stream->closed &&
+        stream->http->loops->now_us(stream->loop) - stream->lines_us >= LINE_EVERY_US)
+        write_bytes(stream, (hf_slice){(const uint8_t *)"\n", 1});
+}
+
+/* ---- The request
+ * ------------------------------------------------------------------------------------------------------------ */
+
+/* from=7:43,8:1 */
+static int32_t read_from(struct store_stream *stream, hf_slice text)
+{
+    while (text.size) {
+        const uint8_t *comma = memchr(text.data, ',', text.size);
+        hf_slice part = {text.data, comma ? (uint64_t)(comma - text.data) : text.size};
+        const uint8_t *colon = part.size ? memchr(part.data, ':', part.size) : NULL;
+        uint64_t id = 0, index = 0;
+
+        if (!colon ||
+            store_number_read((hf_slice){part.data, (uint64_t)(colon - part.data)}, INT64_MAX, &id) != HF_OK ||
+            store_number_read((hf_slice){colon + 1, part.size - (uint64_t)(colon - part.data) - 1}, INT64_MAX,
+                              &index) != HF_OK)
+            return HF_EINVAL;
+        for (uint32_t i = 0; i < stream->count; i++)
+            if (stream->feeds[i].partition->id == id)
+                stream->feeds[i].from = index;
+        text.data += part.size + (comma != NULL);
+        text.size -= part.size + (comma != NULL);
+    }
+    return HF_OK;
+}
+
+static struct store_stream *make_stream(struct exchange *exchange, hf_slice named)
+{
+    struct store_http *http = exchange->http;
+    const struct store_table *table = exchange->table;
+    struct store_stream *stream = calloc(1, sizeof *stream + table->partition_count * sizeof stream->feeds[0]);
+
+    if (!stream)
+        return NULL;
+    stream->http = http;
+    stream->request = exchange->request;
+    stream->loop = http->http->loop(exchange->request);
+    stream->routing = store_routing_hold(exchange->routing);
+    stream->table = table;
+    stream->follow = hf_slice_is(http->http->query(exchange->request, "follow"), "1");
+    stream->lines_us = http->loops->now_us(stream->loop);
+    for (uint32_t i = 0; i < table->partition_count; i++)
+        if (!named.data || hf_slice_is(named, table->partitions[i].value)) {
+            stream->feeds[stream->count].stream = stream;
+            stream->feeds[stream->count++].partition = &table->partitions[i];
+        }
+    if (http->loops->timer_create(stream->loop, tick, stream, &stream->timer, NULL) != HF_OK) {
+        store_routing_release(stream->routing);
+        free(stream);
+        return NULL;
+    }
+    pthread_mutex_lock(&http->lock);
+    stream->next = http->open_streams;
+    stream->link = &http->open_streams;
+    if (stream->next)
+        stream->next->link = &stream->next;
+    http->open_streams = stream;
+    pthread_mutex_unlock(&http->lock);
+    http->metrics->set(http->streams, (double)(atomic_fetch_add(&http->stream_count, 1) + 1));
+    return stream;
+}
+
+void store_http_changes(void *arg, hf_http_request *request)
+{
+    struct store_http *http = arg;
+    struct exchange *exchange =
+        store_exchange_begin(http, request, STORE_HTTP_CHANGES, HF_HTTP_READ, 1, store_http_changes);
+    struct store_stream *stream;
+    hf_slice named, from;
+
+    if (!exchange)
+        return;
+    named = http->http->query(request, "partition");
+    from = http->http->query(request, "from");
+    if (atomic_load(&http->draining)) {
+        store_refuse(exchange, 503, "no-leader", HF_ECLOSED, "this node is shutting down; ask another");
+        return;
+    }
+    stream = make_stream(exchange, named);
+    if (!stream || stream->count == 0 || read_from(stream, from) != HF_OK) {
+        int32_t memory = !stream, unknown = stream && stream->count == 0;
+
+        if (stream)
+            free_stream(stream);
+        store_refuse(exchange,
+                     memory    ? 503
+                     : unknown ? 422
+                               : 400,
+                     memory    ? "busy"
+                     : unknown ? "unprocessable"
+                               : "bad-request",
+                     memory ? HF_EBUSY : HF_EINVAL, "%s",
+                     memory    ? "no memory for a stream"
+                     : unknown ? "there is no such partition"
+                               : "from is not PARTITION:INDEX[,PARTITION:INDEX...]");
+        return;
+    }
+    store_exchange_end(exchange);
+    http->loops->timer_start(stream->timer, LINE_EVERY_US / 4, LINE_EVERY_US / 4);
+    for (uint32_t i = 0; i < stream->count; i++)
+        ask(&stream->feeds[i]);
+}

@@ -1,0 +1,114 @@
+/* http/private.h: between the files of the store's HTTP interface. */
+#ifndef STORE_HTTP_PRIVATE_H
+#define STORE_HTTP_PRIVATE_H
+
+#include "http/http.h"
+#include "machine/command.h"
+
+#include <holdfast/host/http.h>
+#include <holdfast/host/metrics.h>
+
+#include <pthread.h>
+
+enum { STORE_HTTP_KINDS = 5 };
+enum { STORE_HTTP_WRITE = 0, STORE_HTTP_GET, STORE_HTTP_SCAN, STORE_HTTP_CHANGES, STORE_HTTP_OTHER };
+
+struct store_stream;
+
+struct store_http {
+    struct store_service *service;
+    struct store_http_options options;
+    const hf_host *host;
+    const hf_http_interface *http;
+    const hf_loop_interface *loops;
+    hf_metric *requests[STORE_HTTP_KINDS];
+    hf_metric *microseconds[STORE_HTTP_KINDS];
+    hf_metric *streams;
+    const hf_metrics_interface *metrics;
+    pthread_mutex_t lock; /* guards the list */
+    struct store_stream *open_streams;
+    _Atomic int32_t draining;
+    _Atomic uint32_t stream_count;
+};
+
+struct exchange;
+
+struct exchange_call {
+    struct store_call call; /* first */
+    struct exchange *exchange;
+    const struct store_partition *partition;
+};
+
+/* A request and the calls that answer it. */
+struct exchange {
+    struct store_http *http;
+    hf_http_request *request;
+    int32_t kind; /* STORE_HTTP_... */
+    uint64_t started_us;
+    struct store_routing *routing; /* held: table and partitions lie in it */
+    const struct store_table *table;
+    hf_buffer command;
+    void (*finish)(struct exchange *exchange); /* all calls are done; ends the exchange */
+    uint64_t number;                           /* for finish */
+    hf_slice start;                            /* scans: the first key */
+    uint64_t after;                            /* scans: in that key, partitions up to this one were shown */
+    uint32_t left;
+    uint32_t count;
+    struct exchange_call calls[];
+};
+
+/* exchange.c */
+/* Begins with the request's {table}, with room for `calls` calls (0: one for every partition).  NULL: the request was
+ * answered, or will be, and must not be looked at any more: a table that this node does not know is asked for first,
+ * and `again` is then called. */
+struct exchange *store_exchange_begin(struct store_http *http, hf_http_request *request, int32_t kind, int32_t right,
+                                      uint32_t calls, void (*again)(void *arg, hf_http_request *request));
+void store_exchange_end(struct exchange *exchange);                   /* after the answer */
+void store_exchange_start(struct exchange *exchange, uint32_t place); /* a call whose op is filled in */
+void store_refuse(struct exchange *exchange, uint32_t status, const char *problem, int32_t code, const char *format,
+                  ...) HF_PRINTF(5, 6);
+/* Answers with what the op's code means. */
+void store_refuse_op(struct exchange *exchange, const struct store_op *op);
+/* The same without an exchange. */
+void store_problem(struct store_http *http, hf_http_request *request, const struct store_op *op);
+uint64_t store_now_us(const struct store_http *http);
+int32_t store_is_stale(const struct exchange *exchange);
+
+/* write.c */
+void store_http_put(void *arg, hf_http_request *request);
+void store_http_delete(void *arg, hf_http_request *request);
+void store_http_batch(void *arg, hf_http_request *request);
+/* The key of the route, checked; 0 after answering. */
+int32_t store_http_key(struct exchange *exchange, hf_slice *ret_key);
+
+/* read.c */
+void store_http_get(void *arg, hf_http_request *request);
+void store_http_scan(void *arg, hf_http_request *request);
+/* Starts GETs of every partition that could hold the key, or of the one that the query names: exchange->number of them;
+ * or answers and ends the exchange. */
+void store_http_ask_all(struct exchange *exchange, hf_slice key);
+
+/* changes.c */
+void store_http_changes(void *arg, hf_http_request *request);
+void store_http_end_streams(struct store_http *http);
+
+/* tables.c */
+void store_http_tables(void *arg, hf_http_request *request);
+void store_http_table(void *arg, hf_http_request *request);
+void store_http_create_table(void *arg, hf_http_request *request);
+void store_http_partitions(void *arg, hf_http_request *request);
+void store_http_leader(void *arg, hf_http_request *request);
+void store_http_cluster(void *arg, hf_http_request *request);
+
+/* text.c */
+/* "2026-11-01T10:00:00.000Z" */
+enum { STORE_TIME_SIZE = 32 };
+void store_time_text(uint64_t time_us, char text[STORE_TIME_SIZE]);
+int32_t store_base64_append(hf_buffer *buffer, hf_slice bytes, int32_t url); /* url: RFC 4648, 5, without padding */
+/* HF_EINVAL; reads both alphabets. */
+int32_t store_base64_read(hf_slice text, hf_arena *arena, hf_slice *ret_bytes);
+int32_t store_number_read(hf_slice text, uint64_t maximum, uint64_t *ret_number);
+/* Writes the member "value" or "value_base64". */
+void store_write_value(hf_json_writer *writer, const struct store_table *table, hf_slice value);
+
+#endif

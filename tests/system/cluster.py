@@ -1,0 +1,158 @@
+"""Real nodes for the system tests: processes on loopback, with their own folders and certificates."""
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+
+class Node:
+    """One node.  `port` serves HTTP; its folder has holdfast.cfg, data/, log and pid."""
+
+    def __init__(self, name, address, directory, holdfastd):
+        self.name = name
+        self.address = address
+        self.directory = directory
+        self.holdfastd = holdfastd
+        self.process = None
+        self.pid = None
+        self.alive = False
+
+    def request(self, method, path, body=None, headers={}, timeout=20):
+        connection = http.client.HTTPConnection(self.address, timeout=timeout)
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read(), answer.headers
+        finally:
+            connection.close()
+
+    def json(self, method, path, body=None, headers={}, timeout=20):
+        status, text, _ = self.request(method, path, body, headers, timeout)
+        return status, json.loads(text) if text else None
+
+    def adopt(self):
+        """Takes over a node that somebody else has started."""
+        with open(os.path.join(self.directory, "pid")) as file:
+            self.pid = int(file.read())
+        self.alive = True
+
+    def start(self, wait=True):
+        with open(os.path.join(self.directory, "log"), "ab") as log:
+            self.process = subprocess.Popen(
+                [self.holdfastd, "--config", os.path.join(self.directory, "holdfast.cfg")],
+                stdout=log, stderr=log, start_new_session=True)
+        self.pid = self.process.pid
+        with open(os.path.join(self.directory, "pid"), "w") as file:
+            file.write("%d\n" % self.pid)
+        self.alive = True
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self, deadline=60):
+        until = time.monotonic() + deadline
+        while time.monotonic() < until:
+            try:
+                if self.request("GET", "/healthz", timeout=2)[0] == 200:
+                    return
+            except OSError:
+                pass
+            if self.process and self.process.poll() is not None:
+                break
+            time.sleep(0.05)
+        sys.exit("node %s does not come up; the end of its log:\n%s" % (self.name, self.log()[-3000:]))
+
+    def kill(self):
+        """SIGKILL to the supervisor and its processes."""
+        self.alive = False
+        os.killpg(self.pid, signal.SIGKILL)
+        if self.process:
+            self.process.wait()
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            code = self.process.wait(60)
+            self.alive = False
+            return code
+        return None
+
+    def log(self):
+        with open(os.path.join(self.directory, "log"), errors="replace") as file:
+            return file.read()
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+class Cluster:
+    """Nodes n1, n2, ... in `directory`.  `store` is the text of the section `store`."""
+
+    def __init__(self, directory, binaries, plugins, store, count=3, enabled=()):
+        self.directory = directory
+        self.binaries = binaries
+        ports = free_ports(2 * count)
+        names = ["n%d" % (i + 1) for i in range(count)]
+        certificates = os.path.join(directory, "certificates")
+        self.run("ca", "init", certificates, "--cluster", "test")
+        members = " ".join('%s: { address = "127.0.0.1:%d"; };' % (name, ports[count + i])
+                           for i, name in enumerate(names))
+        self.nodes = []
+        for i, name in enumerate(names):
+            self.run("ca", "issue", certificates, name, "--name", "127.0.0.1")
+            folder = os.path.join(directory, name)
+            os.makedirs(folder)
+            plugin_list = ", ".join('"%s"' % p for p in ("service/store", "replication/raft", "engine/rocksdb", *enabled))
+            with open(os.path.join(folder, "holdfast.cfg"), "w") as file:
+                file.write('node: { name = "%s"; state_directory = "data"; };\n' % name)
+                file.write('cluster: { name = "test"; certificates = "../certificates"; members: { %s }; };\n' % members)
+                file.write('plugins: { directory = "%s"; enabled = [ %s ]; };\n' % (plugins, plugin_list))
+                file.write('processes: { run: { main: { services = [ "store" ]; peers = true; '
+                           'listen = "127.0.0.1:%d"; }; }; };\n' % ports[i])
+                file.write("store: { %s };\n" % store)
+            self.nodes.append(Node(name, "127.0.0.1:%d" % ports[i], folder, os.path.join(binaries, "holdfastd")))
+
+    def run(self, *arguments):
+        subprocess.run([os.path.join(self.binaries, "holdfast"), *arguments], check=True, stdout=subprocess.DEVNULL)
+
+    def start(self, table):
+        """Starts all nodes and waits until each knows the table and answers for it."""
+        for node in self.nodes:
+            node.start(wait=False)
+        for node in self.nodes:
+            node.wait_ready()
+            self.wait(lambda n=node: n.request("GET", "/v1/tables/%s/records/none" % table)[0] == 404 and
+                      n.request("GET", "/v1/tables/%s" % table)[0] == 200, "node %s to know the table" % node.name)
+
+    @staticmethod
+    def wait(condition, what, deadline=60):
+        until = time.monotonic() + deadline
+        while time.monotonic() < until:
+            try:
+                if condition():
+                    return
+            except OSError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError("waited in vain for " + what)
+
+    def stop(self):
+        return [node.stop() for node in self.nodes]
+
+    def kill(self):
+        for node in self.nodes:
+            if node.alive:
+                try:
+                    node.kill()
+                except OSError:
+                    pass
