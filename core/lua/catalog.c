@@ -1,8 +1,6 @@
 /* Declared decision points and functions; see catalog.h. */
 #include "lua/catalog.h"
 
-#include "config/units.h"
-
 #include <holdfast/lib/error.h>
 #include <string.h>
 
@@ -104,20 +102,4 @@ uint64_t hf_lua_catalog_memory(const hf_lua_catalog *catalog)
         if (catalog->points[i]->memory_maximum > most)
             most = catalog->points[i]->memory_maximum;
     return most ? most : HF_LUA_MEMORY_DEFAULT;
-}
-
-const char *hf_lua_nearest(const char *name, const char *const *candidates, uint32_t count)
-{
-    unsigned best = (unsigned)strlen(name) / 3 + 2;
-    const char *nearest = NULL;
-
-    for (uint32_t i = 0; i < count; i++) {
-        unsigned distance = hf_config_name_distance(name, candidates[i]);
-
-        if (distance < best) {
-            best = distance;
-            nearest = candidates[i];
-        }
-    }
-    return nearest;
 }

@@ -28,7 +28,4 @@ int32_t hf_lua_catalog_function(const hf_lua_catalog *catalog, const char *name)
 /* The largest memory limit of all points. */
 uint64_t hf_lua_catalog_memory(const hf_lua_catalog *catalog);
 
-/* The candidate that is most like `name`, or NULL when none is near enough to be meant. */
-const char *hf_lua_nearest(const char *name, const char *const *candidates, uint32_t count);
-
 #endif

@@ -230,7 +230,7 @@ static void renew(struct hf_lua_seat *seat, const hf_lua_host *host)
                                      problems);
     free(problems);
     if (result)
-        return; /* the old one still works; the next overrun tries again */
+        return; /* the old one still works; the next decision tries again */
     hf_lua_state_destroy(seat->state);
     seat->state = fresh;
 }

@@ -6,6 +6,7 @@
 #include "lua/sandbox.h"
 
 #include <holdfast/lib/error.h>
+#include <holdfast/lib/text.h>
 #include <inttypes.h>
 #include <lauxlib.h>
 #include <stdio.h>
@@ -72,7 +73,7 @@ static void check_keys(lua_State *L, const hf_lua_source *source, int index)
                        luaL_typename(L, -2));
         if (strcmp(key, known[0]) == 0 || strcmp(key, known[1]) == 0 || strcmp(key, known[2]) == 0)
             continue;
-        const char *nearest = hf_lua_nearest(key, known, 3);
+        const char *nearest = hf_text_nearest(key, known, 3);
         if (nearest)
             luaL_error(L, "%s: unknown key '%s'; did you mean '%s'?", source->path, key, nearest);
         luaL_error(L, "%s: unknown key '%s'; a policy has point, decide and tests", source->path, key);
@@ -92,7 +93,7 @@ static int32_t find_point(lua_State *L, const hf_lua_state *state, const hf_lua_
         return point;
     for (uint32_t i = 0; i < state->catalog->point_count; i++)
         names[i] = state->catalog->points[i]->name;
-    const char *nearest = hf_lua_nearest(name, names, state->catalog->point_count);
+    const char *nearest = hf_text_nearest(name, names, state->catalog->point_count);
     if (nearest)
         luaL_error(L, "%s: unknown decision point '%s'; did you mean '%s'?", source->path, name, nearest);
     return luaL_error(L, "%s: unknown decision point '%s'; no loaded plugin declares one like it", source->path, name);
@@ -164,7 +165,7 @@ static void load_source(hf_lua_state *state, const hf_lua_source *source, hf_con
         keep_traceback(state, status);
     (void)hf_lua_budget_end(state->L, &outer); /* keep_traceback has described it */
     if (status != LUA_OK) {
-        int named = strstr(state->traceback, ".lua") != NULL;
+        int named = strncmp(state->traceback, source->path, strlen(source->path)) == 0; /* Lua cuts long paths */
         hf_config_problems_add(problems, "%s%s%s", named ? "" : source->path, named ? "" : ": ", state->traceback);
         return;
     }

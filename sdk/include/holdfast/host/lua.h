@@ -64,9 +64,11 @@ typedef struct hf_lua_interface {
     /* Offers a function to policies.  Errors as above.  [main], before the loops run */
     int32_t (*offer)(const hf_host *host, const hf_lua_function *function, hf_error *error);
 
-    /* Asks the policy; arguments as many as declared.  The result lies in the arena.  HF_ENOTFOUND: no policy is
-     * installed, take the default; HF_EPOLICY: it failed, overran its budget or answered with a wrong type (counted,
-     * and logged with its traceback): take the default; HF_ENOMEM.  [loops] */
+    /* Asks the policy; arguments as many as declared.  The result lies in the arena and has the declared type; where
+     * that is a map it may also be HF_VALUE_NULL: the policy wants nothing.  HF_ENOTFOUND: no policy is installed, take
+     * the default; HF_EPOLICY: it failed, overran its budget or answered with a wrong type (counted, and logged with
+     * its traceback), or is switched off because it did so again and again: take the default; HF_ENOMEM: the arena is
+     * full; HF_ESTATE: not on a loop.  [loops] */
     int32_t (*decide)(hf_decision *decision, const hf_value *arguments, hf_arena *arena, hf_value *ret_result,
                       hf_error *error);
 
