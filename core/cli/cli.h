@@ -119,6 +119,7 @@ int cli_plugin_list(cli_run *cli);
 int cli_plugin_show(cli_run *cli);
 int cli_policy_list(cli_run *cli);
 int cli_policy_reload(cli_run *cli);
+int cli_policy_test(cli_run *cli);
 int cli_config_check(cli_run *cli);
 int cli_config_show(cli_run *cli);
 int cli_config_reload(cli_run *cli);

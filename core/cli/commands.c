@@ -39,6 +39,8 @@ static const cli_command commands[] = {
      cli_policy_list},
     {"policy reload", "", "", 0, 0, "Runs the policies' tests and puts the new ones into force.",
      "holdfast policy reload", cli_policy_reload},
+    {"policy test", "FILE", "", 1, 1, "Runs a policy's own tests, on this machine alone.",
+     "holdfast policy test remediation.lua", cli_policy_test},
     {"config check", "FILE", "", 1, 1, "Checks a configuration; prints every mistake.",
      "holdfast config check /etc/holdfast/holdfast.cfg", cli_config_check},
     {"config show", "", "", 0, 0, "Shows the configuration in force, without secrets.", "holdfast config show",

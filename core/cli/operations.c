@@ -1,6 +1,7 @@
 /* Commands about a running process: plugins, policies, configuration, signals, actions, the audit log. */
 #include "cli/cli.h"
 
+#include "lua/lua_host.h"
 #include "plugin/note.h"
 
 #include <dirent.h>
@@ -54,6 +55,18 @@ int cli_policy_list(cli_run *cli)
 int cli_policy_reload(cli_run *cli)
 {
     return show(cli, "POST", "/v1/admin/policies/reload", hf_slice_of(""));
+}
+
+int cli_policy_test(cli_run *cli)
+{
+    uint32_t passed = 0, failed = 0;
+    hf_error error = {0};
+
+    if (hf_lua_test_file(cli->arguments[0], NULL, 0, stdout, &passed, &failed, &error) != 0) {
+        fprintf(stderr, "holdfast: %s\n", error.message);
+        return CLI_FAILED;
+    }
+    return failed ? CLI_FAILED : CLI_OK;
 }
 
 int cli_config_show(cli_run *cli)

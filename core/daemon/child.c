@@ -4,6 +4,7 @@
 #include "daemon/admin.h"
 #include "daemon/inherit.h"
 #include "daemon/links.h"
+#include "daemon/policies.h"
 #include "daemon/signals.h"
 #include "daemon/state.h"
 #include "loop/loop.h"
@@ -35,6 +36,7 @@ struct child {
     hf_tokens *tokens;
     hf_http_server *http;
     hf_links *links; /* NULL: none */
+    hf_policies *policies;
     hf_instances *instances;
     hf_reload *reload; /* takes `generation` */
     hf_gauges *gauges;
@@ -114,8 +116,10 @@ static void on_signal(void *arg, int32_t number)
 
     if (number != SIGHUP)
         end(child, 0);
-    else if (!child->ending)
-        (void)hf_reload_start(child->reload, NULL, NULL, NULL); /* when one is under way, it is repeated */
+    if (child->ending)
+        return;
+    hf_policies_reload(child->policies);
+    (void)hf_reload_start(child->reload, NULL, NULL, NULL); /* when one is under way, it is repeated */
 }
 
 /* ---- Starting, on the running loops ------------------------------------------------------------------------------ */
@@ -291,6 +295,7 @@ static void offer(struct child *child)
     hf_process_offer(child->process, &(hf_process_parts){
                                          .http = child->http,
                                          .peers = hf_links_peers(child->links),
+                                         .lua = hf_policies_lua(child->policies),
                                          .node_name = hf_settings_node(child->generation)->name,
                                          .cluster_name = hf_settings_cluster(child->generation)->name,
                                          .state_directory = hf_settings_node(child->generation)->state_directory,
@@ -381,6 +386,11 @@ static int32_t build(struct child *child, hf_config_problems *problems, hf_error
         result = hf_links_create(child->generation, child->entry, child->process, child->loops, child->listeners.peers,
                                  &child->links, error);
     if (!result)
+        result = hf_policies_create(child->generation, child->process, child->loops,
+                                    (uint32_t)child->entry->worker_threads, &child->policies, error);
+    if (!result)
+        result = hf_policies_routes(child->policies, child->http, error);
+    if (!result)
         offer(child);
     if (!result)
         result = create_reload(child, error);
@@ -388,6 +398,8 @@ static int32_t build(struct child *child, hf_config_problems *problems, hf_error
         result = create_admin(child, error);
     if (!result)
         result = create_services(child, error);
+    if (!result)
+        hf_policies_load(child->policies); /* everything is declared now */
     return result ? result : prepare_loop(child, error);
 }
 
@@ -403,6 +415,7 @@ static void take_down(struct child *child)
     hf_tokens_destroy(child->tokens);
     hf_plugins_done(&child->plugins);
     hf_process_destroy(child->process);
+    hf_policies_destroy(child->policies);
     if (child->reload)
         hf_reload_destroy(child->reload);
     else

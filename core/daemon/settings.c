@@ -75,6 +75,12 @@ static const hf_option processes_options[] = {
 };
 static const hf_option_table processes_table = HF_TABLE(processes_options);
 
+static const hf_option policies_options[] = {
+    HF_CONFIG_PATH("directory", hf_policies_settings, directory,
+                   .doc = "Folder whose *.lua files are policies, one per decision point. None: the defaults are taken."),
+};
+static const hf_option_table policies_table = HF_TABLE(policies_options);
+
 static const char *const log_levels[] = {"debug", "info", "warning", "error", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
 
@@ -134,6 +140,7 @@ static const hf_config_section sections[] = {
     {"cluster", &cluster_table, sizeof(hf_cluster_settings), 0, "The nodes that work together."},
     {"plugins", &plugins_table, sizeof(hf_plugins_settings), 0, "What is loaded."},
     {"processes", &processes_table, sizeof(hf_processes_settings), 0, "What runs, and in how many processes."},
+    {"policies", &policies_table, sizeof(hf_policies_settings), 0, "What a site decides in Lua."},
     {"log", &log_table, sizeof(hf_log_options), 0, "The structured log."},
     {"http", &http_table, sizeof(hf_http_options), 0, "Limits of the HTTP interfaces, and who may use them."},
     {"tokens", &tokens_table, sizeof(hf_token_list), HF_CONFIG_SECTION_NAMED,
@@ -173,6 +180,11 @@ const hf_plugins_settings *hf_settings_plugins(const hf_config_generation *gener
 const hf_processes_settings *hf_settings_processes(const hf_config_generation *generation)
 {
     return hf_config_generation_get(generation, "processes", NULL);
+}
+
+const hf_policies_settings *hf_settings_policies(const hf_config_generation *generation)
+{
+    return hf_config_generation_get(generation, "policies", NULL);
 }
 
 const hf_log_options *hf_settings_log(const hf_config_generation *generation)

@@ -46,6 +46,10 @@ typedef struct hf_processes_settings {
     uint64_t stop_grace_us;
 } hf_processes_settings;
 
+typedef struct hf_policies_settings {
+    const char *directory; /* "": none */
+} hf_policies_settings;
+
 typedef struct hf_log_options {
     int32_t level;
     int32_t format;
@@ -87,6 +91,7 @@ const hf_node_settings *hf_settings_node(const hf_config_generation *generation)
 const hf_cluster_settings *hf_settings_cluster(const hf_config_generation *generation);
 const hf_plugins_settings *hf_settings_plugins(const hf_config_generation *generation);
 const hf_processes_settings *hf_settings_processes(const hf_config_generation *generation);
+const hf_policies_settings *hf_settings_policies(const hf_config_generation *generation);
 const hf_log_options *hf_settings_log(const hf_config_generation *generation);
 const hf_http_options *hf_settings_http(const hf_config_generation *generation);
 const hf_groups *hf_settings_tokens(const hf_config_generation *generation);

@@ -201,6 +201,27 @@ static const hf_peer_interface peer_interface = {
     .is_up = hf_peers_is_up,
 };
 
+/* ---- hf.lua/1 ------------------------------------------------------------------------------------------------ */
+
+static int32_t lua_declare(const hf_host *host, const hf_decision_point *point, hf_decision **ret_decision,
+                           hf_error *error)
+{
+    return hf_lua_declare(hf_process_offered(of(host)->process)->lua, point, ret_decision, error);
+}
+
+static int32_t lua_offer(const hf_host *host, const hf_lua_function *function, hf_error *error)
+{
+    return hf_lua_offer(hf_process_offered(of(host)->process)->lua, function, error);
+}
+
+static const hf_lua_interface lua_interface = {
+    .head = HF_HEAD(hf_lua_interface),
+    .declare = lua_declare,
+    .offer = lua_offer,
+    .decide = hf_lua_decide,
+    .has_policy = hf_lua_has_policy,
+};
+
 /* ---- hf.node/1 ----------------------------------------------------------------------------------------------- */
 
 static const char *node_name(const hf_host *host)
@@ -301,12 +322,15 @@ static const struct {
     {HF_HTTP_INTERFACE, &http_interface.head},
     {HF_NODE_INTERFACE, &node_interface.head},
     {HF_PEER_INTERFACE, &peer_interface.head},
+    {HF_LUA_INTERFACE, &lua_interface.head},
 };
 
-/* A process without links to other nodes does not offer them. */
+/* What the process does not have is not offered. */
 static int is_offered(const hf_host *host, const hf_head *head)
 {
-    return head != &peer_interface.head || peers_of(host);
+    if (head == &peer_interface.head)
+        return peers_of(host) != NULL;
+    return head != &lua_interface.head || hf_process_offered(of(host)->process)->lua;
 }
 
 static const hf_head *host_query(const hf_host *host, const char *name)

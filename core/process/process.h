@@ -4,6 +4,7 @@
 #define HOLDFAST_CORE_PROCESS_PROCESS_H
 
 #include "http/server.h"
+#include "lua/lua_host.h"
 #include "metrics.h"
 #include "peer/peer.h"
 #include "pool.h"
@@ -42,6 +43,7 @@ hf_pool *hf_process_pool(hf_process *process);
 typedef struct hf_process_parts {
     hf_http_server *http;
     hf_peers *peers;
+    hf_lua_host *lua;
     const char *node_name;
     const char *cluster_name;
     const char *state_directory; /* every instance gets a folder in it */
