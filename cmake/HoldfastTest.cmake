@@ -1,3 +1,6 @@
+# What every test runs with.
+set(HOLDFAST_TEST_ENVIRONMENT TSAN_OPTIONS=suppressions=${CMAKE_CURRENT_LIST_DIR}/tsan.supp)
+
 # holdfast_add_test(NAME SOURCES file... [LIBRARIES lib...] [INCLUDES dir...] [TIMEOUT seconds] [ARGUMENTS arg...])
 # A cmocka program, registered with ctest under its name.
 function(holdfast_add_test name)
@@ -12,7 +15,7 @@ function(holdfast_add_test name)
     if(NOT arg_TIMEOUT)
         set(arg_TIMEOUT 60)
     endif()
-    set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT})
+    set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} ENVIRONMENT "${HOLDFAST_TEST_ENVIRONMENT}")
 endfunction()
 
 # holdfast_add_fuzzer(NAME CORPUS dir SOURCES file... [LIBRARIES lib...])

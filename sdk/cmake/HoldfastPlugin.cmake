@@ -15,4 +15,7 @@ function(holdfast_add_plugin kind name)
     endif()
     # Exactly one symbol leaves the shared object, also when a static library was built without -fvisibility=hidden.
     target_link_options(${target} PRIVATE -Wl,--exclude-libs,ALL)
+    # The manifest is made from the plugin's own tables, once it is linked.
+    add_custom_command(TARGET ${target} POST_BUILD COMMAND holdfast-plugin-note $<TARGET_FILE:${target}> VERBATIM)
+    add_dependencies(${target} holdfast-plugin-note)
 endfunction()

@@ -96,7 +96,11 @@ struct hf_engine {
     uint64_t (*space_size)(hf_engine_database *database, uint64_t space);
 };
 
-enum { HF_ENGINE_CAN_CHECKPOINT = 1 }; /* capability bits */
+/* Capability bits. */
+enum {
+    HF_ENGINE_CAN_CHECKPOINT = 1,
+    HF_ENGINE_DURABLE = 2 /* what was flushed is there after close, crash and open */
+};
 
 #ifdef __cplusplus
 }

@@ -76,7 +76,8 @@ typedef struct hf_replication_message {
     uint64_t first_index;                /* of the attached entries */
     uint64_t entry_count;                /* 0: none */
     const hf_replication_entry *entries; /* when receiving; when sending NULL: the driver attaches first_index... */
-    int32_t after_persist;               /* 1: send only when all storage of the same output is durable */
+    int32_t after_persist;               /* 1: send only when all storage of the same output, and of every earlier
+                                            one, is durable */
     uint32_t header_size;
     uint8_t header[HF_REPLICATION_HEADER_MAX];
 } hf_replication_message;
@@ -178,6 +179,12 @@ struct hf_replication {
     void (*take)(hf_replication_group *group, hf_replication_output *output);
 
     void (*status)(hf_replication_group *group, hf_replication_status *ret_status);
+
+    /* Appends an HF_ENTRY_MEMBERSHIP entry, to which the driver binds the array of members as payload.  It is in force
+     * at once.  HF_ENOTLEADER; HF_EBUSY while an earlier change is not committed; HF_EINVAL when more than one voter
+     * would come or go. */
+    int32_t (*propose_membership)(hf_replication_group *group, const hf_replication_member *members, uint32_t count,
+                                  uint64_t *ret_index, uint64_t *ret_term, hf_error *error);
 };
 
 #ifdef __cplusplus

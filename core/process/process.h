@@ -1,0 +1,49 @@
+/* process.h: what one holdfastd process consists of: its loops, its background pool, its metrics, and the hosts through
+ * which plugins see them. */
+#ifndef HOLDFAST_CORE_PROCESS_PROCESS_H
+#define HOLDFAST_CORE_PROCESS_PROCESS_H
+
+#include "metrics.h"
+#include "pool.h"
+
+#include <holdfast/host/loop.h>
+
+enum { HF_WORKERS_MAX = 256 };
+
+typedef struct hf_process hf_process;
+
+typedef struct hf_process_settings {
+    uint32_t worker_count;     /* 1..HF_WORKERS_MAX */
+    uint32_t pool_threads;     /* 1..256 */
+    uint32_t pool_queue_limit; /* jobs that may wait */
+} hf_process_settings;
+
+/* Makes the loops and the pool; nothing runs yet.  HF_EINVAL, HF_ENOMEM, HF_EIO.  [main] */
+int32_t hf_process_create(const hf_process_settings *settings, hf_process **ret_process, hf_error *error);
+
+/* Starts the workers' threads, runs the main loop on the calling thread until hf_process_stop, then ends the workers.
+ * HF_EIO: a thread could not be started.  [main] */
+int32_t hf_process_run(hf_process *process, hf_error *error);
+
+/* Makes hf_process_run return.  [any] */
+void hf_process_stop(hf_process *process);
+
+/* Every host must have been freed.  Accepts NULL.  [main] */
+void hf_process_destroy(hf_process *process);
+
+hf_loop *hf_process_main_loop(hf_process *process);
+hf_loop *hf_process_worker(hf_process *process, uint32_t index); /* NULL behind the last */
+hf_metrics *hf_process_metrics(hf_process *process);
+hf_pool *hf_process_pool(hf_process *process);
+
+/* Makes the host for one plugin or instance; `name` (copied) stands in its log lines.  HF_ENOMEM.  [main] */
+int32_t hf_process_host_create(hf_process *process, const char *name, const hf_host **ret_host, hf_error *error);
+
+/* Frees a host.  Returns the bytes that its plugin has allocated and not freed: 0, or a leak of the plugin's, whose
+ * memory stays valid.  Accepts NULL.  [main] */
+uint64_t hf_process_host_free(const hf_host *host);
+
+/* Bytes that the host's plugin holds now.  [any] */
+uint64_t hf_process_host_memory(const hf_host *host);
+
+#endif

@@ -1,0 +1,96 @@
+/* TLS contexts for links between nodes; see context.h. */
+#include "context.h"
+
+#include "tls_error.h"
+
+#include <holdfast/lib/error.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+
+enum { PATH_SIZE = 4096 };
+
+static int32_t check_validity(SSL_CTX *context, const char *path, hf_error *error)
+{
+    const X509 *certificate = SSL_CTX_get0_certificate(context);
+
+    if (X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0)
+        return hf_error_set(error, HF_EDENIED, "certificate '%s' has expired; issue another with 'holdfast ca issue'",
+                            path);
+    if (X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0)
+        return hf_error_set(error, HF_EDENIED, "certificate '%s' is not valid yet; check this machine's clock", path);
+    return 0;
+}
+
+static int32_t load_files(SSL_CTX *context, const char *directory, const char *node, hf_error *error)
+{
+    char authority[PATH_SIZE], certificate[PATH_SIZE], key[PATH_SIZE];
+
+    int size = snprintf(authority, sizeof authority, "%s/ca.crt", directory);
+    int other = snprintf(certificate, sizeof certificate, "%s/%s.crt", directory, node);
+    snprintf(key, sizeof key, "%s/%s.key", directory, node);
+    if (size < 0 || size >= PATH_SIZE || other < 0 || other >= PATH_SIZE)
+        return hf_error_set(error, HF_EINVAL, "the directory's name is too long: '%s'", directory);
+    if (SSL_CTX_load_verify_file(context, authority) != 1)
+        return hf_tls_error(error, HF_EINVAL, "cannot use '%s' as the cluster's authority", authority);
+    if (SSL_CTX_use_certificate_chain_file(context, certificate) != 1)
+        return hf_tls_error(error, HF_EINVAL, "cannot use the certificate '%s'", certificate);
+    if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1)
+        return hf_tls_error(error, HF_EINVAL, "cannot use the key '%s' with '%s'", key, certificate);
+    return check_validity(context, certificate, error);
+}
+
+int32_t hf_tls_peer_context(const char *directory, const char *node, int32_t side, SSL_CTX **ret_context,
+                            hf_error *error)
+{
+    SSL_CTX *context = SSL_CTX_new(side == HF_TLS_SERVER ? TLS_server_method() : TLS_client_method());
+
+    if (!context || SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1) {
+        SSL_CTX_free(context);
+        return hf_tls_error(error, HF_ENOMEM, "cannot set up TLS");
+    }
+    /* A link lives for days: resumption would save nothing, and early data could be replayed. */
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_num_tickets(context, 0);
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                  SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    int32_t result = load_files(context, directory, node, error);
+    if (result) {
+        SSL_CTX_free(context);
+        return result;
+    }
+    *ret_context = context;
+    return 0;
+}
+
+int32_t hf_tls_peer_name(const SSL *connection, char *name, uint64_t capacity, hf_error *error)
+{
+    X509 *certificate = SSL_get0_peer_certificate(connection);
+
+    if (!certificate || SSL_get_verify_result(connection) != X509_V_OK ||
+        X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name, (int)capacity) <= 0)
+        return hf_error_set(error, HF_EDENIED, "the peer has no certificate of this cluster's authority");
+    return 0;
+}
+
+int32_t hf_tls_handshake_error(const SSL *connection, const char *peer, hf_error *error)
+{
+    long verdict = SSL_get_verify_result(connection);
+
+    switch (verdict) {
+    case X509_V_OK:
+        return hf_tls_error(error, HF_EDENIED, "TLS with %s failed", peer);
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        return hf_tls_error(error, HF_EDENIED, "the certificate of %s has expired; issue another with 'holdfast ca issue'",
+                            peer);
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+        return hf_tls_error(error, HF_EDENIED, "%s belongs to another cluster: its certificate is of another authority",
+                            peer);
+    default:
+        return hf_tls_error(error, HF_EDENIED, "the certificate of %s is refused (%s)", peer,
+                            X509_verify_cert_error_string(verdict));
+    }
+}

@@ -1,0 +1,257 @@
+/* Export and import of a space.
+ *
+ * An import becomes one table file: a range tombstone over the whole space, and the records.  Adding the file gives
+ * all of it one sequence number, the newest; a tombstone covers only what is older than itself, so the space's old
+ * records vanish and the new ones appear in the same step, by one edit of the manifest, which is synced. */
+#include "database.h"
+#include "stream.h"
+
+#include <holdfast/lib/error.h>
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct hf_engine_export {
+    const hf_host *host;
+    disk_key from, to;
+    rocksdb_readoptions_t *options;
+    rocksdb_iterator_t *iterator; /* is its own snapshot */
+    int32_t begun;
+    stream_writer stream;
+};
+
+struct hf_engine_import {
+    hf_engine_database *database;
+    uint64_t space;
+    rocksdb_envoptions_t *env_options;
+    rocksdb_sstfilewriter_t *writer;
+    disk_key last; /* of the records so far */
+    char *path;
+    stream_reader stream;
+};
+
+/* ---- Export ---- */
+
+static int32_t export_next(void *arg, hf_slice *ret_key, hf_slice *ret_value, hf_error *error)
+{
+    hf_engine_export *source = arg;
+    size_t key_size, value_size;
+
+    if (source->begun && rocksdb_iter_valid(source->iterator)) /* asked again after the end, it stays there */
+        rocksdb_iter_next(source->iterator);
+    source->begun = 1;
+    if (!rocksdb_iter_valid(source->iterator)) {
+        char *message = NULL;
+
+        rocksdb_iter_get_error(source->iterator, &message);
+        return database_error(error, message, "cannot export");
+    }
+    const char *key = rocksdb_iter_key(source->iterator, &key_size);
+    const char *value = rocksdb_iter_value(source->iterator, &value_size);
+
+    *ret_key = (hf_slice){(const uint8_t *)key + SPACE_SIZE, key_size - SPACE_SIZE};
+    *ret_value = (hf_slice){(const uint8_t *)value, value_size};
+    return 1;
+}
+
+static int32_t export_prepare(hf_engine_export *source, hf_engine_database *database, uint64_t space, hf_error *error)
+{
+    int32_t r = disk_key_make(source->host, space, (hf_slice){NULL, 0}, &source->from, error);
+
+    if (r == 0)
+        r = disk_key_after_space(source->host, space, &source->to, error);
+    if (r < 0)
+        return r;
+    source->options = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_iterate_lower_bound(source->options, source->from.bytes, source->from.size);
+    rocksdb_readoptions_set_iterate_upper_bound(source->options, source->to.bytes, source->to.size);
+    rocksdb_readoptions_set_fill_cache(source->options, 0); /* read once: do not displace what others need */
+    source->iterator = rocksdb_create_iterator(database->db, source->options);
+    rocksdb_iter_seek_to_first(source->iterator);
+    stream_writer_init(&source->stream, export_next, source);
+    return 0;
+}
+
+int32_t database_export_open(hf_engine_database *database, uint64_t space, hf_engine_export **ret_export,
+                             hf_error *error)
+{
+    hf_engine_export *source = database->host->alloc(database->host, sizeof *source);
+
+    if (!source)
+        return hf_error_set(error, HF_ENOMEM, "no memory for an export");
+    source->host = database->host;
+    int32_t r = export_prepare(source, database, space, error);
+
+    if (r < 0) {
+        database_export_close(source);
+        return r;
+    }
+    *ret_export = source;
+    return 0;
+}
+
+int32_t database_export_read(hf_engine_export *source, uint8_t *buffer, uint64_t capacity, uint64_t *ret_size,
+                             hf_error *error)
+{
+    return stream_writer_read(&source->stream, buffer, capacity, ret_size, error);
+}
+
+void database_export_close(hf_engine_export *source)
+{
+    if (!source)
+        return;
+    if (source->iterator)
+        rocksdb_iter_destroy(source->iterator);
+    if (source->options)
+        rocksdb_readoptions_destroy(source->options);
+    source->host->free(source->host, source->from.bytes);
+    source->host->free(source->host, source->to.bytes);
+    source->host->free(source->host, source);
+}
+
+/* ---- Import ---- */
+
+static int in_order(const disk_key *before, const disk_key *key)
+{
+    if (!before->bytes)
+        return 1;
+    int order = memcmp(before->bytes, key->bytes, before->size < key->size ? before->size : key->size);
+
+    return order < 0 || (order == 0 && before->size < key->size);
+}
+
+static int32_t import_record(void *arg, hf_slice key, hf_slice value, hf_error *error)
+{
+    hf_engine_import *target = arg;
+    const hf_host *host = target->database->host;
+    char *message = NULL;
+    disk_key on_disk;
+    int32_t r = disk_key_make(host, target->space, key, &on_disk, error);
+
+    if (r < 0)
+        return r;
+    if (!in_order(&target->last, &on_disk)) {
+        host->free(host, on_disk.bytes);
+        return hf_error_set(error, HF_ECORRUPT, "the export is damaged (its records are out of order); fetch it again");
+    }
+    host->free(host, target->last.bytes);
+    target->last = on_disk;
+    rocksdb_sstfilewriter_put(target->writer, on_disk.bytes, on_disk.size, (const char *)value.data, value.size,
+                              &message);
+    return database_error(error, message, "cannot write the import's file");
+}
+
+static int32_t add_tombstone(hf_engine_import *target, hf_error *error)
+{
+    const hf_host *host = target->database->host;
+    char *message = NULL;
+    disk_key from, to;
+    int32_t r = disk_key_make(host, target->space, (hf_slice){NULL, 0}, &from, error);
+
+    if (r < 0)
+        return r;
+    r = disk_key_after_space(host, target->space, &to, error);
+    if (r == 0) {
+        rocksdb_sstfilewriter_delete_range(target->writer, from.bytes, from.size, to.bytes, to.size, &message);
+        r = database_error(error, message, "cannot write the import's file");
+        host->free(host, to.bytes);
+    }
+    host->free(host, from.bytes);
+    return r;
+}
+
+static int32_t import_prepare(hf_engine_import *target, hf_error *error)
+{
+    hf_engine_database *database = target->database;
+    size_t size = strlen(database->import_directory) + 32;
+    char *message = NULL;
+
+    target->path = database->host->alloc(database->host, size);
+    if (!target->path)
+        return hf_error_set(error, HF_ENOMEM, "no memory for an import");
+    snprintf(target->path, size, "%s/%llu.sst", database->import_directory,
+             (unsigned long long)atomic_fetch_add(&database->import_count, 1));
+    target->env_options = rocksdb_envoptions_create();
+    target->writer = rocksdb_sstfilewriter_create(target->env_options, database->options);
+    rocksdb_sstfilewriter_open(target->writer, target->path, &message);
+    int32_t r = database_error(error, message, "cannot create the import's file");
+
+    return r < 0 ? r : add_tombstone(target, error);
+}
+
+int32_t database_import_open(hf_engine_database *database, uint64_t space, hf_engine_import **ret_import,
+                             hf_error *error)
+{
+    hf_engine_import *target = database->host->alloc(database->host, sizeof *target);
+
+    if (!target)
+        return hf_error_set(error, HF_ENOMEM, "no memory for an import");
+    target->database = database;
+    target->space = space;
+    stream_reader_init(&target->stream, database->host, import_record, target);
+    int32_t r = import_prepare(target, error);
+
+    if (r < 0) {
+        database_import_close(target);
+        return r;
+    }
+    *ret_import = target;
+    return 0;
+}
+
+int32_t database_import_write(hf_engine_import *target, hf_slice bytes, hf_error *error)
+{
+    return stream_reader_feed(&target->stream, bytes, error);
+}
+
+static int32_t ingest(hf_engine_import *target, hf_error *error)
+{
+    rocksdb_ingestexternalfileoptions_t *options = rocksdb_ingestexternalfileoptions_create();
+    const char *const files[] = {target->path};
+    char *message = NULL;
+
+    rocksdb_ingestexternalfileoptions_set_move_files(options, 1);
+    rocksdb_ingest_external_file(target->database->db, files, 1, options, &message);
+    rocksdb_ingestexternalfileoptions_destroy(options);
+    return database_error(error, message, "cannot add the import's file");
+}
+
+int32_t database_import_commit(hf_engine_import *target, hf_error *error)
+{
+    char *message = NULL;
+    int32_t r = stream_reader_finish(&target->stream, error);
+
+    if (r < 0)
+        return r;
+    if (!target->writer)
+        return hf_error_set(error, HF_ESTATE, "the import was committed already");
+    rocksdb_sstfilewriter_finish(target->writer, &message);
+    rocksdb_sstfilewriter_destroy(target->writer);
+    target->writer = NULL;
+    r = database_error(error, message, "cannot finish the import's file");
+    /* The import is durable at once, so what was written before it must be too; and writers need not wait for the
+     * flush that RocksDB would otherwise do while it keeps them out. */
+    if (r == 0)
+        r = database_flush(target->database, error);
+    return r < 0 ? r : ingest(target, error);
+}
+
+void database_import_close(hf_engine_import *target)
+{
+    if (!target)
+        return;
+    const hf_host *host = target->database->host;
+
+    if (target->writer)
+        rocksdb_sstfilewriter_destroy(target->writer);
+    if (target->env_options)
+        rocksdb_envoptions_destroy(target->env_options);
+    if (target->path)
+        (void)unlink(target->path); /* gone already after a commit */
+    stream_reader_done(&target->stream);
+    host->free(host, target->last.bytes);
+    host->free(host, target->path);
+    host->free(host, target);
+}

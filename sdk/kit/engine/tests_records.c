@@ -1,0 +1,260 @@
+/* Records: single operations, batches, order, scans, sizes, threads. */
+#include "kit.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+static hf_engine_database *opened(void **state)
+{
+    return ((kit_database *)*state)->database;
+}
+
+static void test_put_get_delete(void **state)
+{
+    hf_engine_database *d = opened(state);
+
+    kit_expect_none(d, 1, TEXT("a"));
+    kit_write(d, HF_ENGINE_PUT, 1, TEXT("a"), TEXT("one"));
+    kit_expect(d, 1, TEXT("a"), TEXT("one"));
+    kit_write(d, HF_ENGINE_PUT, 1, TEXT("a"), TEXT(""));
+    kit_expect(d, 1, TEXT("a"), TEXT(""));
+    kit_write(d, HF_ENGINE_DELETE, 1, TEXT("a"), NOTHING);
+    kit_write(d, HF_ENGINE_DELETE, 1, TEXT("a"), NOTHING); /* deleting nothing is no error */
+    kit_expect_none(d, 1, TEXT("a"));
+}
+
+static void put_letters(hf_engine_database *d, uint64_t space)
+{
+    for (const char *c = "abcdef"; *c; c++)
+        kit_write(d, HF_ENGINE_PUT, space, (hf_slice){(const uint8_t *)c, 1}, TEXT("v"));
+}
+
+static void test_delete_range(void **state)
+{
+    hf_engine_database *d = opened(state);
+
+    put_letters(d, 1);
+    put_letters(d, 2);
+    kit_write(d, HF_ENGINE_DELETE_RANGE, 1, TEXT("b"), TEXT("d"));
+    assert_string_equal(kit_scan(d, 1, NOTHING, NOTHING, 0), "a,d,e,f");
+    kit_write(d, HF_ENGINE_DELETE_RANGE, 1, TEXT("e"), TEXT("a")); /* inverted: nothing */
+    kit_write(d, HF_ENGINE_DELETE_RANGE, 1, TEXT("e"), NOTHING);
+    assert_string_equal(kit_scan(d, 1, NOTHING, NOTHING, 0), "a,d");
+    kit_write(d, HF_ENGINE_DELETE_RANGE, 1, NOTHING, NOTHING);
+    assert_string_equal(kit_scan(d, 1, NOTHING, NOTHING, 0), "");
+    assert_string_equal(kit_scan(d, 2, NOTHING, NOTHING, 0), "a,b,c,d,e,f");
+}
+
+static void test_spaces_are_isolated(void **state)
+{
+    static const uint64_t spaces[] = {0, 1, 255, 256, UINT64_MAX - 1, UINT64_MAX};
+    hf_engine_database *d = opened(state);
+
+    for (size_t i = 0; i < 6; i++)
+        put_letters(d, spaces[i]);
+    for (size_t i = 0; i < 6; i++) {
+        assert_string_equal(kit_scan(d, spaces[i], NOTHING, NOTHING, 0), "a,b,c,d,e,f");
+        assert_string_equal(kit_scan(d, spaces[i], NOTHING, NOTHING, HF_ENGINE_REVERSE), "f,e,d,c,b,a");
+    }
+    kit_write(d, HF_ENGINE_DELETE_RANGE, UINT64_MAX, NOTHING, NOTHING);
+    kit_write(d, HF_ENGINE_DELETE_RANGE, 255, NOTHING, NOTHING);
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(kit_count(d, spaces[i]), spaces[i] == UINT64_MAX || spaces[i] == 255 ? 0 : 6);
+}
+
+typedef struct {
+    const hf_slice *keys;
+    size_t index;
+} expected_order;
+
+static int32_t check_order(void *arg, hf_slice key, hf_slice value)
+{
+    expected_order *expected = arg;
+    hf_slice want = expected->keys[expected->index++];
+
+    assert_int_equal(key.size, want.size);
+    if (want.size)
+        assert_memory_equal(key.data, want.data, want.size);
+    assert_int_equal(value.size, want.size);
+    return 0;
+}
+
+static void test_order_of_any_bytes(void **state)
+{
+    hf_engine_database *d = opened(state);
+    const hf_slice keys[] = {NOTHING, TEXT("\0"), TEXT("\0\0"), TEXT("\0\xff"), TEXT("a"), TEXT("a\0"), TEXT("b"),
+                             TEXT("\x7f"), TEXT("\x80"), TEXT("\xff"), TEXT("\xff\0"), TEXT("\xff\xff")};
+    expected_order expected = {keys, 0};
+
+    for (size_t i = 12; i-- > 0;)
+        kit_write(d, HF_ENGINE_PUT, UINT64_MAX, keys[i], keys[i]);
+    for (size_t i = 0; i < 12; i++)
+        kit_expect(d, UINT64_MAX, keys[i], keys[i]);
+    assert_int_equal(kit.table->scan(d, UINT64_MAX, NOTHING, NOTHING, 0, check_order, &expected, NULL), 0);
+    assert_int_equal(expected.index, 12);
+}
+
+static int32_t end_after_two(void *arg, hf_slice key, hf_slice value)
+{
+    (void)key, (void)value;
+    return ++*(int *)arg == 2;
+}
+
+static void test_scan_bounds(void **state)
+{
+    hf_engine_database *d = opened(state);
+    int visited = 0;
+
+    put_letters(d, 7);
+    assert_string_equal(kit_scan(d, 7, TEXT("b"), TEXT("e"), 0), "b,c,d");
+    assert_string_equal(kit_scan(d, 7, TEXT("b"), TEXT("e"), HF_ENGINE_REVERSE), "d,c,b");
+    assert_string_equal(kit_scan(d, 7, TEXT("bb"), NOTHING, 0), "c,d,e,f");
+    assert_string_equal(kit_scan(d, 7, NOTHING, TEXT("b\0"), HF_ENGINE_REVERSE), "b,a");
+    assert_string_equal(kit_scan(d, 7, TEXT("c"), TEXT("c"), 0), "");
+    assert_string_equal(kit_scan(d, 7, TEXT("e"), TEXT("b"), 0), "");
+    assert_string_equal(kit_scan(d, 7, TEXT("x"), NOTHING, HF_ENGINE_REVERSE), "");
+    assert_int_equal(kit.table->scan(d, 7, NOTHING, NOTHING, 0, end_after_two, &visited, NULL), 0);
+    assert_int_equal(visited, 2);
+}
+
+static void test_cached_reads(void **state)
+{
+    hf_engine_database *d = opened(state);
+    hf_slice value;
+
+    kit_write(d, HF_ENGINE_PUT, 1, TEXT("k"), TEXT("v"));
+    assert_int_equal(kit.table->flush(d, NULL), 0);
+    kit_expect(d, 1, TEXT("k"), TEXT("v"));
+    int32_t r = kit.table->get(d, 1, TEXT("k"), HF_ENGINE_CACHED_ONLY, &value, NULL);
+
+    assert_true(r == 0 || r == HF_EBUSY);
+    if (r == 0)
+        kit.table->release(d, value);
+}
+
+static void test_batch_is_atomic(void **state)
+{
+    hf_engine_database *d = opened(state);
+    hf_engine_operation batch[] = {
+        {.type = HF_ENGINE_PUT, .space = 1, .key = TEXT("a"), .value = TEXT("1")},
+        {.type = HF_ENGINE_DELETE_RANGE, .space = 1, .key = TEXT("a"), .value = TEXT("b")},
+        {.type = HF_ENGINE_PUT, .space = 2, .key = TEXT("b"), .value = TEXT("2")},
+        {.type = HF_ENGINE_PUT, .space = 2, .key = TEXT("b"), .value = TEXT("3")},
+        {.type = 99, .space = 2, .key = TEXT("c")},
+    };
+
+    assert_int_equal(kit_try_write(d, batch, 5), HF_EINVAL);
+    assert_int_equal(kit_count(d, 1) + kit_count(d, 2), 0);
+    assert_int_equal(kit_try_write(d, batch, 4), 0);
+    kit_expect_none(d, 1, TEXT("a")); /* in order: put, then removed */
+    kit_expect(d, 2, TEXT("b"), TEXT("3"));
+    assert_int_equal(kit_try_write(d, NULL, 0), 0);
+}
+
+static void test_limits(void **state)
+{
+    hf_engine_database *d = opened(state);
+    uint64_t size = 24 << 20;
+    uint8_t *bytes = calloc(1, size);
+
+    memset(bytes, 0xff, size / 2);
+    kit_write(d, HF_ENGINE_PUT, UINT64_MAX, (hf_slice){bytes, 65535}, (hf_slice){bytes, size});
+    kit_expect(d, UINT64_MAX, (hf_slice){bytes, 65535}, (hf_slice){bytes, size});
+    hf_engine_operation operation = {.type = HF_ENGINE_PUT, .key = {bytes, 65536}};
+
+    assert_int_equal(kit_try_write(d, &operation, 1), HF_ETOOLARGE);
+    assert_true(kit.table->space_size(d, UINT64_MAX) > size / 1000);
+    assert_int_equal(kit_count(d, UINT64_MAX), 1);
+    kit_write(d, HF_ENGINE_DELETE_RANGE, UINT64_MAX, NOTHING, NOTHING);
+    assert_int_equal(kit_count(d, UINT64_MAX), 0);
+    free(bytes);
+}
+
+static void test_two_databases(void **state)
+{
+    kit_database other;
+
+    kit_create(&other);
+    kit_write(opened(state), HF_ENGINE_PUT, 1, TEXT("a"), TEXT("first"));
+    kit_write(other.database, HF_ENGINE_PUT, 1, TEXT("a"), TEXT("second"));
+    kit_expect(opened(state), 1, TEXT("a"), TEXT("first"));
+    kit_expect(other.database, 1, TEXT("a"), TEXT("second"));
+    kit_remove(&other);
+}
+
+typedef struct {
+    hf_engine_database *database;
+    atomic_int running, faults;
+} shared_work;
+
+/* Two records are always written together, so a consistent scan never sees them differ. */
+static void *write_pairs(void *arg)
+{
+    shared_work *work = arg;
+
+    for (uint32_t i = 0; i < 5000; i++) {
+        hf_slice value = {(const uint8_t *)&i, sizeof i};
+        hf_engine_operation pair[] = {{.type = HF_ENGINE_PUT, .space = 1, .key = TEXT("a"), .value = value},
+                                      {.type = HF_ENGINE_PUT, .space = 1, .key = TEXT("b"), .value = value}};
+
+        if (kit_try_write(work->database, pair, 2) != 0)
+            work->faults++;
+    }
+    work->running--;
+    return NULL;
+}
+
+typedef struct {
+    uint32_t values[2];
+    int count;
+} seen_pair;
+
+static int32_t see(void *arg, hf_slice key, hf_slice value)
+{
+    seen_pair *seen = arg;
+
+    (void)key;
+    if (seen->count < 2)
+        memcpy(&seen->values[seen->count], value.data, sizeof(uint32_t));
+    seen->count++;
+    return 0;
+}
+
+static void *read_pairs(void *arg)
+{
+    shared_work *work = arg;
+
+    while (work->running > 0) {
+        seen_pair seen = {0};
+
+        if (kit.table->scan(work->database, 1, NOTHING, NOTHING, 0, see, &seen, NULL) != 0 ||
+            (seen.count != 0 && seen.count != 2) || seen.values[0] != seen.values[1])
+            work->faults++;
+    }
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    shared_work work = {.database = opened(state), .running = 2};
+    pthread_t threads[4];
+
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, i < 2 ? write_pairs : read_pairs, &work), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(work.faults, 0);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, kit_setup, kit_teardown)
+
+int kit_test_records(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_put_get_delete), TEST(test_delete_range), TEST(test_spaces_are_isolated),
+        TEST(test_order_of_any_bytes), TEST(test_scan_bounds), TEST(test_cached_reads), TEST(test_batch_is_atomic),
+        TEST(test_limits), TEST(test_two_databases), TEST(test_threads),
+    };
+
+    return cmocka_run_group_tests_name("records", tests, NULL, NULL);
+}
