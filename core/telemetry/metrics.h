@@ -4,11 +4,8 @@
 #ifndef HOLDFAST_CORE_TELEMETRY_METRICS_H
 #define HOLDFAST_CORE_TELEMETRY_METRICS_H
 
-#include <holdfast/holdfast.h>
+#include <holdfast/host/metrics.h>
 
-enum { HF_METRIC_COUNTER = 1, HF_METRIC_GAUGE = 2 };
-
-typedef struct hf_metric hf_metric;
 typedef struct hf_metrics hf_metrics;
 
 int32_t hf_metrics_create(hf_metrics **ret_metrics, hf_error *error);

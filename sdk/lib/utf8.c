@@ -1,6 +1,8 @@
 /* Strict UTF-8; see lib/utf8.h. */
 #include <holdfast/lib/utf8.h>
 
+#include <string.h>
+
 /* Size of the well-formed character at p, 0 when there is none: the table of RFC 3629, section 4, where only the
  * second byte's range depends on the first. */
 static uint64_t character_size(const uint8_t *p, uint64_t left)
@@ -28,9 +30,23 @@ static uint64_t character_size(const uint8_t *p, uint64_t left)
     return size;
 }
 
+/* 1 when the eight bytes at p are ASCII, as most text is. */
+static int32_t ascii8(const uint8_t *p)
+{
+    uint64_t word;
+
+    memcpy(&word, p, sizeof word);
+    return (word & 0x8080808080808080) == 0;
+}
+
 int32_t hf_utf8_valid(hf_slice text, uint64_t *ret_offset)
 {
     for (uint64_t offset = 0; offset < text.size;) {
+        if (text.size - offset >= 8 && ascii8(text.data + offset)) {
+            offset += 8;
+            continue;
+        }
+
         uint64_t size = character_size(text.data + offset, text.size - offset);
 
         if (size == 0) {

@@ -45,11 +45,31 @@ static void finds_each_fault(void **state)
     }
 }
 
+/* ASCII is skipped eight bytes at a time: a fault at any place behind it is still found there. */
+static void finds_a_fault_behind_ascii(void **state)
+{
+    uint8_t text[40];
+
+    (void)state;
+    for (uint64_t size = 1; size <= sizeof text; size++) {
+        for (uint64_t fault = 0; fault < size; fault++) {
+            uint64_t offset = 99;
+
+            memset(text, 'a', sizeof text);
+            assert_true(hf_utf8_valid((hf_slice){text, size}, NULL));
+            text[fault] = 0x80;
+            assert_false(hf_utf8_valid((hf_slice){text, size}, &offset));
+            assert_int_equal(offset, fault);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_character_round_trips),
         cmocka_unit_test(finds_each_fault),
+        cmocka_unit_test(finds_a_fault_behind_ascii),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,31 +14,34 @@ enum { HF_JSON_DEPTH_MAX = 64 };
 
 /* Reads one JSON document.  Everything it needs is copied into the arena; `text` may go away afterwards.  Strict:
  * UTF-8, no duplicate names, no comments, nothing after the value, at most HF_JSON_DEPTH_MAX levels.  A number without
- * fraction and exponent that fits 64 bits is an integer, any other a float.
+ * fraction and exponent that fits 64 bits is an integer, any other a float; one too large for a float is refused.
  * HF_EINVAL: "byte OFFSET: what; expected ..."; HF_ENOMEM: the arena is full. */
 int32_t hf_json_parse(hf_slice text, hf_arena *arena, hf_value *ret_value, hf_error *error);
 
 /* Checks without building anything; duplicate names are not looked for.  Errors as above. */
 int32_t hf_json_check(hf_slice text, hf_error *error);
 
-/* Finds the string member `name` at the top of an object without building the rest, decoded into the arena.
+/* Finds the string member `name` at the top of an object without building the rest, decoded into the arena; the first
+ * of that name, and the text after it is not looked at.
  * HF_ENOTFOUND: no such member, or it is not a string, or the text is not an object; HF_EINVAL: malformed up to there.
  * HF_ENOMEM. */
 int32_t hf_json_find_string(hf_slice text, const char *name, hf_arena *arena, hf_slice *ret_string);
 
-/* Appends a value in the shortest form, without white space.  A float that is not finite is written as null.  Errors
- * as hf_buffer_reserve; the buffer is then as it was. */
+/* Appends a value in the shortest form, without white space.  A float that is not finite is written as null, any
+ * other so that it reads back as the same float.  Errors as hf_buffer_reserve, and HF_ETOOLARGE for more than
+ * HF_JSON_DEPTH_MAX levels; the buffer is then as it was. */
 int32_t hf_json_append(hf_buffer *buffer, const hf_value *value);
 
 /* The same over several lines, indented by two blanks, for people. */
 int32_t hf_json_append_pretty(hf_buffer *buffer, const hf_value *value);
 
 /* Appends text as a JSON string with its quotes.  Bytes that are not UTF-8 become U+FFFD, so that the result is
- * always valid. */
+ * always valid.  Errors as hf_buffer_reserve; the buffer is then as it was. */
 int32_t hf_json_append_string(hf_buffer *buffer, hf_slice text);
 
 /* Writing a document piece by piece; commas come by themselves.  Errors stick: the first one is kept in `result`, and
- * what follows does nothing. */
+ * what follows does nothing.  Errors as hf_json_append, and HF_ESTATE for a name where a value is due or outside of
+ * everything, or an end where nothing can end. */
 typedef struct hf_json_writer {
     hf_buffer *buffer; /* borrowed */
     int32_t result;    /* 0, or the first error */

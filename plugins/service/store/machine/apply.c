@@ -1,0 +1,223 @@
+/* Applying entries: gathers what they write and gives it to the engine together with the position. */
+#include "internal.h"
+
+#include <holdfast/lib/error.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    WRITE_OPERATIONS_MAX = 1000, /* of several entries; a larger entry has a write of its own */
+    WRITE_BYTES_MAX = 1 << 20,
+    /* Beside two for each of its own: idempotency key, position, and what is forgotten. */
+    ENTRY_OPERATIONS = 2 + 1 + STORE_FORGET_CHANGES * 8 + STORE_FORGET_REPEATS * 2
+};
+
+struct run {
+    struct store_applying applying;
+    struct store_operation *operations; /* owned; room for one command's, NULL until it is needed */
+    uint64_t pending;                   /* entries that are gathered and not yet written */
+    uint64_t applied;
+};
+
+/* ---- Writing ---- */
+
+static int32_t gather_position(struct store_applying *applying, hf_error *error)
+{
+    struct store_space_key key;
+    uint8_t bytes[STORE_POSITION_SIZE_MAX];
+    uint64_t size = store_position_write(bytes, &applying->position);
+
+    store_space_key_make(&key, STORE_TAG_POSITION, (hf_slice){NULL, 0});
+    return store_gather_add(&applying->gather, HF_ENGINE_PUT, store_space_key_slice(&key), (hf_slice){bytes, size},
+                            (hf_slice){NULL, 0}, error);
+}
+
+static int32_t write_gathered(struct store_applying *applying, hf_error *error)
+{
+    struct store_machine *machine = applying->machine;
+    uint64_t floor = store_machine_feed_floor(machine);
+
+    store_machine_set_feed_floor(machine, applying->position.feed_forgotten);
+    int32_t r = machine->engine->write(machine->database, applying->gather.operations, applying->gather.count, error);
+
+    if (r == 0)
+        store_machine_set_position(machine, &applying->position);
+    else
+        store_machine_set_feed_floor(machine, floor);
+    return r;
+}
+
+static int32_t flush(struct run *run, hf_error *error)
+{
+    struct store_gather *gather = &run->applying.gather;
+
+    if (run->pending == 0)
+        return 0;
+    gather->count = gather->whole; /* an entry that failed may have left a part */
+    int32_t r = gather_position(&run->applying, error);
+
+    if (r == 0)
+        r = write_gathered(&run->applying, error);
+    if (r < 0)
+        return r;
+    store_gather_clear(gather);
+    run->applied += run->pending;
+    run->pending = 0;
+    return 0;
+}
+
+/* ---- Commands ---- */
+
+static int32_t load_windows(struct run *run, hf_error *error)
+{
+    struct store_machine *machine = run->applying.machine;
+    int changes = store_window_must_load(&machine->changes), repeats = store_window_must_load(&machine->repeats);
+
+    if (!changes && !repeats)
+        return 0;
+    int32_t r = flush(run, error); /* the newest are not in the engine yet */
+
+    if (r == 0 && changes)
+        r = store_window_load_changes(&machine->changes, machine->engine, machine->database, machine->space, error);
+    if (r == 0 && repeats)
+        r = store_window_load_repeats(&machine->repeats, machine->engine, machine->database, machine->space, error);
+    return r;
+}
+
+static int32_t make_room(struct run *run, uint64_t operation_count, uint64_t size, hf_error *error)
+{
+    const struct store_gather *gather = &run->applying.gather;
+
+    if (gather->count + 2 * operation_count + ENTRY_OPERATIONS > WRITE_OPERATIONS_MAX ||
+        gather->bytes + size > WRITE_BYTES_MAX)
+        return flush(run, error);
+    return 0;
+}
+
+static int32_t allocate_operations(struct run *run, hf_error *error)
+{
+    if (!run->operations)
+        run->operations = malloc(STORE_OPERATIONS_MAX * sizeof *run->operations);
+    return run->operations ? 0 : hf_error_set(error, HF_ENOMEM, "no memory for the operations of a command");
+}
+
+/* Bytes that are no command are so on every replica, and are passed over.  A command of a newer release is not: other
+ * replicas may perform it, so this one must wait. */
+static int32_t apply_command(struct run *run, const struct store_entry *entry, struct store_outcome *ret_outcome,
+                             hf_error *error)
+{
+    struct store_command command = {0};
+    hf_error failure;
+    int32_t r = allocate_operations(run, error);
+
+    if (r < 0)
+        return r;
+    r = store_command_decode(entry->payload, run->operations, STORE_OPERATIONS_MAX, &command, &failure);
+    if (r == HF_ECORRUPT) {
+        ret_outcome->code = r;
+        return 0;
+    }
+    if (r < 0) {
+        if (error)
+            *error = failure;
+        return r;
+    }
+    r = make_room(run, command.operation_count, entry->payload.size, error);
+    if (r == 0)
+        r = load_windows(run, error);
+    return r < 0 ? r : store_perform(&run->applying, entry->index, &command, ret_outcome, error);
+}
+
+/* ---- Entries ---- */
+
+static void apply_membership(struct run *run, hf_slice payload, struct store_outcome *ret_outcome)
+{
+    struct store_machine_state *state = &run->applying.position.state;
+    uint64_t count = payload.size / sizeof(hf_replication_member);
+
+    if (count == 0 || count > STORE_MEMBERS_MAX || payload.size % sizeof(hf_replication_member) != 0) {
+        ret_outcome->code = HF_ECORRUPT;
+        return;
+    }
+    memset(state->members, 0, sizeof state->members);
+    memcpy(state->members, payload.data, payload.size);
+    state->member_count = (uint32_t)count;
+}
+
+static int32_t apply_by_type(struct run *run, const struct store_entry *entry, struct store_outcome *ret_outcome,
+                             hf_error *error)
+{
+    *ret_outcome = (struct store_outcome){0};
+    switch (entry->type) {
+    case HF_ENTRY_NORMAL:
+        return apply_command(run, entry, ret_outcome, error);
+    case HF_ENTRY_MEMBERSHIP:
+        apply_membership(run, entry->payload, ret_outcome);
+        return 0;
+    case HF_ENTRY_EMPTY:
+        return 0;
+    default:
+        return hf_error_set(error, HF_EVERSION,
+                            "entry %llu has type %d, which this release does not know; upgrade this "
+                            "node",
+                            (unsigned long long)entry->index, entry->type);
+    }
+}
+
+static int32_t check_order(const struct store_machine_state *state, const struct store_entry *entry, hf_error *error)
+{
+    if (entry->index == state->applied_index + 1 && entry->term >= state->applied_term)
+        return 0;
+    return hf_error_set(error, HF_EINVAL,
+                        "entry %llu of term %llu cannot be applied after entry %llu of term %llu; expected the next "
+                        "index and no older term",
+                        (unsigned long long)entry->index, (unsigned long long)entry->term,
+                        (unsigned long long)state->applied_index, (unsigned long long)state->applied_term);
+}
+
+static int32_t apply_entry(struct run *run, const struct store_entry *entry, struct store_outcome *ret_outcome,
+                           hf_error *error)
+{
+    struct store_applying *applying = &run->applying;
+    struct store_position before = applying->position;
+    int32_t r = check_order(&before.state, entry, error);
+
+    if (r == 0)
+        r = apply_by_type(run, entry, ret_outcome, error);
+    if (r < 0) {
+        applying->position = before;
+        return r;
+    }
+    applying->position.state.applied_index = entry->index;
+    applying->position.state.applied_term = entry->term;
+    applying->gather.whole = applying->gather.count;
+    run->pending++;
+    return 0;
+}
+
+int32_t store_machine_apply(struct store_machine *machine, const struct store_entry *entries, uint64_t count,
+                            struct store_outcome *ret_outcomes, uint64_t *ret_applied, hf_error *error)
+{
+    struct run run = {.applying = {.machine = machine}};
+    int32_t r = 0;
+
+    store_machine_position(machine, &run.applying.position);
+    store_gather_init(&run.applying.gather, machine->space);
+    for (uint64_t i = 0; r == 0 && i < count; i++)
+        r = apply_entry(&run, &entries[i], &ret_outcomes[i], error);
+
+    /* What came before a failed entry is applied all the same, unless it was the write that failed. */
+    int32_t flushed = flush(&run, error);
+
+    if (flushed < 0)
+        r = flushed;
+    if (r < 0) { /* the windows have seen entries that are not in the engine */
+        store_window_reset(&machine->changes);
+        store_window_reset(&machine->repeats);
+    }
+    store_gather_done(&run.applying.gather);
+    free(run.operations);
+    *ret_applied = run.applied;
+    return r;
+}

@@ -1,0 +1,57 @@
+/* command.h: what one entry of a partition's log asks for, and its bytes.  Pure; [any]. */
+#ifndef STORE_COMMAND_H
+#define STORE_COMMAND_H
+
+#include <holdfast/lib/buffer.h>
+
+enum { STORE_PUT = 1, STORE_DELETE = 2 };
+
+enum {
+    STORE_IF_ANY = 0,
+    STORE_IF_ABSENT = 1,
+    STORE_IF_PRESENT = 2,
+    STORE_IF_VERSION = 3 /* the record is there with exactly this version */
+};
+
+enum {
+    STORE_KEY_MAX = 1024,              /* bytes */
+    STORE_IDEMPOTENCY_KEY_MAX = 64,    /* bytes */
+    STORE_OPERATIONS_MAX = 1000,       /* in one command */
+    STORE_VALUE_MAX = (1 << 30) - 1024 /* bytes; an engine's limit, less what is stored beside the value */
+};
+
+struct store_operation {
+    int32_t type;      /* STORE_PUT or STORE_DELETE */
+    int32_t condition; /* STORE_IF_... */
+    uint64_t version;  /* with STORE_IF_VERSION */
+    hf_slice key;      /* 1..STORE_KEY_MAX bytes of UTF-8 */
+    hf_slice value;    /* of a put; any bytes */
+    uint32_t checksum; /* CRC-32C of the value, computed where it entered the node */
+    uint32_t reserved;
+};
+
+/* All or nothing.  Identity runs through everything: who asked, under which configuration, when, in which trace. */
+struct store_command {
+    uint64_t time_us;         /* since 1970, by the leader's clock */
+    uint64_t user;            /* hash of who asked; 0: unknown */
+    uint64_t configuration;   /* version of the configuration that was in force; 0: unknown */
+    uint8_t trace[16];        /* zero: none */
+    hf_slice idempotency_key; /* 0..STORE_IDEMPOTENCY_KEY_MAX bytes; empty: none */
+    uint64_t
+        feed_horizon_us; /* changes older than this may be forgotten; set by the leader, so that all replicas agree */
+    uint64_t repeat_horizon_us;               /* likewise for remembered idempotency keys */
+    const struct store_operation *operations; /* their keys are distinct */
+    uint64_t operation_count;                 /* 1..STORE_OPERATIONS_MAX */
+};
+
+/* Appends the command's bytes, all or none.  HF_ETOOLARGE (the buffer's maximum), HF_ENOMEM, HF_EINVAL (a limit above).
+ */
+int32_t store_command_encode(hf_buffer *buffer, const struct store_command *command, hf_error *error);
+
+/* Reads them back; slices point into `bytes`; `operations` has room for `capacity`.  HF_ECORRUPT, HF_ETOOLARGE (the
+ * capacity), HF_EVERSION: written by a newer release.  Does not compare values with their checksums: a damaged value
+ * is stored as it came and is found by every read, whereas skipping it here would leave the old record in its place. */
+int32_t store_command_decode(hf_slice bytes, struct store_operation *operations, uint64_t capacity,
+                             struct store_command *ret_command, hf_error *error);
+
+#endif

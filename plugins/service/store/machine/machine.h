@@ -1,0 +1,112 @@
+/* machine.h: the state machine of one partition: records, change feed and remembered idempotency keys in one space of
+ * an engine, and the position in the log up to which they are there.
+ *
+ * Deterministic: the same entries give the same space on every replica.  What one entry changes is in one atomic
+ * write together with the applied position, so a crash leaves an exact prefix.  The functions that change something,
+ * and store_machine_open, are called by one thread at a time; reads may run beside them.  Everything blocks on the
+ * disk [pool], except reads with HF_ENGINE_CACHED_ONLY [any]. */
+#ifndef STORE_MACHINE_H
+#define STORE_MACHINE_H
+
+#include "command.h"
+
+#include <holdfast/kind/engine.h>
+#include <holdfast/kind/replication.h>
+
+enum { STORE_MEMBERS_MAX = 31 }; /* as many as a replication group takes */
+
+struct store_machine;
+
+struct store_machine_state {
+    uint64_t applied_index; /* 0: empty */
+    uint64_t applied_term;
+    uint64_t feed_first;   /* index of the oldest change that is kept; feed_last + 1: none */
+    uint64_t feed_last;    /* index of the newest change, 0: none */
+    uint32_t member_count; /* replicas as of applied_index */
+    hf_replication_member members[STORE_MEMBERS_MAX];
+};
+
+struct store_entry {
+    uint64_t index;
+    uint64_t term;
+    int32_t type; /* HF_ENTRY_... */
+    hf_slice payload;
+};
+
+/* What became of an entry. */
+struct store_outcome {
+    int32_t code;       /* 0; HF_ECONFLICT: a condition did not hold; HF_ECORRUPT, HF_EVERSION: not a command */
+    int32_t repeated;   /* 1: the idempotency key was known; `version` and code are those of the first time */
+    uint64_t version;   /* of all records written: the entry's index.  With HF_ECONFLICT: the record's present version,
+                           0: there is none */
+    uint64_t operation; /* with HF_ECONFLICT: which operation's condition failed */
+};
+
+struct store_record {
+    uint64_t version;
+    uint64_t time_us;
+    uint32_t checksum;
+    hf_slice value;  /* give it back with store_record_release */
+    hf_slice stored; /* the engine's */
+};
+
+struct store_change {
+    uint64_t index;
+    uint32_t operation; /* place within the entry */
+    int32_t type;       /* STORE_PUT or STORE_DELETE */
+    uint64_t time_us;
+    uint64_t user;
+    hf_slice key;
+    int32_t superseded; /* of a put, 1: a later change of the same key follows, and the value is no longer kept */
+    hf_slice value;     /* of a put that is not superseded */
+};
+
+/* Opens the machine in space `space`.  `members` are those of an empty one and are ignored otherwise.  The engine and
+ * the database outlive it.  HF_ECORRUPT, HF_EVERSION (written by a newer release), HF_EIO, HF_ENOMEM. */
+int32_t store_machine_open(const hf_engine *engine, hf_engine_database *database, uint64_t space,
+                           const hf_replication_member *members, uint32_t member_count,
+                           struct store_machine **ret_machine, hf_error *error);
+void store_machine_close(struct store_machine *machine);
+
+/* A copy of the state; [any]. */
+void store_machine_state(struct store_machine *machine, struct store_machine_state *ret_state);
+
+/* Applies entries, which follow applied_index without a gap; membership and empty entries, too.  Several entries share
+ * an engine write where they can.  *ret_applied entries were applied and have an outcome, also when an error comes
+ * back: HF_EBUSY (the engine is behind: call again later with the rest), HF_EINVAL (not the next entry), HF_EIO,
+ * HF_ECORRUPT (what is stored), HF_ENOMEM, HF_EVERSION: an entry of a newer release, which other replicas may
+ * understand; passing over it would make this one differ, so nothing after it can be applied before an upgrade. */
+int32_t store_machine_apply(struct store_machine *machine, const struct store_entry *entries, uint64_t count,
+                            struct store_outcome *ret_outcomes, uint64_t *ret_applied, hf_error *error);
+
+/* Finds a record; checks its value against the checksum.  HF_ENOTFOUND, HF_ECORRUPT, HF_EBUSY (cached only). */
+int32_t store_machine_get(struct store_machine *machine, hf_slice key, uint32_t flags, struct store_record *ret_record,
+                          hf_error *error);
+void store_record_release(struct store_machine *machine, struct store_record *record);
+
+/* Visits records in key order (with HF_ENGINE_REVERSE from high to low) whose key begins with `prefix` and is >=
+ * `start`; a visitor that returns anything but 0 ends it.  Key and record are borrowed for the call.  HF_ECORRUPT,
+ * HF_EINVAL, HF_EIO, HF_EBUSY (cached only). */
+typedef int32_t (*store_visit_record)(void *arg, hf_slice key, const struct store_record *record);
+int32_t store_machine_scan(struct store_machine *machine, hf_slice prefix, hf_slice start, uint32_t flags,
+                           store_visit_record visit, void *arg, hf_error *error);
+
+/* Visits changes with index >= `from`, in order; the change is borrowed for the call.  An entry's changes are forgotten
+ * together, so none is ever seen in part, unless the visitor ends it.  HF_ENOTFOUND: changes between `from` and
+ * feed_first have been forgotten; the reader must begin with a scan.  HF_ECORRUPT, HF_EIO. */
+typedef int32_t (*store_visit_change)(void *arg, const struct store_change *change);
+int32_t store_machine_changes(struct store_machine *machine, uint64_t from, store_visit_change visit, void *arg,
+                              hf_error *error);
+
+/* A checkpoint as of applied_index, as bytes: export_open and so on of the engine.  Call between applies. */
+int32_t store_machine_export(struct store_machine *machine, hf_engine_export **ret_export,
+                             struct store_machine_state *ret_state, hf_error *error);
+
+/* After the space was replaced by an import: reads the state anew; of an empty space, a state without members.  Errors
+ * as store_machine_open; the state is then as it was. */
+int32_t store_machine_reload(struct store_machine *machine, hf_error *error);
+
+/* Removes everything in the space; the state is then that of an empty one, without members. */
+int32_t store_machine_erase(struct store_machine *machine, hf_error *error);
+
+#endif

@@ -1,0 +1,122 @@
+/* The state machine's rules, as simply as they can be said; see model.h. */
+#include "model.h"
+
+#include <string.h>
+
+const struct model_record *model_find(const struct model *model, hf_slice key)
+{
+    for (int i = 0; i < MODEL_RECORDS; i++)
+        if (model->records[i].version && model->records[i].key_size == key.size &&
+            memcmp(model->records[i].key, key.data, key.size) == 0)
+            return &model->records[i];
+    return NULL;
+}
+
+static int conflicts(const struct model *model, const struct store_command *command, struct store_outcome *outcome)
+{
+    for (uint64_t i = 0; i < command->operation_count; i++) {
+        const struct store_operation *o = &command->operations[i];
+        const struct model_record *record = model_find(model, o->key);
+        uint64_t version = record ? record->version : 0;
+
+        if ((o->condition == STORE_IF_ABSENT && record) || (o->condition == STORE_IF_PRESENT && !record) ||
+            (o->condition == STORE_IF_VERSION && (!record || version != o->version))) {
+            *outcome = (struct store_outcome){.code = HF_ECONFLICT, .version = version, .operation = i};
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void change_record(struct model *model, const struct store_operation *o, uint64_t version, uint64_t time_us)
+{
+    struct model_record *record = &model->records[0];
+    const struct model_record *found = model_find(model, o->key);
+
+    if (found)
+        record = &model->records[found - model->records];
+    else
+        while (record->version)
+            record++;
+    memset(record, 0, sizeof *record);
+    if (o->type == STORE_DELETE)
+        return;
+    *record = (struct model_record){
+        .key_size = o->key.size, .value_size = o->value.size, .version = version, .time_us = time_us};
+    memcpy(record->key, o->key.data, o->key.size);
+    memcpy(record->value, o->value.data, o->value.size);
+}
+
+static struct model_repeat *find_repeat(struct model *model, hf_slice key)
+{
+    for (uint32_t i = 0; key.size && i < model->repeat_count; i++)
+        if (!model->repeats[i].forgotten && model->repeats[i].key_size == key.size &&
+            memcmp(model->repeats[i].key, key.data, key.size) == 0)
+            return &model->repeats[i];
+    return NULL;
+}
+
+static void perform(struct model *model, uint64_t index, const struct store_command *c, struct store_outcome *outcome)
+{
+    *outcome = (struct store_outcome){.version = index};
+    if (!conflicts(model, c, outcome)) {
+        for (uint64_t i = 0; i < c->operation_count; i++)
+            change_record(model, &c->operations[i], index, c->time_us);
+        model->changes[model->change_count] = index;
+        model->change_times[model->change_count++] = c->time_us;
+    }
+    if (c->idempotency_key.size == 0)
+        return;
+    struct model_repeat *repeat = &model->repeats[model->repeat_count++];
+
+    *repeat = (struct model_repeat){.key_size = c->idempotency_key.size, .time_us = c->time_us, .outcome = *outcome};
+    repeat->outcome.repeated = 1;
+    memcpy(repeat->key, c->idempotency_key.data, c->idempotency_key.size);
+}
+
+static void forget(struct model *model, const struct store_command *c)
+{
+    for (int n = 0; n < 4 && model->changes_forgotten + 1 < model->change_count; n++) {
+        if (model->change_times[model->changes_forgotten] >= c->feed_horizon_us)
+            break;
+        model->changes_forgotten++;
+    }
+    for (int n = 0; n < 2; n++) {
+        uint32_t oldest = 0;
+
+        while (oldest < model->repeat_count && model->repeats[oldest].forgotten)
+            oldest++;
+        if (oldest == model->repeat_count || model->repeats[oldest].time_us >= c->repeat_horizon_us)
+            break;
+        model->repeats[oldest].forgotten = 1;
+    }
+    if (model->change_count) {
+        model->state.feed_first = model->changes[model->changes_forgotten];
+        model->state.feed_last = model->changes[model->change_count - 1];
+    }
+}
+
+struct store_outcome model_apply(struct model *model, const struct store_entry *entry,
+                                 const struct store_command *command)
+{
+    struct store_outcome outcome = {0};
+
+    model->state.applied_index = entry->index;
+    model->state.applied_term = entry->term;
+    if (entry->type == HF_ENTRY_MEMBERSHIP) {
+        memset(model->state.members, 0, sizeof model->state.members);
+        memcpy(model->state.members, entry->payload.data, entry->payload.size);
+        model->state.member_count = (uint32_t)(entry->payload.size / sizeof model->state.members[0]);
+    } else if (entry->type == HF_ENTRY_NORMAL && command->operation_count == 0) {
+        outcome.code = HF_ECORRUPT;
+    } else if (entry->type == HF_ENTRY_NORMAL) {
+        const struct model_repeat *repeat = find_repeat(model, command->idempotency_key);
+
+        if (repeat)
+            outcome = repeat->outcome;
+        else
+            perform(model, entry->index, command, &outcome);
+        forget(model, command);
+    }
+    return outcome;
+}

@@ -1,0 +1,80 @@
+/* host/lua.h: decisions that a site makes in Lua: host->query(host, "hf.lua/1").
+ *
+ * A plugin declares decision points and functions before the process runs.  A policy is a Lua file that names a point
+ * and returns a function for it; each loop has its own Lua state, so a decision is one call without a lock.
+ *
+ * Changes
+ *   1.0  first version
+ */
+#ifndef HOLDFAST_HOST_LUA_H
+#define HOLDFAST_HOST_LUA_H
+
+#include <holdfast/lib/arena.h>
+#include <holdfast/lib/value.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HF_LUA_INTERFACE "hf.lua/1"
+
+typedef struct hf_decision hf_decision;
+
+enum { HF_LUA_ANY = -1 }; /* a parameter of any type; otherwise HF_VALUE_... */
+
+typedef struct hf_lua_parameter {
+    const char *name;
+    const char *doc;
+    int32_t type; /* HF_VALUE_... or HF_LUA_ANY; HF_VALUE_FLOAT accepts integers */
+    uint32_t reserved;
+} hf_lua_parameter;
+
+/* A place where a policy may decide.  All strings are static. */
+typedef struct hf_decision_point {
+    uint32_t size;                      /* sizeof(hf_decision_point) */
+    uint32_t parameter_count;           /* up to 8 */
+    const char *name;                   /* "remediation.on_signal" */
+    const char *doc;                    /* when it is asked, and what the answer does */
+    const hf_lua_parameter *parameters;
+    hf_lua_parameter result;            /* type HF_VALUE_NULL: no result is expected */
+    const char *default_doc;            /* what happens without a policy, or when it fails */
+    uint64_t instruction_maximum;       /* of the Lua machine, for one decision; 0: 100,000 */
+    uint64_t memory_maximum;            /* bytes that the policy's state may hold; 0: 8 MiB */
+} hf_decision_point;
+
+/* A function that policies can call as holdfast.NAME(...).  It gets exactly the declared parameters, checked.  Returns
+ * 0 with *ret_result (in the arena, or static), or an error, which the policy sees as a Lua error. */
+typedef struct hf_lua_function {
+    uint32_t size;            /* sizeof(hf_lua_function) */
+    uint32_t parameter_count; /* up to 8 */
+    const char *name;         /* "time": holdfast.time() */
+    const char *doc;
+    const hf_lua_parameter *parameters;
+    int32_t (*call)(void *arg, const hf_value *arguments, hf_arena *arena, hf_value *ret_result, hf_error *error);
+    void *arg;
+} hf_lua_function;
+
+typedef struct hf_lua_interface {
+    hf_head head;
+
+    /* Declares a decision point.  HF_EEXIST, HF_EINVAL, HF_ENOMEM.  [main], before the loops run */
+    int32_t (*declare)(const hf_host *host, const hf_decision_point *point, hf_decision **ret_decision,
+                       hf_error *error);
+
+    /* Offers a function to policies.  Errors as above.  [main], before the loops run */
+    int32_t (*offer)(const hf_host *host, const hf_lua_function *function, hf_error *error);
+
+    /* Asks the policy; arguments as many as declared.  The result lies in the arena.  HF_ENOTFOUND: no policy is
+     * installed, take the default; HF_EPOLICY: it failed, overran its budget or answered with a wrong type (counted,
+     * and logged with its traceback): take the default; HF_ENOMEM.  [loops] */
+    int32_t (*decide)(hf_decision *decision, const hf_value *arguments, hf_arena *arena, hf_value *ret_result,
+                      hf_error *error);
+
+    /* Whether a policy is installed for this point: lets a caller skip building arguments.  [any] */
+    int32_t (*has_policy)(const hf_decision *decision);
+} hf_lua_interface;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
