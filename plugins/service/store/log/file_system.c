@@ -53,7 +53,7 @@ static int real_fdatasync(void *context, int file)
 static int real_fallocate(void *context, int file, uint64_t size)
 {
     (void)context;
-    return (int)result(fallocate(file, 0, 0, (off_t)size));
+    return -posix_fallocate(file, 0, (off_t)size); /* also where the file system has no fallocate of its own */
 }
 
 static int real_rename(void *context, const char *from, const char *to)
@@ -109,8 +109,9 @@ int32_t store_log_file_system_open(const char *directory, struct store_log_file_
         free(fd);
         return r;
     }
-    *ret = (struct store_log_file_system){fd, real_open, real_close, real_pwritev, real_pread, real_fdatasync,
-                                          real_fallocate, real_rename, real_unlink, real_fsync_directory, real_list};
+    *ret = (struct store_log_file_system){
+        fd,          real_open,   real_close,           real_pwritev, real_pread, real_fdatasync, real_fallocate,
+        real_rename, real_unlink, real_fsync_directory, real_list};
     return 0;
 }
 

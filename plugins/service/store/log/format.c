@@ -1,6 +1,7 @@
 /* Encodes and decodes what is in a segment file.  Pure functions, any thread. */
 #include "format.h"
 
+#include <holdfast/lib/checksum.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,14 +52,14 @@ void segment_header_encode(const struct segment_header *header, uint8_t out[SEGM
     put(out + 32, header->number, 8);
     put(out + 40, header->previous, 8);
     put(out + 48, header->previous_end, 4);
-    put(out + 60, log_crc32c(0, out, 60), 4);
+    put(out + 60, hf_crc32c(0, out, 60), 4);
 }
 
 int32_t segment_header_decode(const uint8_t *data, uint64_t size, struct segment_header *ret_header)
 {
     if (size < SEGMENT_HEADER_SIZE || memcmp(data, magic, sizeof magic) != 0)
         return HF_ECORRUPT;
-    if (get(data + 60, 4) != log_crc32c(0, data, 60))
+    if (get(data + 60, 4) != hf_crc32c(0, data, 60))
         return HF_ECORRUPT;
     ret_header->version = (uint32_t)get(data + 8, 4);
     if (ret_header->version != SEGMENT_VERSION)
@@ -76,7 +77,7 @@ uint32_t segment_seed(const uint8_t node[16], uint64_t number)
     uint8_t bytes[8];
 
     put(bytes, number, 8);
-    return log_crc32c(log_crc32c(0, node, 16), bytes, sizeof bytes);
+    return hf_crc32c(hf_crc32c(0, node, 16), bytes, sizeof bytes);
 }
 
 uint32_t record_payload_size(const struct store_log_record *record)
@@ -101,17 +102,17 @@ uint32_t record_stored_size(uint32_t payload_size)
 /* Covers all of the header but the two checks, so that a torn record can be told from the file's former life. */
 static uint16_t header_check(const uint8_t *header, uint32_t seed)
 {
-    uint32_t crc = log_crc32c(log_crc32c(seed, header, 4), header + 8, 2);
+    uint32_t crc = hf_crc32c(hf_crc32c(seed, header, 4), header + 8, 2);
 
-    crc = log_crc32c(crc, header + 12, RECORD_HEADER_SIZE - 12);
+    crc = hf_crc32c(crc, header + 12, RECORD_HEADER_SIZE - 12);
     return (uint16_t)(crc ^ crc >> 16);
 }
 
 static uint32_t record_crc(const uint8_t *header, const void *payload, uint64_t size, uint32_t seed)
 {
-    uint32_t crc = log_crc32c(seed, header, 4);
+    uint32_t crc = hf_crc32c(seed, header, 4);
 
-    return log_crc32c(log_crc32c(crc, header + 8, RECORD_HEADER_SIZE - 8), payload, size);
+    return hf_crc32c(hf_crc32c(crc, header + 8, RECORD_HEADER_SIZE - 8), payload, size);
 }
 
 uint32_t record_encode(const struct store_log_record *record, uint32_t seed, uint32_t batch, uint8_t *out)
@@ -120,6 +121,7 @@ uint32_t record_encode(const struct store_log_record *record, uint32_t seed, uin
     uint8_t *own = out + RECORD_HEADER_SIZE;
     int entry = record->type == STORE_LOG_ENTRY;
 
+    memset(out, 0, RECORD_HEADER_SIZE);
     put(out, size, 4);
     out[8] = (uint8_t)record->type;
     out[9] = entry ? (uint8_t)record->entry_type : 0;
@@ -151,6 +153,41 @@ static int size_fits(int type, uint32_t size)
     return type == STORE_LOG_ENTRY ? size <= SEGMENT_SIZE_MAX : size == record_payload_size(&fixed);
 }
 
+static struct record_view view_of(const uint8_t *header, const uint8_t *payload)
+{
+    uint32_t size = (uint32_t)get(header, 4);
+    struct record_view view = {.record = {.type = header[8],
+                                          .entry_type = header[9],
+                                          .group = get(header + 16, 8),
+                                          .index = get(header + 24, 8),
+                                          .term = get(header + 32, 8)},
+                               .batch = (uint32_t)get(header + 12, 4),
+                               .stored_size = record_stored_size(size),
+                               .payload_size = size};
+
+    if (header[8] == STORE_LOG_ENTRY)
+        view.record.payload = (hf_slice){payload, size};
+    if (header[8] == STORE_LOG_STATE) {
+        view.record.vote = get(payload, 8);
+        view.record.commit = get(payload + 8, 8);
+    }
+    if (header[8] == STORE_LOG_COMPACT)
+        view.record.snapshot_index = get(payload, 8);
+    return view;
+}
+
+uint64_t record_group(const uint8_t *header)
+{
+    return get(header + 16, 8);
+}
+
+uint64_t record_claimed_size(const uint8_t *header)
+{
+    uint64_t payload = get(header, 4);
+
+    return size_fits(header[8], (uint32_t)payload) ? record_stored_size((uint32_t)payload) : 0;
+}
+
 int32_t record_decode(const uint8_t *data, uint64_t size, uint32_t seed, uint64_t offset, struct record_view *ret_view)
 {
     if (!record_begins(data, size, seed))
@@ -161,59 +198,22 @@ int32_t record_decode(const uint8_t *data, uint64_t size, uint32_t seed, uint64_
         return HF_ECORRUPT;
     if (batch > offset || batch < SEGMENT_HEADER_SIZE || batch % RECORD_ALIGNMENT)
         return HF_ECORRUPT;
-    const uint8_t *body = data + RECORD_HEADER_SIZE;
-
-    if (get(data + 4, 4) != record_crc(data, body, payload, seed))
+    if (get(data + 4, 4) != record_crc(data, data + RECORD_HEADER_SIZE, payload, seed))
         return HF_ECORRUPT;
-    *ret_view = (struct record_view){
-        .record = {.type = data[8], .entry_type = data[9], .group = get(data + 16, 8), .index = get(data + 24, 8),
-                   .term = get(data + 32, 8)},
-        .batch = batch, .stored_size = record_stored_size(payload), .payload_size = payload};
-    if (data[8] == STORE_LOG_ENTRY)
-        ret_view->record.payload = (hf_slice){body, payload};
-    if (data[8] == STORE_LOG_STATE) {
-        ret_view->record.vote = get(body, 8);
-        ret_view->record.commit = get(body + 8, 8);
-    }
-    if (data[8] == STORE_LOG_COMPACT)
-        ret_view->record.snapshot_index = get(body, 8);
+    *ret_view = view_of(data, data + RECORD_HEADER_SIZE);
     return 0;
 }
 
-/* CRC-32C (Castagnoli), a byte at a time; the processor's own instruction where the compiler may use it. */
-#if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static uint32_t crc32c_hardware(uint32_t crc, const uint8_t *data, uint64_t size)
+int32_t record_check_entry(const uint8_t header[RECORD_HEADER_SIZE], const void *payload, uint32_t payload_size,
+                           uint32_t seed, const struct store_log_record *expected)
 {
-    uint64_t wide = crc;
+    if (!record_begins(header, RECORD_HEADER_SIZE, seed) || header[8] != STORE_LOG_ENTRY ||
+        get(header, 4) != payload_size)
+        return HF_ECORRUPT;
+    struct record_view view = view_of(header, payload);
 
-    for (; size >= 8; data += 8, size -= 8) {
-        uint64_t word;
-
-        memcpy(&word, data, 8);
-        wide = __builtin_ia32_crc32di(wide, word);
-    }
-    crc = (uint32_t)wide;
-    for (; size; data++, size--)
-        crc = __builtin_ia32_crc32qi(crc, *data);
-    return crc;
-}
-#endif
-
-static uint32_t crc32c_portable(uint32_t crc, const uint8_t *data, uint64_t size)
-{
-    for (; size; data++, size--) {
-        crc ^= *data;
-        for (int bit = 0; bit < 8; bit++)
-            crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78u : 0);
-    }
-    return crc;
-}
-
-uint32_t log_crc32c(uint32_t crc, const void *data, uint64_t size)
-{
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("sse4.2"))
-        return ~crc32c_hardware(~crc, data, size);
-#endif
-    return ~crc32c_portable(~crc, data, size);
+    if (view.record.group != expected->group || view.record.index != expected->index ||
+        view.record.term != expected->term || view.record.entry_type != expected->entry_type)
+        return HF_ECORRUPT;
+    return get(header + 4, 4) == record_crc(header, payload, payload_size, seed) ? 0 : HF_ECORRUPT;
 }

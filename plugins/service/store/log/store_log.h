@@ -51,7 +51,7 @@ struct store_log_record {
 
 /* A batch, embedded by the caller.  Request, records and payloads are borrowed until `done`, which runs on the
  * writer thread, must not block, may submit again and may free the request.  `code`: 0, everything is durable; or
- * HF_EIO, HF_ENOMEM. */
+ * HF_EIO. */
 struct store_log_request {
     const struct store_log_record *records;
     uint64_t count;
@@ -65,8 +65,8 @@ struct store_log_request {
 struct store_log_damage {
     uint64_t segment;
     uint64_t offset;
-    uint64_t size;     /* bytes that could not be read as records; 0: unknown */
-    uint64_t group;    /* when group_known */
+    uint64_t size;  /* bytes that could not be read as records; 0: unknown */
+    uint64_t group; /* when group_known */
     int32_t group_known;
     const char *reason; /* static */
 };
@@ -79,7 +79,7 @@ struct store_log_options {
     uint64_t index_bytes_max; /* memory for the index of entries; 0: 1 GiB */
     uint32_t spare_max;       /* freed segments kept for reuse; 0: 4 */
     int32_t accept_damage;    /* 1: open in spite of damage, after reporting it all */
-    void (*damaged)(void *argument, const struct store_log_damage *damage); /* may be NULL */
+    void (*damaged)(void *argument, const struct store_log_damage *damage);         /* may be NULL */
     void (*cut)(void *argument, uint64_t segment, uint64_t offset, uint64_t bytes); /* a torn tail; may be NULL */
     void *argument;
 };
@@ -101,10 +101,10 @@ struct store_log_entry {
 };
 
 struct store_log_metrics {
-    uint64_t bytes;             /* written as records */
+    uint64_t bytes; /* written as records */
     uint64_t records;
     uint64_t requests;
-    uint64_t refused;           /* over a limit */
+    uint64_t refused; /* over a limit */
     uint64_t syncs;
     uint64_t batch_records_max; /* in one write */
     uint64_t batch_bytes_max;
@@ -124,8 +124,10 @@ int32_t store_log_open(const struct store_log_options *options, struct store_log
 /* Completes everything submitted, stops the thread and frees the log.  NULL is fine.  [main] */
 void store_log_close(struct store_log *log);
 
-/* Hands a batch to the writer.  On failure `done` is not called.  HF_EBUSY: the queue is full; HF_ENOMEM: the index
- * is; HF_EIO: the log has failed for good; HF_EINVAL, HF_ETOOLARGE: a record is malformed.  [any] */
+/* Hands a batch to the writer.  On failure `done` is not called and no record was taken.  HF_EBUSY: the queue is full;
+ * HF_ENOMEM: the index is; HF_EIO: the log has failed for good; HF_ECLOSED: it is closing; HF_EINVAL: a record is
+ * malformed or does not follow what was submitted before (an entry leaves a gap or was compacted, a compaction goes
+ * back); HF_ETOOLARGE: an entry does not fit into a segment, or the batch into the queue.  [any] */
 int32_t store_log_submit(struct store_log *log, struct store_log_request *request, hf_error *error);
 
 /* Calls `each` for every group.  The log is locked: `each` must not call it.  [any] */
