@@ -1,8 +1,9 @@
 /* Reads the segments that a directory has and fills the index.
  *
  * Nothing is changed on the disk before everything has been read and no damage stands in the way.  Then the last
- * write, which may be in the kernel's memory only, is written and flushed once more, with zeros over what a torn
- * write left behind it: what recovery has shown to its caller as durable must be so. */
+ * write, which may be in the kernel's memory only, is written and flushed once more: what recovery shows to its caller
+ * as durable must be so.  After a torn write the log goes on in a new segment, whose header says where the records of
+ * this one end, so that what the write left behind is never read again; otherwise it goes on in the last one. */
 #include "log_private.h"
 #include "reader.h"
 
@@ -274,23 +275,25 @@ static int32_t read_segments(struct recovery *recovery, hf_error *error)
 
 /* ---- Going on ------------------------------------------------------------------------------------------------ */
 
-/* The last segment is still in recovery->data and recovery->scan. */
+/* The last segment is still in recovery->data and recovery->scan.  Writing the same bytes again makes the kernel flush
+ * them even if it took them for flushed after an error. */
 static int settle_last_write(struct recovery *recovery)
 {
-    const struct store_log_options *options = &recovery->log->options;
-    const struct store_log_file_system *fs = &options->file_system;
+    const struct store_log_file_system *fs = &recovery->log->options.file_system;
     const struct segment_scan *scan = &recovery->scan;
-    uint64_t from = scan->records ? scan->last_write : scan->end, to = scan->end + scan->torn_bytes;
-    struct iovec part = {recovery->data + from, to - from};
+    uint64_t from = scan->records ? scan->last_write : scan->end;
+    struct iovec part = {recovery->data + from, scan->end - from};
+    int r = scan->records ? log_write_all(fs, recovery->segment->file, &part, 1, from) : 0;
 
-    memset(recovery->data + scan->end, 0, scan->torn_bytes);
-    int r = to > from ? log_write_all(fs, recovery->segment->file, &part, 1, from) : 0;
+    return r < 0 ? r : fs->fdatasync(fs->context, recovery->segment->file);
+}
 
-    if (r == 0)
-        r = fs->fdatasync(fs->context, recovery->segment->file);
-    if (r == 0 && scan->torn_bytes && options->cut)
-        options->cut(options->argument, recovery->segment->number, scan->end, scan->torn_bytes);
-    return r;
+static void report_cut(const struct recovery *recovery)
+{
+    const struct store_log_options *options = &recovery->log->options;
+
+    if (options->cut && recovery->scan.torn_bytes)
+        options->cut(options->argument, recovery->segment->number, recovery->scan.end, recovery->scan.torn_bytes);
 }
 
 /* Spares were left by an earlier run; what exceeds the limit goes. */
@@ -325,7 +328,8 @@ static int32_t settle(struct recovery *recovery, hf_error *error)
         return 0;
     log->last_number = recovery->segment->number;
     log->last_end = recovery->segment->end;
-    if (!recovery->damages && recovery->segment->size == log->options.segment_size)
+    report_cut(recovery);
+    if (!recovery->damages && !recovery->scan.torn_bytes && recovery->segment->size == log->options.segment_size)
         log->current = recovery->segment;
     return 0;
 }

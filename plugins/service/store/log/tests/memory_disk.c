@@ -135,9 +135,13 @@ static void disk_close(void *context, int file)
 static int64_t disk_pwritev(void *context, int file, const struct iovec *parts, int count, uint64_t offset)
 {
     struct memory_disk *disk = context;
-    int was_stopped = disk->stopped, r = enter(disk, DISK_PWRITEV);
-    uint64_t total = 0, most = disk->write_max ? 1 + hf_random_below(&disk->random, disk->write_max) : UINT64_MAX;
+    uint64_t total = 0, most = UINT64_MAX;
 
+    pthread_mutex_lock(&disk->lock);
+    int was_stopped = disk->stopped, r = admit(disk, DISK_PWRITEV);
+
+    if (disk->write_max)
+        most = 1 + hf_random_below(&disk->random, disk->write_max);
     if (r < 0 && (was_stopped || !disk->stopped))
         return leave(disk, r);
     for (int i = 0; i < count && total < most; i++) {
@@ -149,12 +153,24 @@ static int64_t disk_pwritev(void *context, int file, const struct iovec *parts, 
     return leave(disk, r < 0 ? r : (int64_t)total);
 }
 
+static void wait_while_held(struct memory_disk *disk, enum disk_operation operation)
+{
+    if (disk->held != (int)operation)
+        return;
+    disk->holding = 1;
+    pthread_cond_broadcast(&disk->changed);
+    while (disk->held == (int)operation)
+        pthread_cond_wait(&disk->changed, &disk->lock);
+    disk->holding = 0;
+}
+
 static int64_t disk_pread(void *context, int file, void *buffer, uint64_t size, uint64_t offset)
 {
     struct memory_disk *disk = context;
     struct disk_file *f = &disk->files[file];
     int r = enter(disk, DISK_PREAD);
 
+    wait_while_held(disk, DISK_PREAD);
     if (r < 0)
         return leave(disk, r);
     if (offset >= f->size)
@@ -166,27 +182,19 @@ static int64_t disk_pread(void *context, int file, void *buffer, uint64_t size, 
     return leave(disk, (int64_t)size);
 }
 
-static void wait_while_held(struct memory_disk *disk)
-{
-    disk->holding = 1;
-    pthread_cond_broadcast(&disk->changed);
-    while (disk->hold)
-        pthread_cond_wait(&disk->changed, &disk->lock);
-    disk->holding = 0;
-}
-
 static int disk_fdatasync(void *context, int file)
 {
     struct memory_disk *disk = context;
     struct disk_file *f = &disk->files[file];
     int r = enter(disk, DISK_FDATASYNC);
 
-    if (disk->hold)
-        wait_while_held(disk);
+    wait_while_held(disk, DISK_FDATASYNC);
+    int forget = r < 0 && disk->forgetful && (!disk->stopped || hf_random_below(&disk->random, 2));
+
     for (uint64_t s = 0; s < sectors_of(f->size); s++) {
         if (r == 0 && f->dirty[s])
             memcpy(f->disk + s * SECTOR_SIZE, f->cache + s * SECTOR_SIZE, SECTOR_SIZE);
-        if (r == 0 || (disk->forgetful && !disk->stopped))
+        if (r == 0 || forget)
             f->dirty[s] = 0;
     }
     return (int)leave(disk, r);
@@ -276,6 +284,7 @@ struct memory_disk *disk_new(uint64_t seed)
     pthread_cond_init(&disk->changed, NULL);
     hf_random_init(&disk->random, seed);
     disk->state_count = 1;
+    disk->held = -1;
     return disk;
 }
 
@@ -336,10 +345,10 @@ void disk_crash(struct memory_disk *disk)
     disk_heal(disk);
 }
 
-void disk_hold(struct memory_disk *disk)
+void disk_hold(struct memory_disk *disk, enum disk_operation operation)
 {
     pthread_mutex_lock(&disk->lock);
-    disk->hold = 1;
+    disk->held = (int)operation;
     pthread_mutex_unlock(&disk->lock);
 }
 
@@ -354,7 +363,7 @@ void disk_wait_holding(struct memory_disk *disk)
 void disk_release(struct memory_disk *disk)
 {
     pthread_mutex_lock(&disk->lock);
-    disk->hold = 0;
+    disk->held = -1;
     pthread_cond_broadcast(&disk->changed);
     pthread_mutex_unlock(&disk->lock);
 }

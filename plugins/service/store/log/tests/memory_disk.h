@@ -57,7 +57,7 @@ struct memory_disk {
     uint64_t stops_after; /* changes after which the power goes; 0: never */
     int stopped;
     int forgetful; /* a failed fdatasync leaves pages clean that were never written */
-    int hold;      /* fdatasync waits while it is set */
+    int held;      /* which of fdatasync and pread waits until it is released; -1: none */
     int holding;   /* one is waiting */
     hf_random random;
 };
@@ -72,7 +72,8 @@ void disk_heal(struct memory_disk *disk);
  * No file is open. */
 void disk_crash(struct memory_disk *disk);
 
-void disk_hold(struct memory_disk *disk);
+/* Calls of `operation`, fdatasync or pread, wait until the release. */
+void disk_hold(struct memory_disk *disk, enum disk_operation operation);
 void disk_wait_holding(struct memory_disk *disk);
 void disk_release(struct memory_disk *disk);
 

@@ -5,7 +5,6 @@
 #include "model.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -164,6 +163,21 @@ static void check(struct run *run, uint64_t seed)
     }
 }
 
+/* The process dies and the power does not: what is then found must stay when the power goes too. */
+static void die_then_crash(struct run *run, uint64_t seed)
+{
+    disk_heal(run->kit.disk);
+    kit_open(&run->kit);
+    assert_int_equal(run->kit.damage_count, 0);
+    check(run, seed);
+    kit_close(&run->kit);
+    disk_crash(run->kit.disk);
+    kit_open(&run->kit);
+    assert_int_equal(run->kit.damage_count, 0);
+    if (!model_matches(&run->model, run->kit.log))
+        fail_msg("seed %llu: the log showed records that it had not made durable", (unsigned long long)seed);
+}
+
 static void run_seed(struct run *run, uint64_t seed)
 {
     memset(&run->model, 0, sizeof run->model);
@@ -171,14 +185,19 @@ static void run_seed(struct run *run, uint64_t seed)
     kit_init(&run->kit, seed);
     run->kit.options.segment_size = hf_random_below(&run->random, 2) ? 8192 : KIT_SEGMENT_SIZE;
     run->kit.disk->write_max = hf_random_below(&run->random, 3) ? 0 : 3000;
+    run->kit.disk->forgetful = 1;
     kit_open(&run->kit);
     for (int i = 0; i < LIVES; i++) {
         pthread_mutex_lock(&run->kit.disk->lock);
         run->kit.disk->stops_after = 1 + hf_random_below(&run->random, hf_random_below(&run->random, 3) ? 60 : 600);
         pthread_mutex_unlock(&run->kit.disk->lock);
         live(run);
-        come_back(run);
-        check(run, seed);
+        if (hf_random_below(&run->random, 4)) {
+            come_back(run);
+            check(run, seed);
+        } else {
+            die_then_crash(run, seed);
+        }
     }
     kit_done(&run->kit);
 }

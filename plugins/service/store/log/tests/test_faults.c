@@ -118,7 +118,7 @@ static void all_that_waits_fails_in_order(void **state)
     (void)state;
     kit_init(&kit, 1);
     kit_open(&kit);
-    disk_hold(kit.disk);
+    disk_hold(kit.disk, DISK_FDATASYNC);
     disk_fail(kit.disk, DISK_FDATASYNC, 0, -EIO, 0);
     for (uint64_t i = 0; i < 10; i++) {
         records[i] = kit_text(1, i + 1, 1, "text");

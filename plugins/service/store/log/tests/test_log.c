@@ -256,7 +256,7 @@ static void limits_are_kept(void **state)
     kit_init(&kit, 1);
     kit.options.queue_bytes_max = 2200;
     kit_open(&kit);
-    disk_hold(kit.disk);
+    disk_hold(kit.disk, DISK_FDATASYNC);
     two.index = many[1].index = 2;
     three.index = many[2].index = 3;
     assert_int_equal(kit_begin(&first, kit.log, &one, 1), 0);
@@ -306,7 +306,7 @@ static void waiting_requests_share_a_write(void **state)
     (void)state;
     kit_init(&kit, 1);
     kit_open(&kit);
-    disk_hold(kit.disk);
+    disk_hold(kit.disk, DISK_FDATASYNC);
     for (uint64_t i = 0; i < 50; i++) {
         records[i] = kit_text(1, i + 1, 1, "text");
         assert_int_equal(kit_begin(&waits[i], kit.log, &records[i], 1), 0);
