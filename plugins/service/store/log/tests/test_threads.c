@@ -229,6 +229,8 @@ static void a_segment_being_read_is_not_reused(void **state)
     disk_release(kit.disk);
     assert_int_equal(pthread_join(reader, NULL), 0);
     assert_int_equal(kit_one(&kit, kit_entry(1, 10, 1, payload, sizeof payload)), 0);
+    /* Segments are freed after `done`, and before the next write. */
+    assert_int_equal(kit_one(&kit, kit_state(1, 1, 1, 1)), 0);
     store_log_metrics(kit.log, &metrics);
     assert_true(metrics.freed > 5);
     kit_done(&kit);
