@@ -2,7 +2,6 @@
 #include "format.h"
 
 #include <holdfast/lib/checksum.h>
-
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,6 +121,7 @@ uint32_t record_encode(const struct store_log_record *record, uint32_t seed, uin
     uint8_t *own = out + RECORD_HEADER_SIZE;
     int entry = record->type == STORE_LOG_ENTRY;
 
+    memset(out, 0, RECORD_HEADER_SIZE);
     put(out, size, 4);
     out[8] = (uint8_t)record->type;
     out[9] = entry ? (uint8_t)record->entry_type : 0;
@@ -153,6 +153,41 @@ static int size_fits(int type, uint32_t size)
     return type == STORE_LOG_ENTRY ? size <= SEGMENT_SIZE_MAX : size == record_payload_size(&fixed);
 }
 
+static struct record_view view_of(const uint8_t *header, const uint8_t *payload)
+{
+    uint32_t size = (uint32_t)get(header, 4);
+    struct record_view view = {.record = {.type = header[8],
+                                          .entry_type = header[9],
+                                          .group = get(header + 16, 8),
+                                          .index = get(header + 24, 8),
+                                          .term = get(header + 32, 8)},
+                               .batch = (uint32_t)get(header + 12, 4),
+                               .stored_size = record_stored_size(size),
+                               .payload_size = size};
+
+    if (header[8] == STORE_LOG_ENTRY)
+        view.record.payload = (hf_slice){payload, size};
+    if (header[8] == STORE_LOG_STATE) {
+        view.record.vote = get(payload, 8);
+        view.record.commit = get(payload + 8, 8);
+    }
+    if (header[8] == STORE_LOG_COMPACT)
+        view.record.snapshot_index = get(payload, 8);
+    return view;
+}
+
+uint64_t record_group(const uint8_t *header)
+{
+    return get(header + 16, 8);
+}
+
+uint64_t record_claimed_size(const uint8_t *header)
+{
+    uint64_t payload = get(header, 4);
+
+    return size_fits(header[8], (uint32_t)payload) ? record_stored_size((uint32_t)payload) : 0;
+}
+
 int32_t record_decode(const uint8_t *data, uint64_t size, uint32_t seed, uint64_t offset, struct record_view *ret_view)
 {
     if (!record_begins(data, size, seed))
@@ -163,25 +198,22 @@ int32_t record_decode(const uint8_t *data, uint64_t size, uint32_t seed, uint64_
         return HF_ECORRUPT;
     if (batch > offset || batch < SEGMENT_HEADER_SIZE || batch % RECORD_ALIGNMENT)
         return HF_ECORRUPT;
-    const uint8_t *body = data + RECORD_HEADER_SIZE;
-
-    if (get(data + 4, 4) != record_crc(data, body, payload, seed))
+    if (get(data + 4, 4) != record_crc(data, data + RECORD_HEADER_SIZE, payload, seed))
         return HF_ECORRUPT;
-    *ret_view = (struct record_view){.record = {.type = data[8],
-                                                .entry_type = data[9],
-                                                .group = get(data + 16, 8),
-                                                .index = get(data + 24, 8),
-                                                .term = get(data + 32, 8)},
-                                     .batch = batch,
-                                     .stored_size = record_stored_size(payload),
-                                     .payload_size = payload};
-    if (data[8] == STORE_LOG_ENTRY)
-        ret_view->record.payload = (hf_slice){body, payload};
-    if (data[8] == STORE_LOG_STATE) {
-        ret_view->record.vote = get(body, 8);
-        ret_view->record.commit = get(body + 8, 8);
-    }
-    if (data[8] == STORE_LOG_COMPACT)
-        ret_view->record.snapshot_index = get(body, 8);
+    *ret_view = view_of(data, data + RECORD_HEADER_SIZE);
     return 0;
+}
+
+int32_t record_check_entry(const uint8_t header[RECORD_HEADER_SIZE], const void *payload, uint32_t payload_size,
+                           uint32_t seed, const struct store_log_record *expected)
+{
+    if (!record_begins(header, RECORD_HEADER_SIZE, seed) || header[8] != STORE_LOG_ENTRY ||
+        get(header, 4) != payload_size)
+        return HF_ECORRUPT;
+    struct record_view view = view_of(header, payload);
+
+    if (view.record.group != expected->group || view.record.index != expected->index ||
+        view.record.term != expected->term || view.record.entry_type != expected->entry_type)
+        return HF_ECORRUPT;
+    return get(header + 4, 4) == record_crc(header, payload, payload_size, seed) ? 0 : HF_ECORRUPT;
 }

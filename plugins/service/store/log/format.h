@@ -43,7 +43,13 @@ uint32_t record_stored_size(uint32_t payload_size);
 uint32_t record_encode(const struct store_log_record *record, uint32_t seed, uint32_t batch, uint8_t *out);
 /* Whether a record of this life begins here: the header is intact, the payload may not be. */
 int record_begins(const uint8_t *data, uint64_t size, uint32_t seed);
+/* Of a header that passed record_begins: its group, and how long the record says it is (0: it cannot be). */
+uint64_t record_group(const uint8_t *header);
+uint64_t record_claimed_size(const uint8_t *header);
 /* HF_OK or HF_ECORRUPT.  `offset` is where in the segment `data` lies. */
 int32_t record_decode(const uint8_t *data, uint64_t size, uint32_t seed, uint64_t offset, struct record_view *ret_view);
+/* HF_OK, or HF_ECORRUPT: this is not the entry expected (group, index, term, entry_type), or it is damaged. */
+int32_t record_check_entry(const uint8_t header[RECORD_HEADER_SIZE], const void *payload, uint32_t payload_size,
+                           uint32_t seed, const struct store_log_record *expected);
 
 #endif

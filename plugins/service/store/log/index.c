@@ -1,20 +1,25 @@
 /* Keeps the index of groups and entries, and each segment's count of live records. */
 #include "index.h"
 
+#include <assert.h>
+#include <holdfast/lib/hash.h>
 #include <stdlib.h>
 #include <string.h>
 
-int32_t index_init(struct log_index *index)
+enum { BUCKETS_AT_FIRST = 256, ENTRIES_AT_FIRST = 16, ENTRIES_KEPT = 64 };
+
+int32_t index_init(struct log_index *index, uint64_t bytes_max)
 {
     memset(index, 0, sizeof *index);
-    index->bucket_count = 256;
+    index->bytes_max = bytes_max;
+    index->bucket_count = BUCKETS_AT_FIRST;
     index->buckets = calloc(index->bucket_count, sizeof *index->buckets);
     return index->buckets ? 0 : HF_ENOMEM;
 }
 
 static uint64_t bucket_of(uint64_t group, uint64_t bucket_count)
 {
-    return (group * 0x9e3779b97f4a7c15u >> 32) % bucket_count;
+    return hf_hash64(0, &group, sizeof group) & (bucket_count - 1);
 }
 
 void index_done(struct log_index *index)
@@ -32,6 +37,8 @@ void index_done(struct log_index *index)
     memset(index, 0, sizeof *index);
 }
 
+/* ---- Groups -------------------------------------------------------------------------------------------------- */
+
 struct index_group *index_find(const struct log_index *index, uint64_t group)
 {
     struct index_group *g = index->buckets[bucket_of(group, index->bucket_count)];
@@ -39,6 +46,20 @@ struct index_group *index_find(const struct log_index *index, uint64_t group)
     while (g && g->id != group)
         g = g->next;
     return g;
+}
+
+struct index_group *index_next(const struct log_index *index, const struct index_group *after)
+{
+    uint64_t bucket = 0;
+
+    if (after && after->next)
+        return after->next;
+    if (after)
+        bucket = bucket_of(after->id, index->bucket_count) + 1;
+    for (; bucket < index->bucket_count; bucket++)
+        if (index->buckets[bucket])
+            return index->buckets[bucket];
+    return NULL;
 }
 
 /* Chains stay short; when memory is short they may grow, which is slower and still right. */
@@ -68,6 +89,8 @@ static struct index_group *find_or_add(struct log_index *index, uint64_t id)
 
     if (g)
         return g;
+    if (index->bytes + sizeof *g > index->bytes_max)
+        return NULL;
     if (index->group_count >= index->bucket_count * 2)
         grow_buckets(index);
     g = calloc(1, sizeof *g);
@@ -82,6 +105,24 @@ static struct index_group *find_or_add(struct log_index *index, uint64_t id)
     index->bytes += sizeof *g;
     return g;
 }
+
+/* A group that holds nothing and waits for nothing goes. */
+static void release_group(struct log_index *index, struct index_group *g)
+{
+    if (g->exists || g->pending)
+        return;
+    struct index_group **link = &index->buckets[bucket_of(g->id, index->bucket_count)];
+
+    while (*link != g)
+        link = &(*link)->next;
+    *link = g->next;
+    index->group_count--;
+    index->bytes -= sizeof *g + g->capacity * sizeof *g->entries;
+    free(g->entries);
+    free(g);
+}
+
+/* ---- Segments ------------------------------------------------------------------------------------------------ */
 
 struct segment *index_segment(const struct log_index *index, uint64_t number)
 {
@@ -119,18 +160,19 @@ void index_segment_remove_oldest(struct log_index *index)
     memmove(index->segments, index->segments + 1, index->segment_count * sizeof *index->segments);
 }
 
+/* ---- Entries of a group -------------------------------------------------------------------------------------- */
+
 static void drop_entry_at(struct log_index *index, const struct index_entry *entry)
 {
-    struct segment *segment = index_segment(index, entry->segment_type >> 8);
-
-    if (segment)
-        segment->entries--;
+    index_segment(index, entry->segment_type >> 8)->entries--;
 }
 
 static void drop_from(struct log_index *index, struct index_group *g, uint64_t from)
 {
     while (g->count && g->first + g->count > from)
         drop_entry_at(index, &g->entries[g->head + --g->count]);
+    if (!g->count)
+        g->missing = 0;
 }
 
 static void drop_before(struct log_index *index, struct index_group *g, uint64_t first)
@@ -139,117 +181,258 @@ static void drop_before(struct log_index *index, struct index_group *g, uint64_t
         drop_entry_at(index, &g->entries[g->head]);
     if (!g->count)
         g->first = first;
+    if (g->first == first)
+        g->missing = 0;
 }
 
-static void set_mark(struct log_index *index, uint64_t *mark, uint64_t segment)
+static void move_to_front(struct index_group *g)
 {
-    struct segment *old = *mark ? index_segment(index, *mark) : NULL,
-                   *now = segment ? index_segment(index, segment) : NULL;
-
-    if (old)
-        old->marks--;
-    if (now)
-        now->marks++;
-    *mark = segment;
-}
-
-static int32_t make_room(struct log_index *index, struct index_group *g)
-{
-    if (g->head + g->count < g->capacity)
-        return 0;
-    if (g->head > g->capacity / 2) {
+    if (g->head)
         memmove(g->entries, g->entries + g->head, g->count * sizeof *g->entries);
-        g->head = 0;
-        return 0;
-    }
-    uint64_t capacity = g->capacity ? g->capacity * 2 : 16;
+    g->head = 0;
+}
+
+static int32_t set_capacity(struct log_index *index, struct index_group *g, uint64_t capacity)
+{
     struct index_entry *entries = realloc(g->entries, capacity * sizeof *entries);
 
     if (!entries)
         return HF_ENOMEM;
-    index->bytes += (capacity - g->capacity) * sizeof *entries;
+    index->bytes = index->bytes - g->capacity * sizeof *entries + capacity * sizeof *entries;
     g->entries = entries;
     g->capacity = capacity;
     return 0;
 }
 
-static int32_t append(struct log_index *index, struct index_group *g, const struct store_log_record *record,
-                      struct index_entry entry)
+static int32_t make_room(struct log_index *index, struct index_group *g)
 {
-    if (g->compact_segment && record->index < g->compact.index)
-        return INDEX_APPLIED; /* compacted already: a copy that came late */
-    drop_from(index, g, record->index);
-    if (!g->count && (index->recovering || record->index < g->first || !g->compact_segment))
-        g->first = record->index;
-    if (record->index != g->first + g->count)
-        return INDEX_GAP;
-    if (make_room(index, g) < 0)
-        return HF_ENOMEM;
-    g->entries[g->head + g->count++] = entry;
-    struct segment *segment = index_segment(index, entry.segment_type >> 8);
+    if (g->head + g->count + g->reserved < g->capacity)
+        return 0;
+    if (g->head && g->head >= g->capacity / 2) {
+        move_to_front(g);
+        return 0;
+    }
+    uint64_t more = g->capacity ? g->capacity : ENTRIES_AT_FIRST;
 
-    if (segment)
-        segment->entries++;
-    return INDEX_APPLIED;
+    if (index->bytes + more * sizeof *g->entries > index->bytes_max)
+        return HF_ENOMEM;
+    return set_capacity(index, g, g->capacity + more);
 }
 
-static void remove_group(struct log_index *index, struct index_group *g)
+/* Gives memory back after entries went; keeping it is no failure. */
+static void shrink(struct log_index *index, struct index_group *g)
 {
-    struct index_group **link = &index->buckets[bucket_of(g->id, index->bucket_count)];
+    if (g->capacity <= ENTRIES_KEPT || g->count + g->reserved >= g->capacity / 4)
+        return;
+    uint64_t capacity = g->capacity;
 
+    while (capacity > ENTRIES_KEPT && g->count + g->reserved < capacity / 4)
+        capacity /= 2;
+    move_to_front(g);
+    (void)set_capacity(index, g, capacity);
+}
+
+static void set_mark(struct log_index *index, uint64_t *mark, uint64_t segment)
+{
+    if (*mark)
+        index_segment(index, *mark)->marks--;
+    if (segment)
+        index_segment(index, segment)->marks++;
+    *mark = segment;
+}
+
+/* ---- Planning ------------------------------------------------------------------------------------------------ */
+
+static void begin_plan(struct index_group *g)
+{
+    g->plan = (struct index_plan){.compact = g->compact_segment ? g->compact.index : 0};
+    if (g->count) {
+        g->plan.first = g->first;
+        g->plan.next = g->first + g->count;
+    } else if (g->compact_segment) {
+        g->plan.first = g->plan.next = g->plan.compact;
+    }
+}
+
+static int plan_entry(struct index_plan *plan, uint64_t entry)
+{
+    if (entry < plan->compact || (plan->next && entry > plan->next))
+        return 0;
+    if (!plan->next || entry < plan->first)
+        plan->first = entry;
+    plan->next = entry + 1;
+    return 1;
+}
+
+static int plan_truncate(struct index_plan *plan, uint64_t from)
+{
+    if (plan->next && from < plan->next)
+        plan->next = from;
+    if (plan->next <= plan->first)
+        plan->first = plan->next = plan->compact;
+    return 1;
+}
+
+static int plan_compact(struct index_plan *plan, uint64_t to)
+{
+    if (to < plan->compact || (plan->next && to < plan->first))
+        return 0;
+    plan->first = plan->compact = to;
+    if (plan->next < to)
+        plan->next = to;
+    return 1;
+}
+
+static int plan_record(struct index_plan *plan, const struct store_log_record *record)
+{
+    switch (record->type) {
+    case STORE_LOG_ENTRY:
+        return plan_entry(plan, record->index);
+    case STORE_LOG_TRUNCATE:
+        return plan_truncate(plan, record->index);
+    case STORE_LOG_COMPACT:
+        return plan_compact(plan, record->index);
+    case STORE_LOG_REMOVED:
+        *plan = (struct index_plan){0};
+        return 1;
+    default:
+        return 1;
+    }
+}
+
+int32_t index_reserve(struct log_index *index, const struct store_log_record *record)
+{
+    struct index_group *g = find_or_add(index, record->group);
+
+    if (!g)
+        return HF_ENOMEM;
+    if (record->type == STORE_LOG_ENTRY) {
+        if (make_room(index, g) < 0) {
+            release_group(index, g);
+            return HF_ENOMEM;
+        }
+        g->reserved++;
+    }
+    if (!g->pending++)
+        begin_plan(g);
+    return 0;
+}
+
+int32_t index_plan(struct log_index *index, const struct store_log_record *record, struct index_plan *ret_before)
+{
+    int32_t r = index_reserve(index, record);
+
+    if (r < 0)
+        return r;
+    struct index_group *g = index_find(index, record->group);
+
+    *ret_before = g->plan;
+    if (plan_record(&g->plan, record))
+        return 0;
+    index_unplan(index, record, ret_before);
+    return HF_EINVAL;
+}
+
+void index_unplan(struct log_index *index, const struct store_log_record *record, const struct index_plan *before)
+{
+    struct index_group *g = index_find(index, record->group);
+
+    assert(g && g->pending);
+    g->plan = *before;
+    g->pending--;
+    if (record->type == STORE_LOG_ENTRY)
+        g->reserved--;
+    shrink(index, g);
+    release_group(index, g);
+}
+
+/* ---- Applying ------------------------------------------------------------------------------------------------ */
+
+/* A gap appears only in recovery, where the segment that held the entries in between may be gone because a compaction
+ * that is still to come made them dead.  index_group_incomplete says afterwards whether one did. */
+static void append(struct log_index *index, struct index_group *g, uint64_t at, struct index_entry entry)
+{
+    drop_from(index, g, at);
+    int gap = g->count ? at > g->first + g->count : g->compact_segment && at > g->first;
+
+    if (gap)
+        drop_from(index, g, 0);
+    if (!g->count) {
+        g->first = at;
+        g->head = 0;
+        g->missing = gap;
+    }
+    g->entries[g->head + g->count++] = entry;
+    index_segment(index, entry.segment_type >> 8)->entries++;
+}
+
+static void truncate_from(struct log_index *index, struct index_group *g, uint64_t from)
+{
+    drop_from(index, g, from);
+    if (!g->count && g->compact_segment)
+        g->first = g->compact.index;
+    shrink(index, g);
+}
+
+static void compact_to(struct log_index *index, struct index_group *g, const struct store_log_record *record,
+                       uint64_t segment)
+{
+    drop_before(index, g, record->index);
+    g->compact = *record;
+    set_mark(index, &g->compact_segment, segment);
+    shrink(index, g);
+}
+
+static void empty_group(struct log_index *index, struct index_group *g)
+{
     drop_from(index, g, 0);
     set_mark(index, &g->state_segment, 0);
     set_mark(index, &g->compact_segment, 0);
-    while (*link != g)
-        link = &(*link)->next;
-    *link = g->next;
-    index->group_count--;
-    index->bytes -= sizeof *g + g->capacity * sizeof *g->entries;
-    free(g->entries);
-    free(g);
+    memset(&g->state, 0, sizeof g->state);
+    memset(&g->compact, 0, sizeof g->compact);
+    g->exists = 0;
+    shrink(index, g);
 }
 
-int32_t index_apply(struct log_index *index, const struct store_log_record *record, uint32_t payload_size,
-                    uint64_t segment, uint32_t offset)
+void index_apply(struct log_index *index, const struct store_log_record *record, uint32_t payload_size,
+                 uint64_t segment, uint32_t offset)
 {
-    int removal = record->type == STORE_LOG_REMOVED;
-    struct index_group *g = removal ? index_find(index, record->group) : find_or_add(index, record->group);
+    struct index_group *g = index_find(index, record->group);
 
-    if (!g)
-        return removal ? INDEX_APPLIED : HF_ENOMEM;
+    assert(g && g->pending);
+    g->pending--;
     switch (record->type) {
     case STORE_LOG_ENTRY:
-        return append(
-            index, g, record,
-            (struct index_entry){record->term, segment << 8 | (uint8_t)record->entry_type, offset, payload_size});
+        g->reserved--;
+        append(index, g, record->index,
+               (struct index_entry){record->term, segment << 8 | (uint8_t)record->entry_type, offset, payload_size});
+        g->exists = 1;
+        break;
     case STORE_LOG_STATE:
         g->state = *record;
         set_mark(index, &g->state_segment, segment);
+        g->exists = 1;
         break;
     case STORE_LOG_TRUNCATE:
-        drop_from(index, g, record->index);
+        truncate_from(index, g, record->index);
         break;
     case STORE_LOG_COMPACT:
-        drop_before(index, g, record->index);
-        g->compact = *record;
-        set_mark(index, &g->compact_segment, segment);
+        compact_to(index, g, record, segment);
+        g->exists = 1;
         break;
     default:
-        remove_group(index, g);
+        empty_group(index, g);
     }
-    return INDEX_APPLIED;
+    release_group(index, g);
 }
+
+/* ---- Looking ------------------------------------------------------------------------------------------------- */
 
 const struct index_entry *index_entry(const struct index_group *group, uint64_t entry)
 {
     if (entry < group->first || entry - group->first >= group->count)
         return NULL;
     return &group->entries[group->head + (entry - group->first)];
-}
-
-int index_group_has_gap(const struct index_group *g)
-{
-    return g->count && g->compact_segment && g->first > g->compact.index;
 }
 
 void index_group_info(const struct index_group *g, struct store_log_group_info *ret_info)
@@ -264,4 +447,9 @@ void index_group_info(const struct index_group *g, struct store_log_group_info *
                                               .last_index = first + g->count - 1,
                                               .snapshot_index = g->compact.snapshot_index,
                                               .snapshot_term = g->compact.term};
+}
+
+int index_group_incomplete(const struct index_group *g)
+{
+    return g->count && (g->missing || (g->compact_segment && g->first > g->compact.index));
 }

@@ -1,23 +1,33 @@
-/* The log as its users see it: opening, handing in, looking up; see store_log.h. */
+/* Opens and closes the log, takes requests and answers questions. */
 #include "log_private.h"
 
 #include <holdfast/lib/error.h>
-
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEGMENT_SIZE_USUAL = 64 << 20, QUEUE_BYTES_USUAL = 64 << 20, INDEX_BYTES_USUAL = 1 << 30, SPARES_USUAL = 4 };
+#define MIB (1ull << 20)
 
-static void set_defaults(struct store_log_options *options)
+/* ---- Opening and closing ------------------------------------------------------------------------------------- */
+
+static int32_t set_options(struct store_log *log, const struct store_log_options *options, hf_error *error)
 {
-    if (!options->segment_size)
-        options->segment_size = SEGMENT_SIZE_USUAL;
-    if (!options->queue_bytes_max)
-        options->queue_bytes_max = QUEUE_BYTES_USUAL;
-    if (!options->index_bytes_max)
-        options->index_bytes_max = INDEX_BYTES_USUAL;
-    if (!options->spare_max)
-        options->spare_max = SPARES_USUAL;
+    struct store_log_options *o = &log->options;
+
+    *o = *options;
+    o->segment_size = o->segment_size ? o->segment_size : 64 * MIB;
+    o->queue_bytes_max = o->queue_bytes_max ? o->queue_bytes_max : 64 * MIB;
+    o->index_bytes_max = o->index_bytes_max ? o->index_bytes_max : 1024 * MIB;
+    o->spare_max = o->spare_max ? o->spare_max : 4;
+    if (o->segment_size < SEGMENT_SIZE_MIN || o->segment_size > SEGMENT_SIZE_MAX || o->segment_size % RECORD_ALIGNMENT)
+        return hf_error_set(error, HF_EINVAL,
+                            "the log's segment size is %" PRIu64
+                            " bytes, but must be a multiple of 8 from 4 KiB to 1 GiB",
+                            o->segment_size);
+    if (o->spare_max > SPARE_MAX)
+        return hf_error_set(error, HF_EINVAL, "the log is to keep %" PRIu32 " spare segments, but %d are the most",
+                            o->spare_max, (int)SPARE_MAX);
+    return 0;
 }
 
 static void free_log(struct store_log *log)
@@ -29,57 +39,69 @@ static void free_log(struct store_log *log)
         free(log->index.segments[i]);
     }
     index_done(&log->index);
-    if (log->batch) {
-        free(log->batch->staging);
-        free(log->batch->marks);
-    }
-    free(log->batch);
     pthread_cond_destroy(&log->work);
     pthread_mutex_destroy(&log->lock);
+    if (log->batch)
+        free(log->batch->staging);
+    free(log->batch);
+    free(log->plans);
     free(log);
 }
 
-static int32_t allocate(const struct store_log_options *options, struct store_log **ret_log)
+static struct store_log *new_log(void)
 {
     struct store_log *log = calloc(1, sizeof *log);
 
     if (!log)
-        return HF_ENOMEM;
-    log->options = *options;
-    set_defaults(&log->options);
+        return NULL;
     log->last = &log->first;
-    pthread_mutex_init(&log->lock, NULL);
-    pthread_cond_init(&log->work, NULL);
+    if (pthread_mutex_init(&log->lock, NULL) != 0) {
+        free(log);
+        return NULL;
+    }
+    if (pthread_cond_init(&log->work, NULL) != 0) {
+        pthread_mutex_destroy(&log->lock);
+        free(log);
+        return NULL;
+    }
     log->batch = calloc(1, sizeof *log->batch);
     if (log->batch)
         log->batch->staging = malloc(BATCH_STAGING_SIZE);
-    if (!log->batch || !log->batch->staging || index_init(&log->index) != HF_OK) {
-        free_log(log);
-        return HF_ENOMEM;
-    }
-    *ret_log = log;
-    return HF_OK;
+    if (log->batch && log->batch->staging && index_init(&log->index, UINT64_MAX) == 0)
+        return log;
+    free_log(log);
+    return NULL;
+}
+
+static int32_t start(struct store_log *log, const struct store_log_options *options, hf_error *error)
+{
+    int32_t r = set_options(log, options, error);
+
+    if (r == 0)
+        r = log_recover(log, error);
+    log->index.bytes_max = log->options.index_bytes_max;
+    if (r == 0 && !log->current)
+        r = log_segment_begin(log, error);
+    if (r < 0)
+        return r;
+    int failed = pthread_create(&log->thread, NULL, log_writer_main, log);
+
+    return failed ? hf_error_set_errno(error, HF_ENOMEM, failed, "cannot start the log's thread") : 0;
 }
 
 int32_t store_log_open(const struct store_log_options *options, struct store_log **ret_log, hf_error *error)
 {
-    struct store_log *log = NULL;
-    int32_t result;
+    struct store_log *log = new_log();
 
-    if (options->segment_size && (options->segment_size < SEGMENT_SIZE_MIN || options->segment_size > SEGMENT_SIZE_MAX))
-        return hf_error_set(error, HF_EINVAL, "a segment of %llu bytes; expected %u to %u",
-                            (unsigned long long)options->segment_size, SEGMENT_SIZE_MIN, SEGMENT_SIZE_MAX);
-    if (allocate(options, &log) != HF_OK)
-        return hf_error_set(error, HF_ENOMEM, "no memory to open the log");
-    result = log_recover(log, error);
-    if (result == HF_OK && pthread_create(&log->thread, NULL, log_writer_main, log) != 0)
-        result = hf_error_set(error, HF_EIO, "the log's thread could not be started");
-    if (result != HF_OK) {
+    if (!log)
+        return hf_error_set(error, HF_ENOMEM, "no memory for the log; give the process more");
+    int32_t r = start(log, options, error);
+
+    if (r < 0)
         free_log(log);
-        return result;
-    }
-    *ret_log = log;
-    return HF_OK;
+    else
+        *ret_log = log;
+    return r;
 }
 
 void store_log_close(struct store_log *log)
@@ -94,189 +116,240 @@ void store_log_close(struct store_log *log)
     free_log(log);
 }
 
-/* ---- Handing in
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Submitting ---------------------------------------------------------------------------------------------- */
 
-static int32_t check_record(const struct store_log *log, const struct store_log_record *record, hf_error *error)
+static int well_formed(const struct store_log_record *record)
 {
-    uint64_t maximum = log->options.segment_size - SEGMENT_HEADER_SIZE - RECORD_HEADER_SIZE - RECORD_ALIGNMENT;
+    int indexed = record->index >= 1 && record->index < UINT64_MAX;
 
-    if (record->type < STORE_LOG_ENTRY || record->type > STORE_LOG_REMOVED)
-        return hf_error_set(error, HF_EINVAL, "a record of the unknown type %d for the log", record->type);
-    if (record->type != STORE_LOG_ENTRY)
-        return HF_OK;
-    if (record->index == 0 || record->entry_type < 0 || record->entry_type > 255)
-        return hf_error_set(error, HF_EINVAL, "a malformed entry for the log: index %llu, type %d",
-                            (unsigned long long)record->index, record->entry_type);
-    if (record->payload.size > maximum / 2)
-        return hf_error_set(error, HF_ETOOLARGE,
-                            "an entry of %llu bytes is too large for a segment of the log; at most %llu",
-                            (unsigned long long)record->payload.size, (unsigned long long)(maximum / 2));
-    return HF_OK;
-}
-
-static int32_t measure(const struct store_log *log, const struct store_log_request *request, uint64_t *ret_bytes,
-                       uint64_t *ret_index_bytes, hf_error *error)
-{
-    *ret_bytes = *ret_index_bytes = 0;
-    for (uint64_t i = 0; i < request->count; i++) {
-        int32_t result = check_record(log, &request->records[i], error);
-
-        if (result != HF_OK)
-            return result;
-        *ret_bytes += record_stored_size(record_payload_size(&request->records[i]));
-        *ret_index_bytes += sizeof(struct index_entry);
+    switch (record->type) {
+    case STORE_LOG_ENTRY:
+        return indexed && record->entry_type >= 0 && record->entry_type <= 255 &&
+               (record->payload.data || !record->payload.size);
+    case STORE_LOG_TRUNCATE:
+    case STORE_LOG_COMPACT:
+        return indexed;
+    case STORE_LOG_STATE:
+    case STORE_LOG_REMOVED:
+        return 1;
+    default:
+        return 0;
     }
-    return HF_OK;
 }
 
-static int32_t enqueue(struct store_log *log, struct store_log_request *request, uint64_t index_bytes, hf_error *error)
+static int32_t measure(const struct store_log *log, struct store_log_request *request, hf_error *error)
 {
-    if (log->failed || log->closing)
-        return hf_error_set(error, HF_EIO, "the log has failed: %s",
-                            log->closing ? "it is closed" : log->failure.message);
-    if (log->metrics.queue_bytes && log->metrics.queue_bytes + request->bytes > log->options.queue_bytes_max)
-        return hf_error_set(error, HF_EBUSY, "too much waits to be written to the log");
-    if (log->index.bytes + log->pending_index_bytes + index_bytes > log->options.index_bytes_max)
-        return hf_error_set(error, HF_ENOMEM, "the log has too many entries for its index");
-    request->next = NULL;
-    *log->last = request;
-    log->last = &request->next;
-    log->metrics.queue_bytes += request->bytes;
-    log->metrics.requests++;
-    log->pending_index_bytes += index_bytes;
-    return HF_OK;
+    uint64_t payload_max = log->options.segment_size - SEGMENT_HEADER_SIZE - RECORD_HEADER_SIZE;
+
+    request->bytes = 0;
+    for (uint64_t i = 0; i < request->count; i++) {
+        const struct store_log_record *record = &request->records[i];
+
+        if (!well_formed(record))
+            return hf_error_set(error, HF_EINVAL,
+                                "record %" PRIu64 " for the log is malformed (type %d, group %" PRIu64
+                                ", index %" PRIu64 "); this is a fault of the caller",
+                                i, (int)record->type, record->group, record->index);
+        if (record->type == STORE_LOG_ENTRY && record->payload.size > payload_max)
+            return hf_error_set(error, HF_ETOOLARGE,
+                                "an entry of %" PRIu64 " bytes does not fit into a log segment, which takes %" PRIu64
+                                "; write less at once or raise the segment size",
+                                record->payload.size, payload_max);
+        request->bytes += record_stored_size(record_payload_size(record));
+    }
+    if (!request->count)
+        return hf_error_set(error, HF_EINVAL, "a request to the log has no records");
+    if (request->bytes > log->options.queue_bytes_max)
+        return hf_error_set(error, HF_ETOOLARGE,
+                            "a request of %" PRIu64 " bytes is larger than the log's queue of %" PRIu64
+                            "; divide it or raise the limit",
+                            request->bytes, log->options.queue_bytes_max);
+    return 0;
+}
+
+static int32_t check_state(struct store_log *log, const struct store_log_request *request, hf_error *error)
+{
+    if (log->failed)
+        return hf_error_set(error, log->failed, "%s", log->failure.message);
+    if (log->closing)
+        return hf_error_set(error, HF_ECLOSED, "the log is closing");
+    if (log->metrics.queue_bytes + request->bytes <= log->options.queue_bytes_max)
+        return 0;
+    log->metrics.refused++;
+    return hf_error_set(error, HF_EBUSY,
+                        "%" PRIu64 " bytes wait for the log, the limit is %" PRIu64 "; try again later",
+                        log->metrics.queue_bytes, log->options.queue_bytes_max);
+}
+
+static int32_t grow_plans(struct store_log *log, uint64_t count)
+{
+    struct index_plan *plans = count > log->plan_capacity ? realloc(log->plans, count * sizeof *plans) : log->plans;
+
+    if (!plans)
+        return HF_ENOMEM;
+    log->plans = plans;
+    if (log->plan_capacity < count)
+        log->plan_capacity = count;
+    return 0;
+}
+
+static int32_t plan_refused(struct store_log *log, const struct store_log_record *record, int32_t code, hf_error *error)
+{
+    if (code == HF_EINVAL)
+        return hf_error_set(error, code,
+                            "record of type %d with index %" PRIu64 " does not follow what group %" PRIu64
+                            " has in the log; this is a fault of the caller",
+                            (int)record->type, record->index, record->group);
+    log->metrics.refused++;
+    return hf_error_set(error, code,
+                        "the log's index takes %" PRIu64 " bytes, the limit is %" PRIu64
+                        "; compact the groups or raise the limit",
+                        log->index.bytes, log->index.bytes_max);
+}
+
+/* All of the request, or nothing of it. */
+static int32_t plan(struct store_log *log, const struct store_log_request *request, hf_error *error)
+{
+    uint64_t i;
+    int32_t r = grow_plans(log, request->count);
+
+    if (r < 0)
+        return hf_error_set(error, r, "no memory for a request to the log; give the process more");
+    for (i = 0; r == 0 && i < request->count; i++)
+        r = index_plan(&log->index, &request->records[i], &log->plans[i]);
+    if (r == 0)
+        return 0;
+    const struct store_log_record *refused = &request->records[--i];
+
+    while (i-- > 0)
+        index_unplan(&log->index, &request->records[i], &log->plans[i]);
+    return plan_refused(log, refused, r, error);
 }
 
 int32_t store_log_submit(struct store_log *log, struct store_log_request *request, hf_error *error)
 {
-    uint64_t index_bytes = 0;
-    int32_t result = measure(log, request, &request->bytes, &index_bytes, error);
+    int32_t r = measure(log, request, error);
 
+    if (r < 0)
+        return r;
+    request->next = NULL;
     pthread_mutex_lock(&log->lock);
-    if (result == HF_OK)
-        result = enqueue(log, request, index_bytes, error);
-    if (result == HF_OK)
+    r = check_state(log, request, error);
+    if (r == 0)
+        r = plan(log, request, error);
+    if (r == 0) {
+        *log->last = request;
+        log->last = &request->next;
+        log->metrics.queue_bytes += request->bytes;
         pthread_cond_signal(&log->work);
-    else
-        log->metrics.refused++;
+    }
     pthread_mutex_unlock(&log->lock);
-    return result;
+    return r;
 }
 
-/* ---- Looking up
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Questions ----------------------------------------------------------------------------------------------- */
 
 void store_log_groups(struct store_log *log, void (*each)(void *argument, const struct store_log_group_info *info),
                       void *argument)
 {
-    pthread_mutex_lock(&log->lock);
-    for (uint64_t i = 0; i < log->index.bucket_count; i++)
-        for (struct index_group *group = log->index.buckets[i]; group; group = group->next) {
-            struct store_log_group_info info;
+    struct store_log_group_info info;
 
-            index_group_info(group, &info);
-            each(argument, &info);
-        }
+    pthread_mutex_lock(&log->lock);
+    for (const struct index_group *g = index_next(&log->index, NULL); g; g = index_next(&log->index, g)) {
+        if (!g->exists)
+            continue;
+        index_group_info(g, &info);
+        each(argument, &info);
+    }
     pthread_mutex_unlock(&log->lock);
 }
 
 int32_t store_log_group(struct store_log *log, uint64_t group, struct store_log_group_info *ret_info)
 {
     pthread_mutex_lock(&log->lock);
-    struct index_group *found = index_find(&log->index, group);
+    const struct index_group *g = index_find(&log->index, group);
+    int found = g && g->exists;
+
     if (found)
-        index_group_info(found, ret_info);
+        index_group_info(g, ret_info);
     pthread_mutex_unlock(&log->lock);
-    return found ? HF_OK : HF_ENOTFOUND;
+    return found ? 0 : HF_ENOTFOUND;
 }
 
 /* With the lock held. */
-static int32_t find_entry(const struct store_log *log, uint64_t group, uint64_t index,
-                          struct store_log_entry *ret_entry)
+static int find_entry(struct store_log *log, uint64_t group, uint64_t index, struct store_log_entry *ret_entry)
 {
-    const struct index_group *found = index_find(&log->index, group);
-    const struct index_entry *entry = found ? index_entry(found, index) : NULL;
+    const struct index_group *g = index_find(&log->index, group);
+    const struct index_entry *entry = g ? index_entry(g, index) : NULL;
 
     if (!entry)
-        return HF_ENOTFOUND;
+        return 0;
     *ret_entry = (struct store_log_entry){.term = entry->term,
                                           .segment = entry->segment_type >> 8,
                                           .offset = entry->offset,
                                           .size = entry->size,
                                           .type = (int32_t)(entry->segment_type & 255)};
-    return HF_OK;
+    return 1;
 }
 
 int32_t store_log_entry(struct store_log *log, uint64_t group, uint64_t index, struct store_log_entry *ret_entry)
 {
     pthread_mutex_lock(&log->lock);
-    int32_t result = find_entry(log, group, index, ret_entry);
+    int found = find_entry(log, group, index, ret_entry);
+
     pthread_mutex_unlock(&log->lock);
-    return result;
+    return found ? 0 : HF_ENOTFOUND;
 }
 
-/* The segment of the entry, which cannot be freed until it is given back. */
-static struct segment *hold_segment(struct store_log *log, uint64_t group, uint64_t index,
-                                    struct store_log_entry *ret_entry)
+static int32_t read_entry(struct store_log *log, int file, const struct store_log_record *expected,
+                          const struct store_log_entry *entry, void *buffer, hf_error *error)
 {
-    struct segment *segment = NULL;
+    const struct store_log_file_system *fs = &log->options.file_system;
+    uint8_t header[RECORD_HEADER_SIZE];
+    uint32_t seed = segment_seed(log->options.node, entry->segment);
+    int64_t head = log_read_all(fs, file, header, sizeof header, entry->offset);
+    int64_t body = head < 0 ? head : log_read_all(fs, file, buffer, entry->size, entry->offset + RECORD_HEADER_SIZE);
 
-    pthread_mutex_lock(&log->lock);
-    if (find_entry(log, group, index, ret_entry) == HF_OK)
-        segment = index_segment(&log->index, ret_entry->segment);
-    if (segment)
-        segment->readers++;
-    pthread_mutex_unlock(&log->lock);
-    return segment;
-}
-
-static void give_back(struct store_log *log, struct segment *segment)
-{
-    pthread_mutex_lock(&log->lock);
-    segment->readers--;
-    pthread_mutex_unlock(&log->lock);
-}
-
-static int32_t read_record(struct store_log *log, const struct segment *segment, uint64_t group, uint64_t index,
-                           const struct store_log_entry *entry, void *buffer, hf_error *error)
-{
-    uint32_t stored = record_stored_size(entry->size);
-    uint8_t *bytes = malloc(stored);
-    struct record_view view;
-    int32_t result;
-
-    if (!bytes)
-        return hf_error_set(error, HF_ENOMEM, "no memory to read an entry of the log");
-    result = log_read_all(log, segment->file, bytes, stored, entry->offset, error);
-    if (result == HF_OK && (record_decode(bytes, stored, segment_seed(log->options.node, segment->number),
-                                          entry->offset, &view) != HF_OK ||
-                            view.record.group != group || view.record.index != index ||
-                            view.record.term != entry->term || view.payload_size != entry->size))
-        result = hf_error_set(
-            error, HF_ECORRUPT, "entry %llu of partition %llu is damaged in segment %016llx of the log at byte %u",
-            (unsigned long long)index, (unsigned long long)group, (unsigned long long)segment->number, entry->offset);
-    if (result == HF_OK && entry->size)
-        memcpy(buffer, view.record.payload.data, entry->size);
-    free(bytes);
-    return result;
+    if (body < 0)
+        return hf_error_set_errno(error, HF_EIO, (int)-body,
+                                  "cannot read offset %" PRIu32 " of log segment %016" PRIx64, entry->offset,
+                                  entry->segment);
+    if (head == RECORD_HEADER_SIZE && body == entry->size &&
+        record_check_entry(header, buffer, entry->size, seed, expected) == 0)
+        return 0;
+    return hf_error_set(error, HF_ECORRUPT,
+                        "entry %" PRIu64 " of group %" PRIu64 " is damaged at offset %" PRIu32
+                        " of log segment %016" PRIx64 "; fetch it from another replica",
+                        expected->index, expected->group, entry->offset, entry->segment);
 }
 
 int32_t store_log_read(struct store_log *log, uint64_t group, uint64_t index, void *buffer, uint64_t buffer_size,
                        struct store_log_entry *ret_entry, hf_error *error)
 {
-    struct segment *segment = hold_segment(log, group, index, ret_entry);
-    int32_t result;
+    struct segment *segment = NULL;
 
+    pthread_mutex_lock(&log->lock);
+    int found = find_entry(log, group, index, ret_entry);
+
+    if (found && ret_entry->size <= buffer_size) {
+        segment = index_segment(&log->index, ret_entry->segment);
+        segment->readers++; /* the file must not be reused meanwhile */
+    }
+    pthread_mutex_unlock(&log->lock);
+    if (!found)
+        return hf_error_set(error, HF_ENOTFOUND, "group %" PRIu64 " has no durable entry %" PRIu64 " in the log", group,
+                            index);
     if (!segment)
-        return hf_error_set(error, HF_ENOTFOUND, "entry %llu of partition %llu is not in the log",
-                            (unsigned long long)index, (unsigned long long)group);
-    if (ret_entry->size > buffer_size)
-        result = hf_error_set(error, HF_ETOOLARGE, "the entry has %u bytes", ret_entry->size);
-    else
-        result = read_record(log, segment, group, index, ret_entry, buffer, error);
-    give_back(log, segment);
-    return result;
+        return hf_error_set(error, HF_ETOOLARGE, "the entry has %" PRIu32 " bytes, the buffer %" PRIu64,
+                            ret_entry->size, buffer_size);
+    struct store_log_record expected = {
+        .group = group, .index = index, .term = ret_entry->term, .entry_type = ret_entry->type};
+    int32_t r = read_entry(log, segment->file, &expected, ret_entry, buffer, error);
+
+    pthread_mutex_lock(&log->lock);
+    segment->readers--;
+    pthread_mutex_unlock(&log->lock);
+    return r;
 }
 
 void store_log_metrics(struct store_log *log, struct store_log_metrics *ret_metrics)
@@ -284,8 +357,9 @@ void store_log_metrics(struct store_log *log, struct store_log_metrics *ret_metr
     pthread_mutex_lock(&log->lock);
     *ret_metrics = log->metrics;
     ret_metrics->segments = log->index.segment_count;
-    ret_metrics->spares = log->spare_count;
     ret_metrics->index_bytes = log->index.bytes;
-    ret_metrics->groups = log->index.group_count;
+    ret_metrics->groups = 0;
+    for (const struct index_group *g = index_next(&log->index, NULL); g; g = index_next(&log->index, g))
+        ret_metrics->groups += (uint64_t)g->exists;
     pthread_mutex_unlock(&log->lock);
 }

@@ -1,4 +1,4 @@
-/* log_private.h: the log's insides, shared by log.c, recovery.c and writer.c. */
+/* log_private.h: the log's insides, shared by log.c, recovery.c, segments.c, marks.c and writer.c. */
 #ifndef STORE_LOG_PRIVATE_H
 #define STORE_LOG_PRIVATE_H
 
@@ -6,14 +6,17 @@
 
 #include <pthread.h>
 
-enum { BATCH_RECORDS_MAX = 1024, BATCH_PARTS_MAX = 512, BATCH_STAGING_SIZE = 1 << 20, BATCH_COPY_MAX = 16384 };
-
-/* In a request's `bytes`: an entry of it did not follow the one before. */
-#define REQUEST_GAP (UINT64_C(1) << 63)
+enum {
+    BATCH_RECORDS_MAX = 16384,
+    BATCH_PARTS_MAX = 1024, /* what the kernel takes in one pwritev */
+    BATCH_STAGING_SIZE = 4 << 20,
+    BATCH_COPY_MAX = 4096, /* larger payloads are written from where they are */
+    COPIES_MAX = 8192,
+    SPARE_MAX = 64
+};
 
 struct batch_item {
     const struct store_log_record *record;
-    struct store_log_request *request; /* NULL: a mark that the writer carries over */
     uint32_t offset;
 };
 
@@ -26,40 +29,46 @@ struct batch {
     struct batch_item items[BATCH_RECORDS_MAX];
     uint32_t item_count;
     uint64_t bytes;
-    struct store_log_record *marks; /* carried over to a new segment */
+    struct store_log_request *waiting;    /* oldest request not completed */
+    struct store_log_request *staged_end; /* first one that is not wholly in a write */
+    struct store_log_record copies[COPIES_MAX];
 };
 
 struct store_log {
     struct store_log_options options;
     pthread_t thread;
-    pthread_mutex_t lock; /* all of the below except `batch` and what the writer thread alone changes */
+    pthread_mutex_t lock; /* all of the below but what is the writer's */
     pthread_cond_t work;
     struct store_log_request *first, **last; /* waiting */
     struct log_index index;
     struct store_log_metrics metrics;
-    uint64_t pending_index_bytes; /* that the waiting entries will need */
+    struct index_plan *plans; /* of the request being submitted, to take them back */
+    uint64_t plan_capacity;
     int closing;
     int32_t failed;
     hf_error failure;
-    uint64_t spares[64]; /* numbers of files NUMBER.spare */
-    uint32_t spare_count;
-    struct segment *current; /* writer */
-    uint64_t next_number;    /* writer */
-    struct batch *batch;     /* writer */
+    uint64_t spares[SPARE_MAX]; /* writer; numbers of files NUMBER.spare */
+    uint32_t spare_count;       /* writer */
+    struct segment *current;    /* writer; NULL: recovery found none to go on with */
+    uint64_t last_number;       /* writer; of the segment before the next one; 0: none */
+    uint64_t last_end;          /* writer; where its records end */
+    uint64_t next_number;       /* writer */
+    struct batch *batch;        /* writer */
 };
 
-/* recovery.c: fills the index; next_number is set, and current when writing can go on in the last segment. */
+/* recovery.c: fills the index and sets what is the writer's. */
 int32_t log_recover(struct store_log *log, hf_error *error);
 
-/* segment.c: the files.  The writer's thread, or the opener's. */
-/* Makes a new, empty segment the current one, from a spare file when there is one; durable on return. */
+/* segments.c.  The first makes the next segment `current`; the second frees the oldest ones that nobody needs. */
 int32_t log_segment_begin(struct store_log *log, hf_error *error);
-/* Frees the oldest segments that nobody needs. */
-void log_segments_free(struct store_log *log);
-/* Writes or reads all of it; HF_EIO. */
-int32_t log_write_all(struct store_log *log, int file, struct iovec *parts, int count, uint64_t offset,
-                      hf_error *error);
-int32_t log_read_all(struct store_log *log, int file, void *buffer, uint64_t size, uint64_t offset, hf_error *error);
+int32_t log_segments_free(struct store_log *log, hf_error *error);
+/* Both loop over short results.  Return 0 or the bytes read, or -errno. */
+int log_write_all(const struct store_log_file_system *fs, int file, struct iovec *parts, int count, uint64_t offset);
+int64_t log_read_all(const struct store_log_file_system *fs, int file, void *buffer, uint64_t size, uint64_t offset);
+
+/* marks.c: puts copies of the states and compaction markers that alone keep the oldest segments into batch->copies,
+ * up to `bytes_max` as stored, planned in the index; returns how many. */
+uint32_t log_marks_gather(struct store_log *log, uint64_t bytes_max);
 
 /* writer.c */
 void *log_writer_main(void *log);

@@ -19,17 +19,28 @@ static uint64_t find_record(const struct segment_scan *scan, uint64_t offset, ui
     return limit;
 }
 
+/* Where to look for the next record after a bad one.  An intact header says how far its payload goes: what looks like
+ * a record inside it is the user's bytes. */
+static uint64_t behind(const struct segment_scan *scan, uint64_t bad, uint64_t limit)
+{
+    const uint8_t *data = scan->data + bad;
+    uint64_t size = record_begins(data, limit - bad, scan->seed) ? record_claimed_size(data) : 0;
+
+    return bad + (size && size <= limit - bad ? size : RECORD_ALIGNMENT);
+}
+
 /* Whether a write that began behind `bad` left records; *ret_end is the end of the last good record. */
 static int later_write_exists(const struct segment_scan *scan, uint64_t bad, uint64_t limit, uint64_t *ret_end)
 {
     struct record_view view;
-    uint64_t at = find_record(scan, bad + RECORD_ALIGNMENT, limit, &view);
+    uint64_t at = find_record(scan, behind(scan, bad, limit), limit, &view);
 
-    for (; at < limit; at = find_record(scan, at, limit, &view)) {
+    while (at < limit) {
         if (view.batch > bad)
             return 1;
         at += view.stored_size;
         *ret_end = at;
+        at = find_record(scan, at, limit, &view);
     }
     return 0;
 }
@@ -57,15 +68,16 @@ void segment_scan_run(struct segment_scan *scan)
         if (!decode_at(scan, at, limit, &view)) {
             if (is_torn_tail(scan, at, limit))
                 break;
-            uint64_t next = find_record(scan, at + RECORD_ALIGNMENT, limit, &view);
+            uint64_t next = find_record(scan, behind(scan, at, limit), limit, &view);
 
-            if (next == limit)
+            if (next >= limit)
                 break;
             scan->damage(scan->argument, at, next - at, "a record is damaged, and later ones are intact");
             at = next;
         }
         scan->record(scan->argument, &view, at);
         scan->records++;
+        scan->last_write = view.batch;
         at += view.stored_size;
     }
     if (at < scan->known_end)

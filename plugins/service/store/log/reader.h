@@ -14,9 +14,11 @@ struct segment_scan {
     void *argument;
     uint64_t end;        /* result: where the records end */
     uint64_t torn_bytes; /* result: what an interrupted last write left behind `end` */
+    uint64_t last_write; /* result: where the write that holds the last record began; 0: no record */
     uint64_t records;    /* result */
 };
 
+/* Calls `record` and `damage` in the order of offsets; the regions do not overlap. */
 void segment_scan_run(struct segment_scan *scan);
 
 #endif

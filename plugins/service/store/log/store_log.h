@@ -51,7 +51,7 @@ struct store_log_record {
 
 /* A batch, embedded by the caller.  Request, records and payloads are borrowed until `done`, which runs on the
  * writer thread, must not block, may submit again and may free the request.  `code`: 0, everything is durable; or
- * HF_EIO, HF_ENOMEM. */
+ * HF_EIO. */
 struct store_log_request {
     const struct store_log_record *records;
     uint64_t count;
@@ -124,8 +124,10 @@ int32_t store_log_open(const struct store_log_options *options, struct store_log
 /* Completes everything submitted, stops the thread and frees the log.  NULL is fine.  [main] */
 void store_log_close(struct store_log *log);
 
-/* Hands a batch to the writer.  On failure `done` is not called.  HF_EBUSY: the queue is full; HF_ENOMEM: the index
- * is; HF_EIO: the log has failed for good; HF_EINVAL, HF_ETOOLARGE: a record is malformed.  [any] */
+/* Hands a batch to the writer.  On failure `done` is not called and no record was taken.  HF_EBUSY: the queue is full;
+ * HF_ENOMEM: the index is; HF_EIO: the log has failed for good; HF_ECLOSED: it is closing; HF_EINVAL: a record is
+ * malformed or does not follow what was submitted before (an entry leaves a gap or was compacted, a compaction goes
+ * back); HF_ETOOLARGE: an entry does not fit into a segment, or the batch into the queue.  [any] */
 int32_t store_log_submit(struct store_log *log, struct store_log_request *request, hf_error *error);
 
 /* Calls `each` for every group.  The log is locked: `each` must not call it.  [any] */
