@@ -1,8 +1,8 @@
-# holdfast_add_plugin(KIND NAME SOURCES file... [LIBRARIES lib...] [INCLUDES dir...])
+# holdfast_add_plugin(KIND NAME SOURCES file... [LIBRARIES lib...] [INCLUDES dir...] [NO_INSTALL])
 #
 # Builds holdfast-KIND-NAME.so from the sources of one folder.  Works in the tree and outside it (find_package(Holdfast)).
 function(holdfast_add_plugin kind name)
-    cmake_parse_arguments(arg "" "" "SOURCES;LIBRARIES;INCLUDES" ${ARGN})
+    cmake_parse_arguments(arg "NO_INSTALL" "" "SOURCES;LIBRARIES;INCLUDES" ${ARGN})
     set(target holdfast-${kind}-${name})
     add_library(${target} MODULE ${arg_SOURCES})
     set_target_properties(${target} PROPERTIES
@@ -17,5 +17,10 @@ function(holdfast_add_plugin kind name)
     target_link_options(${target} PRIVATE -Wl,--exclude-libs,ALL)
     # The manifest is made from the plugin's own tables, once it is linked.
     add_custom_command(TARGET ${target} POST_BUILD COMMAND holdfast-plugin-note $<TARGET_FILE:${target}> VERBATIM)
-    add_dependencies(${target} holdfast-plugin-note)
+    if(NOT HOLDFAST_OUTSIDE)
+        add_dependencies(${target} holdfast-plugin-note)
+    endif()
+    if(NOT arg_NO_INSTALL)
+        install(TARGETS ${target} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/holdfast/plugins-1)
+    endif()
 endfunction()
