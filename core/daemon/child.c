@@ -2,6 +2,7 @@
 #include "daemon/child.h"
 
 #include "daemon/admin.h"
+#include "daemon/compare.h"
 #include "daemon/inherit.h"
 #include "daemon/links.h"
 #include "daemon/policies.h"
@@ -41,6 +42,7 @@ struct child {
     hf_reload *reload; /* takes `generation` */
     hf_gauges *gauges;
     hf_admin *admin;
+    hf_compare *compare;
     hf_signals *signals;
     hf_task start_task;
     struct accept_task *accept_tasks; /* one per listener */
@@ -332,6 +334,8 @@ static int32_t create_admin(struct child *child, hf_error *error)
                                                       .reload = child->reload,
                                                       .gauges = child->gauges},
                                  &child->admin, error);
+    if (!result)
+        result = hf_compare_create(&child->plugins, child->process, child->reload, &child->compare, error);
     return result;
 }
 
@@ -411,6 +415,7 @@ static void take_down(struct child *child)
     hf_http_server_destroy(child->http);
     hf_links_destroy(child->links);
     hf_admin_destroy(child->admin);
+    hf_compare_destroy(child->compare);
     hf_gauges_destroy(child->gauges);
     hf_tokens_destroy(child->tokens);
     hf_plugins_done(&child->plugins);
