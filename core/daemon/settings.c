@@ -6,10 +6,6 @@
 static const hf_option node_options[] = {
     HF_CONFIG_STRING("name", hf_node_settings, name, .flags = HF_OPTION_REQUIRED,
                      .doc = "This node's name, unique in the cluster; its certificate carries it."),
-    HF_CONFIG_STRING("dc", hf_node_settings, dc, .default_text = "dc1",
-                     .doc = "The data centre that the node stands in."),
-    HF_CONFIG_STRING("zone", hf_node_settings, zone, .default_text = "",
-                     .doc = "What fails together (a rack, a room); replicas are placed in different zones."),
     HF_CONFIG_PATH("state_directory", hf_node_settings, state_directory, .default_text = "/var/lib/holdfast",
                    .doc = "Where this node keeps its data. It belongs to one node only."),
 };
@@ -18,7 +14,6 @@ static const hf_option_table node_table = HF_TABLE(node_options);
 static const hf_option member_options[] = {
     HF_CONFIG_ADDRESS("address", hf_member_settings, address, .flags = HF_OPTION_REQUIRED,
                       .doc = "Where the node takes peer links, host:port."),
-    HF_CONFIG_STRING("zone", hf_member_settings, zone, .default_text = "", .doc = "The node's zone."),
 };
 static const hf_option_table member_table = HF_TABLE(member_options);
 

@@ -6,15 +6,12 @@
 
 typedef struct hf_node_settings {
     const char *name;
-    const char *dc;
-    const char *zone;
     const char *state_directory;
 } hf_node_settings;
 
 typedef struct hf_member_settings {
     const char *name;
     const char *address; /* of its peer links */
-    const char *zone;
 } hf_member_settings;
 
 typedef struct hf_cluster_settings {
