@@ -39,7 +39,7 @@ static const cli_command commands[] = {
      cli_policy_list},
     {"policy reload", "", "", 0, 0, "Runs the policies' tests and puts the new ones into force.",
      "holdfast policy reload", cli_policy_reload},
-    {"policy test", "FILE", "", 1, 1, "Runs a policy's own tests, on this machine alone.",
+    {"policy test", "FILE", "", 1, 1, "Runs a policy's own tests here, with the decision points that the node knows.",
      "holdfast policy test remediation.lua", cli_policy_test},
     {"config check", "FILE", "", 1, 1, "Checks a configuration; prints every mistake.",
      "holdfast config check /etc/holdfast/holdfast.cfg", cli_config_check},

@@ -5,8 +5,8 @@
 #include "config/units.h"
 #include "daemon/plugins.h"
 
-#include <holdfast/lib/text.h>
 #include <holdfast/lib/error.h>
+#include <holdfast/lib/text.h>
 #include <stdlib.h>
 
 /* A process that never runs, for plugins to be loaded into. */

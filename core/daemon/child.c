@@ -5,9 +5,10 @@
 #include "daemon/compare.h"
 #include "daemon/inherit.h"
 #include "daemon/links.h"
+#include "daemon/operations.h"
 #include "daemon/policies.h"
-#include "daemon/signals.h"
 #include "daemon/state.h"
+#include "daemon/unix_signals.h"
 #include "loop/loop.h"
 #include "supervisor/blackbox.h"
 #include "telemetry/log.h"
@@ -38,12 +39,13 @@ struct child {
     hf_http_server *http;
     hf_links *links; /* NULL: none */
     hf_policies *policies;
+    hf_signals *signals;
     hf_instances *instances;
     hf_reload *reload; /* takes `generation` */
     hf_gauges *gauges;
     hf_admin *admin;
     hf_compare *compare;
-    hf_signals *signals;
+    hf_unix_signals *unix_signals;
     hf_task start_task;
     struct accept_task *accept_tasks; /* one per listener */
     atomic_uint accept_left;
@@ -298,6 +300,7 @@ static void offer(struct child *child)
                                          .http = child->http,
                                          .peers = hf_links_peers(child->links),
                                          .lua = hf_policies_lua(child->policies),
+                                         .signals = child->signals,
                                          .node_name = hf_settings_node(child->generation)->name,
                                          .cluster_name = hf_settings_cluster(child->generation)->name,
                                          .state_directory = hf_settings_node(child->generation)->state_directory,
@@ -346,7 +349,7 @@ static int32_t create_services(struct child *child, hf_error *error)
 
     for (uint64_t i = 0; i < services->count && !result; i++)
         result = hf_instances_service(child->instances, services->items[i], error);
-    return result;
+    return result ? result : hf_instances_detectors(child->instances, error);
 }
 
 static int32_t take_listeners(struct child *child, hf_error *error)
@@ -362,7 +365,7 @@ static int32_t take_listeners(struct child *child, hf_error *error)
 static int32_t prepare_loop(struct child *child, hf_error *error)
 {
     hf_loop *loop = hf_process_main_loop(child->process);
-    int32_t result = hf_signals_watch(loop, on_signal, child, &child->signals, error);
+    int32_t result = hf_unix_signals_watch(loop, on_signal, child, &child->unix_signals, error);
 
     if (!result)
         result = hf_timer_create(loop, stop_when_idle, child, &child->idle_timer, error);
@@ -395,6 +398,9 @@ static int32_t build(struct child *child, hf_config_problems *problems, hf_error
     if (!result)
         result = hf_policies_routes(child->policies, child->http, error);
     if (!result)
+        result = hf_operations_create(child->generation, child->process, hf_policies_lua(child->policies), child->name,
+                                      child->http, &child->signals, error);
+    if (!result)
         offer(child);
     if (!result)
         result = create_reload(child, error);
@@ -410,7 +416,7 @@ static int32_t build(struct child *child, hf_config_problems *problems, hf_error
 static void take_down(struct child *child)
 {
     hf_timer_destroy(child->idle_timer);
-    hf_signals_destroy(child->signals);
+    hf_unix_signals_destroy(child->unix_signals);
     hf_instances_destroy(child->instances);
     hf_http_server_destroy(child->http);
     hf_links_destroy(child->links);
@@ -420,6 +426,7 @@ static void take_down(struct child *child)
     hf_tokens_destroy(child->tokens);
     hf_plugins_done(&child->plugins);
     hf_process_destroy(child->process);
+    hf_signals_destroy(child->signals);
     hf_policies_destroy(child->policies);
     if (child->reload)
         hf_reload_destroy(child->reload);

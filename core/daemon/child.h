@@ -4,7 +4,7 @@
 
 /* Runs the process `name` of the configuration at `path` until SIGTERM or SIGINT; SIGHUP reloads the configuration.
  * Returns the program's exit code: 0, or 1 with the cause in the log.  The signals are held back already
- * (hf_signals_block). */
+ * (hf_unix_signals_block). */
 int hf_child_run(const char *path, const char *name);
 
 #endif

@@ -99,6 +99,23 @@ int32_t hf_instances_service(hf_instances *instances, const char *name, hf_error
     return result;
 }
 
+int32_t hf_instances_detectors(hf_instances *instances, hf_error *error)
+{
+    uint64_t count;
+    const hf_capability *const *list = hf_registry_list(instances->plugins->registry, &count);
+
+    for (uint64_t i = 0; i < count; i++) {
+        struct instance *instance = NULL;
+        if (strcmp(list[i]->kind, "detector") != 0)
+            continue;
+        int32_t result = make(instances, "detector", list[i]->name, &instance, error);
+        if (result)
+            return result;
+        instance->is_service = 1;
+    }
+    return 0;
+}
+
 int32_t hf_instances_capability(hf_instances *instances, const char *kind, const char *name,
                                 const hf_head **ret_interface, void **ret_self, hf_error *error)
 {

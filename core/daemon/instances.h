@@ -17,6 +17,9 @@ void hf_instances_destroy(hf_instances *instances);
 /* Makes the service `name`, to be started by hf_instances_start.  HF_ENOTFOUND, or what `create` returned. */
 int32_t hf_instances_service(hf_instances *instances, const char *name, hf_error *error);
 
+/* Makes one instance of every detector that the plugins provide, to be started and drained like services. */
+int32_t hf_instances_detectors(hf_instances *instances, hf_error *error);
+
 /* What hf_node_interface.capability does. */
 int32_t hf_instances_capability(hf_instances *instances, const char *kind, const char *name,
                                 const hf_head **ret_interface, void **ret_self, hf_error *error);

@@ -1,8 +1,8 @@
 /* holdfastd: its command line. */
 #include "daemon/check.h"
 #include "daemon/child.h"
-#include "daemon/signals.h"
 #include "daemon/supervise.h"
+#include "daemon/unix_signals.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -120,7 +120,7 @@ static int run(const struct command *command)
         return EXIT_FAILURE;
     }
     program[size] = '\0';
-    if (hf_signals_block(&error) != 0) {
+    if (hf_unix_signals_block(&error) != 0) {
         fprintf(stderr, "holdfastd: %s\n", error.message);
         return EXIT_FAILURE;
     }

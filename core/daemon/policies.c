@@ -132,6 +132,19 @@ static void respond(hf_http_request *request, hf_json_writer *writer)
     hf_buffer_done(writer->buffer);
 }
 
+/* `type` is HF_VALUE_... or HF_LUA_ANY. */
+static void write_parameter(hf_json_writer *writer, const hf_lua_parameter *parameter)
+{
+    hf_json_begin_object(writer);
+    hf_json_name(writer, "name");
+    hf_json_text(writer, parameter->name);
+    hf_json_name(writer, "doc");
+    hf_json_text(writer, parameter->doc);
+    hf_json_name(writer, "type");
+    hf_json_integer(writer, parameter->type);
+    hf_json_end_object(writer);
+}
+
 static void write_point(hf_json_writer *writer, const hf_lua_point_info *info)
 {
     hf_json_begin_object(writer);
@@ -141,6 +154,13 @@ static void write_point(hf_json_writer *writer, const hf_lua_point_info *info)
     hf_json_text(writer, info->point->doc);
     hf_json_name(writer, "default");
     hf_json_text(writer, info->point->default_doc);
+    hf_json_name(writer, "parameters");
+    hf_json_begin_list(writer);
+    for (uint32_t i = 0; i < info->point->parameter_count; i++)
+        write_parameter(writer, &info->point->parameters[i]);
+    hf_json_end_list(writer);
+    hf_json_name(writer, "result");
+    write_parameter(writer, &info->point->result);
     hf_json_name(writer, "policy");
     hf_json_text(writer, info->policy);
     hf_json_name(writer, "switched_off");

@@ -72,9 +72,22 @@ static const hf_option_table processes_table = HF_TABLE(processes_options);
 
 static const hf_option policies_options[] = {
     HF_CONFIG_PATH("directory", hf_policies_settings, directory,
-                   .doc = "Folder whose *.lua files are policies, one per decision point. None: the defaults are taken."),
+                   .doc =
+                       "Folder whose *.lua files are policies, one per decision point. None: the defaults are taken."),
 };
 static const hf_option_table policies_table = HF_TABLE(policies_options);
+
+static const hf_option operations_options[] = {
+    HF_CONFIG_BOOLEAN("dry_run", hf_operations_settings, dry_run, .default_text = "false",
+                      .doc = "Whether what policies wish is only written to the audit log, and not run."),
+    HF_CONFIG_DURATION("action_interval", hf_operations_settings, action_interval_us, .default_text = "10s",
+                       .maximum = INT64_C(86400) * 1000000, .doc = "Least time between two runs of an action."),
+    HF_CONFIG_INTEGER("actions_per_hour", hf_operations_settings, actions_per_hour, .default_text = "20", .minimum = 0,
+                      .maximum = 100000, .doc = "How often each action may run for a policy in an hour."),
+    HF_CONFIG_SIZE("audit_size", hf_operations_settings, audit_size, .default_text = "64MiB", .minimum = 1 << 16,
+                   .maximum = 1 << 29, .doc = "Bytes of the audit log after which a new file is begun."),
+};
+static const hf_option_table operations_table = HF_TABLE(operations_options);
 
 static const char *const log_levels[] = {"debug", "info", "warning", "error", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
@@ -136,6 +149,7 @@ static const hf_config_section sections[] = {
     {"plugins", &plugins_table, sizeof(hf_plugins_settings), 0, "What is loaded."},
     {"processes", &processes_table, sizeof(hf_processes_settings), 0, "What runs, and in how many processes."},
     {"policies", &policies_table, sizeof(hf_policies_settings), 0, "What a site decides in Lua."},
+    {"operations", &operations_table, sizeof(hf_operations_settings), 0, "Signals, actions, and their brakes."},
     {"log", &log_table, sizeof(hf_log_options), 0, "The structured log."},
     {"http", &http_table, sizeof(hf_http_options), 0, "Limits of the HTTP interfaces, and who may use them."},
     {"tokens", &tokens_table, sizeof(hf_token_list), HF_CONFIG_SECTION_NAMED,
@@ -180,6 +194,11 @@ const hf_processes_settings *hf_settings_processes(const hf_config_generation *g
 const hf_policies_settings *hf_settings_policies(const hf_config_generation *generation)
 {
     return hf_config_generation_get(generation, "policies", NULL);
+}
+
+const hf_operations_settings *hf_settings_operations(const hf_config_generation *generation)
+{
+    return hf_config_generation_get(generation, "operations", NULL);
 }
 
 const hf_log_options *hf_settings_log(const hf_config_generation *generation)

@@ -47,6 +47,13 @@ typedef struct hf_policies_settings {
     const char *directory; /* "": none */
 } hf_policies_settings;
 
+typedef struct hf_operations_settings {
+    int32_t dry_run;
+    uint64_t action_interval_us;
+    int64_t actions_per_hour;
+    uint64_t audit_size;
+} hf_operations_settings;
+
 typedef struct hf_log_options {
     int32_t level;
     int32_t format;
@@ -89,6 +96,7 @@ const hf_cluster_settings *hf_settings_cluster(const hf_config_generation *gener
 const hf_plugins_settings *hf_settings_plugins(const hf_config_generation *generation);
 const hf_processes_settings *hf_settings_processes(const hf_config_generation *generation);
 const hf_policies_settings *hf_settings_policies(const hf_config_generation *generation);
+const hf_operations_settings *hf_settings_operations(const hf_config_generation *generation);
 const hf_log_options *hf_settings_log(const hf_config_generation *generation);
 const hf_http_options *hf_settings_http(const hf_config_generation *generation);
 const hf_groups *hf_settings_tokens(const hf_config_generation *generation);

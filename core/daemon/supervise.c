@@ -4,8 +4,8 @@
 
 #include "daemon/inherit.h"
 #include "daemon/recheck.h"
-#include "daemon/signals.h"
 #include "daemon/state.h"
+#include "daemon/unix_signals.h"
 #include "loop/loop.h"
 #include "supervisor/supervisor.h"
 #include "telemetry/log.h"
@@ -24,7 +24,7 @@ enum { HEALTHY_US = 10 * 1000000, PATH_SIZE = 4096 };
 struct node {
     const char *program, *path;
     hf_loop *loop;
-    hf_signals *signals;
+    hf_unix_signals *signals;
     hf_recheck *recheck; /* under way */
     int check_again;
     hf_config_generation *generation; /* the core's sections, as the children were started with */
@@ -236,7 +236,7 @@ static void take_down(struct node *node)
         hf_listeners_close(&node->listeners[i]);
     free(node->listeners);
     hf_config_generation_free(node->generation);
-    hf_signals_destroy(node->signals);
+    hf_unix_signals_destroy(node->signals);
     hf_loop_destroy(node->loop);
     if (node->lock_fd >= 0)
         close(node->lock_fd);
@@ -250,7 +250,7 @@ int hf_supervise_run(const char *program, const char *path)
     hf_log_configure(&(hf_log_settings){.process = "holdfastd", .level = HF_LOG_INFO, .fd = STDERR_FILENO});
     int32_t result = hf_loop_create("main", &node.loop, &error);
     if (!result)
-        result = hf_signals_watch(node.loop, on_signal, &node, &node.signals, &error);
+        result = hf_unix_signals_watch(node.loop, on_signal, &node, &node.signals, &error);
     if (!result)
         result = hf_recheck_start(node.loop, program, path, first_check_done, &node, &node.recheck, &error);
     if (result) {

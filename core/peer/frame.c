@@ -101,6 +101,9 @@ static int take_line(hf_slice *rest, const char *name, hf_slice *ret_value)
         rest->data[length] != ' ')
         return 0;
     *ret_value = (hf_slice){rest->data + length + 1, (uint64_t)(end - rest->data) - length - 1};
+    for (uint64_t i = 0; i < ret_value->size; i++)
+        if (ret_value->data[i] < ' ' || ret_value->data[i] == 0x7f)
+            return 0;
     rest->size -= (uint64_t)(end - rest->data) + 1;
     rest->data = end + 1;
     return ret_value->size > 0;

@@ -3,6 +3,7 @@
 
 #include <holdfast/kind/engine.h>
 #include <holdfast/kind/replication.h>
+#include <holdfast/kind/detector.h>
 #include <holdfast/kind/service.h>
 #include <holdfast/lib/error.h>
 #include <stdlib.h>
@@ -14,6 +15,11 @@
 static const hf_kind_function instance_functions[] = {
     FUNCTION(hf_instance_interface, create),
     FUNCTION(hf_instance_interface, destroy),
+};
+
+static const hf_kind_function detector_functions[] = {
+    FUNCTION(hf_detector, start),
+    FUNCTION(hf_detector, stop),
 };
 
 static const hf_kind_function engine_functions[] = {
@@ -38,6 +44,7 @@ static const hf_kind kinds[] = {
     KIND("engine", hf_engine, engine_functions),
     KIND("replication", hf_replication, replication_functions),
     {"service", sizeof(hf_service), NULL, 0},
+    KIND("detector", hf_detector, detector_functions),
 };
 
 const hf_kind *hf_kind_find(const char *name)

@@ -222,6 +222,41 @@ static const hf_lua_interface lua_interface = {
     .has_policy = hf_lua_has_policy,
 };
 
+/* ---- hf.signal/1 --------------------------------------------------------------------------------------------- */
+
+static hf_signals *signals_of(const hf_host *host)
+{
+    return hf_process_offered(of(host)->process)->signals;
+}
+
+static int32_t signal_declare(const hf_host *host, const hf_signal_kind *kind, hf_error *error)
+{
+    return hf_signals_declare(signals_of(host), kind, error);
+}
+
+static int32_t signal_offer(const hf_host *host, const hf_action *action, hf_error *error)
+{
+    return hf_signals_offer(signals_of(host), action, error);
+}
+
+static int32_t signal_raise(const hf_host *host, const char *name, const char *subject, const hf_value *detail)
+{
+    return hf_signals_raise(signals_of(host), of(host)->name, name, subject, detail);
+}
+
+static int32_t signal_clear(const hf_host *host, const char *name, const char *subject)
+{
+    return hf_signals_clear(signals_of(host), name, subject);
+}
+
+static const hf_signal_interface signal_interface = {
+    .head = HF_HEAD(hf_signal_interface),
+    .declare = signal_declare,
+    .offer = signal_offer,
+    .raise = signal_raise,
+    .clear = signal_clear,
+};
+
 /* ---- hf.node/1 ----------------------------------------------------------------------------------------------- */
 
 static const char *node_name(const hf_host *host)
@@ -247,7 +282,7 @@ static const char *node_state_directory(const hf_host *host, hf_error *error)
         hf_error_set(error, HF_EUNSUPPORTED, "this process has no state directory");
         return NULL;
     }
-    for (char *slash = path + strlen(parent) + 1; (slash = strchr(slash, '/')); )
+    for (char *slash = path + strlen(parent) + 1; (slash = strchr(slash, '/'));)
         *slash = '-';
     if (mkdir(path, 0700) != 0 && errno != EEXIST) {
         hf_error_set_errno(error, HF_EIO, errno, "cannot make the folder '%s'", path);
@@ -317,12 +352,10 @@ static const struct {
     const char *name;
     const hf_head *head;
 } interfaces[] = {
-    {HF_LOOP_INTERFACE, &loop_interface.head},
-    {HF_METRICS_INTERFACE, &metrics_interface.head},
-    {HF_HTTP_INTERFACE, &http_interface.head},
-    {HF_NODE_INTERFACE, &node_interface.head},
-    {HF_PEER_INTERFACE, &peer_interface.head},
-    {HF_LUA_INTERFACE, &lua_interface.head},
+    {HF_LOOP_INTERFACE, &loop_interface.head},     {HF_METRICS_INTERFACE, &metrics_interface.head},
+    {HF_HTTP_INTERFACE, &http_interface.head},     {HF_NODE_INTERFACE, &node_interface.head},
+    {HF_PEER_INTERFACE, &peer_interface.head},     {HF_LUA_INTERFACE, &lua_interface.head},
+    {HF_SIGNAL_INTERFACE, &signal_interface.head},
 };
 
 /* What the process does not have is not offered. */
@@ -330,6 +363,8 @@ static int is_offered(const hf_host *host, const hf_head *head)
 {
     if (head == &peer_interface.head)
         return peers_of(host) != NULL;
+    if (head == &signal_interface.head)
+        return signals_of(host) != NULL;
     return head != &lua_interface.head || hf_process_offered(of(host)->process)->lua;
 }
 

@@ -8,6 +8,7 @@
 #include "metrics.h"
 #include "peer/peer.h"
 #include "pool.h"
+#include "signal/signals.h"
 
 #include <holdfast/host/loop.h>
 
@@ -44,6 +45,7 @@ typedef struct hf_process_parts {
     hf_http_server *http;
     hf_peers *peers;
     hf_lua_host *lua;
+    hf_signals *signals;
     const char *node_name;
     const char *cluster_name;
     const char *state_directory; /* every instance gets a folder in it */

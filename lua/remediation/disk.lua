@@ -1,33 +1,22 @@
--- Makes room before a disk is full: old reports go first; a disk that is all but full also stops new uploads.
+-- Makes room before a disk is full: old crash reports go first.
 --
--- signal: { name, severity = "info" | "warning" | "critical", subject = "node/path", source, detail = { ... } }
--- detail.used is the part of the disk that is in use, 0 to 1.
+-- signal: { name, severity = "info" | "warning" | "critical", subject = PATH, source, detail = { ... } }
 -- Returns nothing, or { action = NAME, arguments = { ... } }.
 
-local keep = { warning = 20, critical = 5 } -- newest reports that stay
+local keep = { ["disk.low"] = 20, ["disk.critical"] = 5 } -- newest reports that stay
 
 local function decide(signal)
-  if signal.name ~= "disk.low" then
+  if not keep[signal.name] then
     return nil
-  end
-  local detail = signal.detail or {}
-  if signal.severity == "critical" and (detail.used or 0) >= 0.98 then
-    return { action = "upload.pause", arguments = { subject = signal.subject } }
   end
   return {
     action = "disk.trim_reports",
-    arguments = { subject = signal.subject, keep = keep[signal.severity] or 50 },
+    arguments = { keep = keep[signal.name], subject = signal.subject },
   }
 end
 
-local function low(severity, used)
-  return {
-    name = "disk.low",
-    severity = severity,
-    subject = "node-1/var",
-    source = "disk",
-    detail = { used = used },
-  }
+local function signal(name)
+  return { name = name, severity = "warning", subject = "/var", source = "detector/threshold", detail = { free_percent = 7.5 } }
 end
 
 return {
@@ -35,23 +24,16 @@ return {
   decide = decide,
   tests = {
     ["trims when the disk fills"] = function(decide)
-      local decision = decide(low("warning", 0.9))
+      local decision = decide(signal("disk.low"))
       assert(decision.action == "disk.trim_reports")
       assert(decision.arguments.keep == 20)
-      assert(decision.arguments.subject == "node-1/var")
+      assert(decision.arguments.subject == "/var")
     end,
     ["keeps less when it is critical"] = function(decide)
-      assert(decide(low("critical", 0.95)).arguments.keep == 5)
-    end,
-    ["pauses uploads when the disk is all but full"] = function(decide)
-      assert(decide(low("critical", 0.99)).action == "upload.pause")
-      assert(decide(low("warning", 0.99)).action == "disk.trim_reports", "a warning pauses nothing")
+      assert(decide(signal("disk.critical")).arguments.keep == 5)
     end,
     ["leaves other signals alone"] = function(decide)
-      assert(decide({ name = "memory.low", severity = "critical", subject = "node-1" }) == nil)
-    end,
-    ["gets along without detail"] = function(decide)
-      assert(decide({ name = "disk.low", severity = "critical", subject = "x" }).action == "disk.trim_reports")
+      assert(decide(signal("memory.low")) == nil)
     end,
   },
 }

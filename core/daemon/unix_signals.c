@@ -1,5 +1,5 @@
 /* Signals through a signalfd; see signals.h. */
-#include "daemon/signals.h"
+#include "daemon/unix_signals.h"
 
 #include "loop/loop.h"
 
@@ -10,7 +10,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-struct hf_signals {
+struct hf_unix_signals {
     int fd;
     hf_watch *watch;
     void (*function)(void *arg, int32_t number);
@@ -28,7 +28,7 @@ static sigset_t wanted(void)
     return set;
 }
 
-int32_t hf_signals_block(hf_error *error)
+int32_t hf_unix_signals_block(hf_error *error)
 {
     sigset_t set = wanted();
 
@@ -42,7 +42,7 @@ int32_t hf_signals_block(hf_error *error)
 
 static void ready(void *arg, int32_t fd, uint32_t events)
 {
-    hf_signals *signals = arg;
+    hf_unix_signals *signals = arg;
     struct signalfd_siginfo info;
 
     (void)events;
@@ -50,11 +50,11 @@ static void ready(void *arg, int32_t fd, uint32_t events)
         signals->function(signals->arg, (int32_t)info.ssi_signo);
 }
 
-int32_t hf_signals_watch(hf_loop *loop, void (*function)(void *arg, int32_t number), void *arg,
-                         hf_signals **ret_signals, hf_error *error)
+int32_t hf_unix_signals_watch(hf_loop *loop, void (*function)(void *arg, int32_t number), void *arg,
+                              hf_unix_signals **ret_signals, hf_error *error)
 {
     sigset_t set = wanted();
-    hf_signals *signals = calloc(1, sizeof *signals);
+    hf_unix_signals *signals = calloc(1, sizeof *signals);
 
     if (!signals)
         return hf_error_set(error, HF_ENOMEM, "no memory for the process's signals");
@@ -65,14 +65,14 @@ int32_t hf_signals_watch(hf_loop *loop, void (*function)(void *arg, int32_t numb
                          ? hf_error_set_errno(error, HF_EIO, errno, "cannot receive signals")
                          : hf_watch_create(loop, signals->fd, HF_WATCH_READ, ready, signals, &signals->watch, error);
     if (result) {
-        hf_signals_destroy(signals);
+        hf_unix_signals_destroy(signals);
         return result;
     }
     *ret_signals = signals;
     return 0;
 }
 
-void hf_signals_destroy(hf_signals *signals)
+void hf_unix_signals_destroy(hf_unix_signals *signals)
 {
     if (!signals)
         return;

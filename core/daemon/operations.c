@@ -1,0 +1,34 @@
+#include "daemon/operations.h"
+
+#include "daemon/state.h"
+
+#include <holdfast/lib/error.h>
+#include <stdio.h>
+
+int32_t hf_operations_create(const hf_config_generation *generation, hf_process *process, hf_lua_host *lua,
+                             const char *process_name, hf_http_server *http, hf_signals **ret_signals, hf_error *error)
+{
+    const hf_operations_settings *options = hf_settings_operations(generation);
+    const char *state = hf_settings_node(generation)->state_directory;
+    char directory[4200], reports[4200];
+    hf_signals_settings settings = {
+        .main = hf_process_main_loop(process),
+        .pool = hf_process_pool(process),
+        .metrics = hf_process_metrics(process),
+        .lua = lua,
+        .directory = directory,
+        .reports = reports,
+        .dry_run = options->dry_run,
+        .action_interval_us = options->action_interval_us,
+        .actions_per_hour = (uint32_t)options->actions_per_hour,
+        .audit_size = options->audit_size,
+    };
+
+    if ((size_t)snprintf(directory, sizeof directory, "%s/operations/%s", state, process_name) >= sizeof directory ||
+        (size_t)snprintf(reports, sizeof reports, "%s/reports", state) >= sizeof reports)
+        return hf_error_set(error, HF_EINVAL, "the state directory's path is too long");
+    int32_t result = hf_state_make(directory, error);
+    if (!result)
+        result = hf_signals_create(&settings, ret_signals, error);
+    return result ? result : hf_signals_routes(*ret_signals, http, error);
+}
