@@ -2,7 +2,7 @@
 """The loop of intelligent operation on a real node: a detector sees little space, a policy decides, an action makes room,
 and the audit log has it; the policy is reloaded while the node runs.
 
-  test_operations.py BINARIES PLUGINS POLICIES"""
+  test_operations.py BINARIES PLUGINS"""
 import json
 import os
 import shutil
@@ -14,7 +14,8 @@ from cluster import Cluster
 
 
 def main():
-    binaries, plugins, policies = (os.path.abspath(folder) for folder in sys.argv[1:4])
+    binaries, plugins = (os.path.abspath(folder) for folder in sys.argv[1:3])
+    policies = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../lua/remediation")
     directory = tempfile.mkdtemp(prefix="holdfast-operations-")
     cluster = Cluster(directory, binaries, plugins, "tables: { t: { }; }", count=1, enabled=["detector/threshold"])
     node = cluster.nodes[0]
