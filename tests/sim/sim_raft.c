@@ -615,6 +615,15 @@ static void crash_for_a_while(uint32_t id)
     schedule((event){.at = now + 5 * MS + roll(roll(2) ? 100 * MS : 900 * MS), .type = EV_RESTART, .node = id - 1});
 }
 
+/* A write or flush fails: the driver trusts nothing that was not durable before, and takes no further part until it is
+ * started anew. */
+static void fail_disk(uint32_t id)
+{
+    while (nodes[id - 1].up && nodes[id - 1].write_count)
+        drop_write(&nodes[id - 1]);
+    crash_for_a_while(id);
+}
+
 static void partition(bool one_way)
 {
     uint64_t side = roll(1u << count);
@@ -636,9 +645,12 @@ static void nemesis(void)
     node *n = &nodes[id - 1];
 
     schedule((event){.at = now + 20 * MS + roll(250 * MS), .type = EV_NEMESIS});
-    switch (roll(12)) {
+    switch (roll(13)) {
     case 0: case 1:
         crash_for_a_while(id);
+        return;
+    case 11:
+        fail_disk(id);
         return;
     case 2: case 3:
         partition(roll(3) == 0);
