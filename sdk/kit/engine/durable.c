@@ -2,46 +2,48 @@
  *
  * A killed process leaves what it gave to the system, so these tests find writes that come back out of order or
  * half, and flushes that return early; they cannot find a missing fsync, which takes a power failure. */
-#include "kit.h"
+#include "engine.h"
+
+#include "report.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 static void need(uint64_t capability)
 {
-    if (!(kit.table->head.capabilities & capability))
-        skip();
+    if (!(engine.table->head.capabilities & capability))
+        hf_kit_not_applicable("the engine does not declare the capability bit %llu", (unsigned long long)capability);
 }
 
-static void test_reopen(void **state)
+static void test_reopen(engine_database *k)
 {
-    kit_database *k = *state;
 
     need(HF_ENGINE_DURABLE);
-    kit_write(k->database, HF_ENGINE_PUT, 1, TEXT("a"), TEXT("1"));
-    kit_write(k->database, HF_ENGINE_PUT, 1, TEXT("b"), TEXT("2"));
-    kit_write(k->database, HF_ENGINE_DELETE, 1, TEXT("a"), NOTHING);
-    assert_int_equal(kit.table->flush(k->database, NULL), 0);
-    kit_close(k);
-    kit_open(k);
-    assert_string_equal(kit_scan(k->database, 1, NOTHING, NOTHING, 0), "b");
+    engine_write(k->database, HF_ENGINE_PUT, 1, TEXT("a"), TEXT("1"));
+    engine_write(k->database, HF_ENGINE_PUT, 1, TEXT("b"), TEXT("2"));
+    engine_write(k->database, HF_ENGINE_DELETE, 1, TEXT("a"), NOTHING);
+    HF_KIT_EQUAL(engine.table->flush(k->database, NULL), 0);
+    engine_close(k);
+    engine_open(k);
+    HF_KIT_TEXT(engine_scan(k->database, 1, NOTHING, NOTHING, 0), "b");
 }
 
-static void test_checkpoint(void **state)
+static void test_checkpoint(engine_database *k)
 {
-    kit_database *k = *state, copy;
+    engine_database copy = {.database = NULL};
 
     need(HF_ENGINE_CAN_CHECKPOINT);
-    kit_write(k->database, HF_ENGINE_PUT, 1, TEXT("a"), TEXT("1"));
-    snprintf(copy.directory, sizeof copy.directory, "%.40s-copy", k->directory);
-    assert_int_equal(kit.table->checkpoint(k->database, copy.directory, NULL), 0);
-    assert_int_equal(kit.table->checkpoint(k->database, copy.directory, NULL), HF_EEXIST);
-    kit_write(k->database, HF_ENGINE_PUT, 1, TEXT("b"), TEXT("2"));
-    kit_open(&copy);
-    assert_string_equal(kit_scan(copy.database, 1, NOTHING, NOTHING, 0), "a");
-    kit_remove(&copy);
+    engine_write(k->database, HF_ENGINE_PUT, 1, TEXT("a"), TEXT("1"));
+    snprintf(copy.directory, sizeof copy.directory, "%.80s-copy", k->directory);
+    HF_KIT_EQUAL(engine.table->checkpoint(k->database, copy.directory, NULL), 0);
+    HF_KIT_EQUAL(engine.table->checkpoint(k->database, copy.directory, NULL), HF_EEXIST);
+    engine_write(k->database, HF_ENGINE_PUT, 1, TEXT("b"), TEXT("2"));
+    engine_open(&copy);
+    HF_KIT_TEXT(engine_scan(copy.database, 1, NOTHING, NOTHING, 0), "a");
+    engine_remove(&copy);
 }
 
 /* Write number n puts its number under a key of its own and into "last" of two spaces, so every prefix of the writes
@@ -59,24 +61,7 @@ static int write_number(hf_engine_database *d, uint64_t number)
         {.type = HF_ENGINE_PUT, .space = 9, .key = TEXT("last"), .value = {key, 8}},
     };
 
-    return kit_try_write(d, batch, 3);
-}
-
-/* Tells the parent on standard output which write the last flush covered. */
-int kit_crash_child(const char *directory, uint64_t first)
-{
-    hf_engine_database *d;
-
-    if (kit.table->open(kit.instance, directory, &d, NULL) < 0)
-        return 3;
-    for (uint64_t number = first;; number++) {
-        if (write_number(d, number) < 0)
-            return 4;
-        if (number % 97 != 0)
-            continue;
-        if (kit.table->flush(d, NULL) < 0 || write(STDOUT_FILENO, &number, sizeof number) != sizeof number)
-            return 5;
-    }
+    return engine_try_write(d, batch, 3);
 }
 
 static uint64_t read_last(hf_engine_database *d, uint64_t space)
@@ -84,78 +69,103 @@ static uint64_t read_last(hf_engine_database *d, uint64_t space)
     hf_slice value;
     uint64_t number = 0;
 
-    if (kit.table->get(d, space, TEXT("last"), 0, &value, NULL) != 0)
+    if (engine.table->get(d, space, TEXT("last"), 0, &value, NULL) != 0)
         return 0;
     for (int i = 0; i < 8; i++)
         number = number << 8 | value.data[i];
-    kit.table->release(d, value);
+    engine.table->release(d, value);
     return number;
 }
 
-/* A new program, since an engine's threads do not survive a fork. */
-static pid_t start_child(const char *directory, uint64_t first, int output)
-{
-    char number[24];
-    pid_t child = fork();
+/* ---- Killed processes -------------------------------------------------------------------------------------------- */
 
-    if (child != 0)
-        return child;
-    snprintf(number, sizeof number, "%llu", (unsigned long long)first);
-    dup2(output, STDOUT_FILENO);
-    execl("/proc/self/exe", kit_program, kit_plugin, kit_name ? kit_name : "", directory, number, (char *)NULL);
-    _exit(127);
+/* The process that is killed: writes and flushes, and tells which write the last flush covered. */
+static HF_KIT_NORETURN void write_until_killed(const hf_kit_subject *subject, const char *directory, uint64_t first,
+                                               int output)
+{
+    engine_database k = {.database = NULL};
+
+    engine_load(subject);
+    snprintf(k.directory, sizeof k.directory, "%s", directory);
+    engine_open(&k);
+    for (uint64_t number = first;; number++) {
+        HF_KIT_EQUAL(write_number(k.database, number), 0);
+        if (number % 97 != 0)
+            continue;
+        HF_KIT_EQUAL(engine.table->flush(k.database, NULL), 0);
+        if (write(output, &number, sizeof number) != sizeof number)
+            hf_kit_fail("the kit's own pipe is broken");
+    }
 }
 
-/* Runs a child, kills it after `delay_us`; returns the last flush that it told of, or 0. */
-static uint64_t run_and_kill(const char *directory, uint64_t first, uint64_t delay_us)
+/* The process that opens what was left; tells the last write that is there. */
+static HF_KIT_NORETURN void look(const hf_kit_subject *subject, const char *directory, uint64_t flushed, int output)
 {
-    uint64_t number, flushed = 0;
+    engine_database k = {.database = NULL};
+
+    engine_load(subject);
+    if (!(engine.table->head.capabilities & HF_ENGINE_DURABLE))
+        hf_kit_not_applicable("the engine does not declare HF_ENGINE_DURABLE");
+    snprintf(k.directory, sizeof k.directory, "%s", directory);
+    engine_open(&k);
+    uint64_t last = read_last(k.database, 8);
+    if (last < flushed)
+        hf_kit_fail("write %llu was flushed, and after the kill the last is %llu", (unsigned long long)flushed,
+                    (unsigned long long)last);
+    HF_KIT_EQUAL(read_last(k.database, 9), last);
+    HF_KIT_EQUAL(engine_count(k.database, 0) + engine_count(k.database, 1) + engine_count(k.database, 2), last);
+    engine_close(&k);
+    _exit(write(output, &last, sizeof last) == sizeof last ? 0 : 1);
+}
+
+/* Runs one of the two, in a process of its own, since an engine's threads do not survive a fork; kills the writer after
+ * `delay_us`.  Returns the last number that it told, or 0. */
+static uint64_t run_process(const hf_kit_subject *subject, const char *directory, uint64_t number, uint64_t delay_us)
+{
+    uint64_t told = 0, one;
     int ends[2], status;
 
-    assert_int_equal(pipe(ends), 0);
-    pid_t child = start_child(directory, first, ends[1]);
-
-    assert_true(child > 0);
+    HF_KIT_EQUAL(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0 && delay_us)
+        write_until_killed(subject, directory, number, ends[1]);
+    if (child == 0)
+        look(subject, directory, number, ends[1]);
+    HF_KIT_TRUE(child > 0);
     close(ends[1]);
-    nanosleep(&(struct timespec){(time_t)(delay_us / 1000000), (long)(delay_us % 1000000) * 1000}, NULL);
-    kill(child, SIGKILL);
-    while (read(ends[0], &number, sizeof number) == sizeof number)
-        flushed = number;
+    if (delay_us) { /* the moment of the kill is what is tried out, not something to wait for */
+        nanosleep(&(struct timespec){(time_t)(delay_us / 1000000), (long)(delay_us % 1000000) * 1000}, NULL);
+        kill(child, SIGKILL);
+    }
+    while (read(ends[0], &one, sizeof one) == sizeof one)
+        told = one;
     close(ends[0]);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status)); /* otherwise it ended by itself, with an error */
-    return flushed;
+    HF_KIT_EQUAL(waitpid(child, &status, 0), child);
+    if (delay_us ? !WIFSIGNALED(status) : !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        hf_kit_fail("the process that %s ended with status 0x%x", delay_us ? "writes" : "looks", status);
+    return told;
 }
 
-static void test_crash(void **state)
+void engine_check_crash(const hf_kit_subject *subject)
 {
     enum { ROUNDS = 12, SEED = 20240229 };
-    kit_database *k = *state;
+    char directory[96];
     uint64_t random = SEED, reached = 0, flushes = 0;
 
-    need(HF_ENGINE_DURABLE);
+    snprintf(directory, sizeof directory, "%s/crash", kit_report ? kit_report->directory : ".");
+    HF_KIT_EQUAL(mkdir(directory, 0700), 0);
+    run_process(subject, directory, 0, 0);
+    if (kit_report && kit_report->result)
+        return; /* it was said already: not applicable */
     for (int round = 0; round < ROUNDS; round++) {
-        kit_close(k);
         random = random * 6364136223846793005u + 1442695040888963407u;
-        uint64_t flushed = run_and_kill(k->directory, reached + 1, 50000 + (random >> 33) % 300000);
-
+        uint64_t flushed = run_process(subject, directory, reached + 1, 50000 + (random >> 33) % 300000);
         flushes += flushed > 0;
-        kit_open(k);
-        uint64_t last = read_last(k->database, 8);
-
-        assert_true(last >= flushed && last >= reached);
-        assert_int_equal(read_last(k->database, 9), last);
-        assert_int_equal(kit_count(k->database, 0) + kit_count(k->database, 1) + kit_count(k->database, 2), last);
-        reached = last;
+        reached = run_process(subject, directory, flushed > reached ? flushed : reached, 0);
     }
-    assert_true(flushes > 0);
+    if (flushes == 0)
+        hf_kit_fail("not one flush was done in %d rounds", ROUNDS);
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, kit_setup, kit_teardown)
-
-int kit_test_durable(void)
-{
-    const struct CMUnitTest tests[] = {TEST(test_reopen), TEST(test_checkpoint), TEST(test_crash)};
-
-    return cmocka_run_group_tests_name("durable", tests, NULL, NULL);
-}
+ENGINE_CHECK(reopen)
+ENGINE_CHECK(checkpoint)

@@ -1,61 +1,76 @@
-/* kit.h: what the parts of engine_conformance share. */
-#ifndef ENGINE_KIT_H
-#define ENGINE_KIT_H
+/* engine.h: what the parts of the engines' suite share. */
+#ifndef HOLDFAST_KIT_ENGINE_H
+#define HOLDFAST_KIT_ENGINE_H
+
+#include <holdfast/kit/plugin.h>
 
 #include <holdfast/kind/engine.h>
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-/* The engine under test: one instance of a plugin's provide, with default options. */
-typedef struct {
+/* The engine under check: one for each process, made by engine_load, then only read. */
+struct engine_under_check {
     const hf_engine *table;
-    void *instance;
-    void *configuration;
-} kit_engine;
+    hf_kit_instance instance;
+};
+extern struct engine_under_check engine;
 
-extern kit_engine kit; /* set once by main, then only read */
-extern const char *kit_program, *kit_plugin, *kit_name;
+void engine_load(const hf_kit_subject *subject);
 
-/* load.c */
-/* Prints why and returns -1 when the plugin does not fit. */
-int kit_load(const char *path, const char *name);
-void kit_unload(void);
-
-/* main.c: a database in a temporary directory; the directory goes with kit_remove. */
+/* A database in a directory of its own. */
 typedef struct {
-    char directory[64];
+    char directory[96];
     hf_engine_database *database;
-} kit_database;
+} engine_database;
 
-void kit_create(kit_database *k);
-void kit_close(kit_database *k);
-void kit_open(kit_database *k);
-void kit_remove(kit_database *k);
-int kit_setup(void **state);
-int kit_teardown(void **state);
+void engine_create(engine_database *k);
+void engine_close(engine_database *k);
+void engine_open(engine_database *k);
+void engine_remove(engine_database *k);
+
+/* Loads the engine, makes a database, calls the function and puts all away. */
+void engine_with_database(const hf_kit_subject *subject, void (*function)(engine_database *k));
+#define ENGINE_CHECK(name)                                                                                             \
+    void engine_check_##name(const hf_kit_subject *subject)                                                            \
+    {                                                                                                                  \
+        engine_with_database(subject, test_##name);                                                                    \
+    }
 
 #define TEXT(literal) ((hf_slice){(const uint8_t *)(literal), sizeof(literal) - 1})
-#define NOTHING ((hf_slice){NULL, 0})
+#define NOTHING       ((hf_slice){NULL, 0})
 
-void kit_write(hf_engine_database *database, int32_t type, uint64_t space, hf_slice key, hf_slice value);
+void engine_write(hf_engine_database *database, int32_t type, uint64_t space, hf_slice key, hf_slice value);
 /* Retries while the engine is busy. */
-int32_t kit_try_write(hf_engine_database *database, const hf_engine_operation *operations, uint64_t count);
-void kit_expect(hf_engine_database *database, uint64_t space, hf_slice key, hf_slice value);
-void kit_expect_none(hf_engine_database *database, uint64_t space, hf_slice key);
+int32_t engine_try_write(hf_engine_database *database, const hf_engine_operation *operations, uint64_t count);
+void engine_expect(hf_engine_database *database, uint64_t space, hf_slice key, hf_slice value);
+void engine_expect_none(hf_engine_database *database, uint64_t space, hf_slice key);
 /* The keys that a scan visits, joined by ','. */
-const char *kit_scan(hf_engine_database *database, uint64_t space, hf_slice from, hf_slice to, uint32_t flags);
-uint64_t kit_count(hf_engine_database *database, uint64_t space);
+const char *engine_scan(hf_engine_database *database, uint64_t space, hf_slice from, hf_slice to, uint32_t flags);
+uint64_t engine_count(hf_engine_database *database, uint64_t space);
 
-int kit_test_records(void);
-int kit_test_transfer(void);
-int kit_test_durable(void);
-/* The process that a crash test kills: writes and flushes until it dies. */
-int kit_crash_child(const char *directory, uint64_t first);
+/* records.c */
+void engine_check_put_get_delete(const hf_kit_subject *subject);
+void engine_check_delete_range(const hf_kit_subject *subject);
+void engine_check_spaces_are_isolated(const hf_kit_subject *subject);
+void engine_check_order_of_any_bytes(const hf_kit_subject *subject);
+void engine_check_scan_bounds(const hf_kit_subject *subject);
+void engine_check_cached_reads(const hf_kit_subject *subject);
+void engine_check_batch_is_atomic(const hf_kit_subject *subject);
+void engine_check_limits(const hf_kit_subject *subject);
+void engine_check_two_databases(const hf_kit_subject *subject);
+void engine_check_threads(const hf_kit_subject *subject);
+/* transfer.c */
+void engine_check_export_is_a_snapshot(const hf_kit_subject *subject);
+void engine_check_import_replaces(const hf_kit_subject *subject);
+void engine_check_import_of_nothing(const hf_kit_subject *subject);
+void engine_check_import_without_commit(const hf_kit_subject *subject);
+void engine_check_damage_is_found(const hf_kit_subject *subject);
+void engine_check_large_value(const hf_kit_subject *subject);
+/* durable.c */
+void engine_check_reopen(const hf_kit_subject *subject);
+void engine_check_checkpoint(const hf_kit_subject *subject);
+void engine_check_crash(const hf_kit_subject *subject);
 
 #endif
