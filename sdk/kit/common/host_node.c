@@ -86,6 +86,7 @@ static int32_t capability(const hf_host *host, const char *kind, const char *nam
         snprintf(who, sizeof who, "%s/%s", kind, name);
         struct kit_root *root = kit_root_create(kit, who);
         hf_kit_capability found = hf_kit_capability_load(&subject);
+        root->head = found.head;
         root->configuration = hf_kit_configuration_create(&subject, found.provide);
         int32_t result =
             found.interface->create(root->table, hf_kit_configuration_get(root->configuration), ret_self, error);
@@ -110,5 +111,6 @@ const hf_node_interface kit_node_interface = {
 void kit_node_forget(struct kit_root *root)
 {
     hf_kit_configuration_free(root->configuration);
+    free((void *)(uintptr_t)root->head);
     free(root->state_directory);
 }

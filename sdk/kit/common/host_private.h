@@ -39,7 +39,8 @@ struct kit_root {
     hf_kit_host *host;
     struct kit_root *next;
     hf_host *table;
-    hf_kit_configuration *configuration; /* of a capability that was asked for */
+    hf_kit_configuration *configuration; /* of a capability that was asked for; owned */
+    const hf_head *head;                 /* its table; owned */
     char name[140];
     char *state_directory;
     _Atomic uint64_t blocks;

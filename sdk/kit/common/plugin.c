@@ -3,6 +3,7 @@
 
 #include "host_private.h"
 #include "kinds.h"
+#include "report.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -13,7 +14,10 @@ enum { LOADED_MAX = 32, DRAIN_US = 10000000 };
 const hf_plugin *hf_kit_load(const char *path)
 {
     const hf_plugin *(*entry)(void) = NULL;
+    char step[sizeof kit_report->step] = "";
 
+    if (kit_report) /* what is being done goes on afterwards */
+        memcpy(step, kit_report->step, sizeof step);
     hf_kit_step("mapping the shared object, constructors included");
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!object)
@@ -25,6 +29,7 @@ const hf_plugin *hf_kit_load(const char *path)
     const hf_plugin *plugin = entry();
     if (!plugin || plugin->size < offsetof(hf_plugin, load) || !plugin->provides)
         hf_kit_fail("hf_plugin_v1 returned %s", plugin ? "an entry that is too small or provides nothing" : "NULL");
+    hf_kit_step("%s", step);
     return plugin;
 }
 
@@ -45,6 +50,7 @@ static void call_load(const hf_kit_subject *subject, const hf_plugin *plugin)
     int32_t result = plugin->load(hf_kit_host_root(hf_kit_host_create(subject, HF_KIT_TABLES_SAME)), &error);
     if (result != HF_OK)
         hf_kit_fail("load failed: %s", error.message);
+    hf_kit_step("after load");
 }
 
 hf_kit_capability hf_kit_capability_load(const hf_kit_subject *subject)

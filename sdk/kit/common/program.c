@@ -145,6 +145,15 @@ static void list_checks(const struct program *program)
     }
 }
 
+static int32_t is_check(const struct program *program, const char *name)
+{
+    for (uint32_t i = 0; i < program->suite_count; i++)
+        for (uint32_t j = 0; j < program->suites[i]->count; j++)
+            if (strcmp(program->suites[i]->checks[j].name, name) == 0)
+                return 1;
+    return 0;
+}
+
 static void run_suite(struct program *program, const hf_kit_suite *suite)
 {
     for (uint32_t i = 0; i < suite->count; i++)
@@ -208,6 +217,8 @@ int32_t hf_kit_main(int32_t count, char **arguments, const hf_kit_suite *const *
         list_checks(&program);
         return 0;
     }
+    if (program.run.only && !is_check(&program, program.run.only))
+        return complain("holdfast-plugin-check: there is no check '%s'; see --list\n", program.run.only);
     kit_report = mmap(NULL, sizeof *kit_report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (kit_report == MAP_FAILED) {
         fputs("holdfast-plugin-check: out of memory\n", stderr);

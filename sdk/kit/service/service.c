@@ -1,5 +1,6 @@
 /* The services' suite: routes, messages of other nodes, reloads, the end, and health. */
 #include "host_private.h"
+#include "options.h"
 #include "suites.h"
 
 #include <holdfast/kit/plugin.h>
@@ -79,14 +80,23 @@ static void check_messages(const hf_kit_subject *subject)
 
 /* ---- Reloading --------------------------------------------------------------------------------------------------- */
 
-static void prepare(hf_kit_instance *instance, const hf_kit_configuration *configuration)
+/* With `round` items in every list of groups where the service takes such, otherwise with none. */
+static hf_kit_configuration *prepare(hf_kit_instance *instance, const hf_kit_subject *subject, uint32_t round)
 {
+    const hf_provide *provide = instance->capability.provide;
+    hf_kit_configuration *configuration = kit_configuration_with_items(subject, provide, round);
     hf_error error = {0};
     int32_t result =
         instance->capability.interface->config_prepare(instance->self, hf_kit_configuration_get(configuration), &error);
 
-    if (result != HF_OK)
+    if (result == HF_OK)
+        return configuration;
+    if (!error.message[0])
+        hf_kit_fail("config_prepare refused (%d) without saying why", result);
+    if (round == 0)
         hf_kit_fail("config_prepare refused what create had accepted (%d): %s", result, error.message);
+    hf_kit_configuration_free(configuration); /* a refusal changes nothing */
+    return prepare(instance, subject, 0);
 }
 
 static void settle(hf_kit_instance *instance)
@@ -100,22 +110,19 @@ static void check_reload(const hf_kit_subject *subject)
 {
     hf_kit_instance instance = begin(subject, 1);
     const hf_instance_interface *calls = instance.capability.interface;
-    const hf_provide *provide = instance.capability.provide;
 
     if (!calls->config_prepare && !calls->config_commit && !calls->config_abort)
         hf_kit_not_applicable("it cannot be reloaded: it has no config_prepare");
     if (!calls->config_prepare || !calls->config_commit || !calls->config_abort)
         hf_kit_fail("it has some of config_prepare, config_commit and config_abort; it needs all three or none");
-    for (int32_t round = 0; round < 3; round++) {
+    for (uint32_t round = 0; round < 6; round++) {
         hf_kit_step("config_prepare, config_abort");
-        hf_kit_configuration *next = hf_kit_configuration_create(subject, provide);
-        prepare(&instance, next);
+        hf_kit_configuration *next = prepare(&instance, subject, round % 3);
         calls->config_abort(instance.self);
         hf_kit_configuration_free(next); /* the one in force stays */
         settle(&instance);
         hf_kit_step("config_prepare, config_commit");
-        next = hf_kit_configuration_create(subject, provide);
-        prepare(&instance, next);
+        next = prepare(&instance, subject, round % 3);
         calls->config_commit(instance.self);
         hf_kit_configuration_free(instance.configuration); /* the plugin may not look at it any more */
         instance.configuration = next;
