@@ -206,11 +206,12 @@ static void begin_slot(load_run *load, load_slot *slot)
     load->busy++;
 }
 
-/* Doubles with each attempt and is spread, so that what failed together does not come back together; never before the
- * time that the node asked for. */
+/* Doubles with each round over all nodes and is spread, so that what failed together does not come back together; never
+ * before the time that an only node asked for. */
 static uint64_t pause_of(load_run *load, const load_slot *slot, CURLcode code)
 {
-    uint64_t pause = slot->attempts > 6 ? PAUSE_MAX_MS : (uint64_t)PAUSE_FIRST_MS << (slot->attempts - 1);
+    uint32_t round = (slot->attempts - 1) / load->cli->node_count;
+    uint64_t pause = round > 6 ? PAUSE_MAX_MS : (uint64_t)PAUSE_FIRST_MS << round;
     curl_off_t seconds = 0;
 
     pause = pause > PAUSE_MAX_MS ? PAUSE_MAX_MS : pause;
