@@ -74,12 +74,11 @@ static int split_nodes(cli_run *cli, const char *text)
 /* A token goes into a header as it is, so nothing else may come in with it. */
 static int set_token(cli_run *cli, const char *token)
 {
-    size_t size = strlen(token);
+    size_t size = strlen(token), visible = 0;
 
-    for (size_t i = 0; i < size; i++)
-        if (token[i] <= ' ' || token[i] > '~')
-            size = CLI_TOKEN_MAX + 1;
-    if (size == 0 || size > CLI_TOKEN_MAX) {
+    while (token[visible] > ' ' && token[visible] <= '~')
+        visible++;
+    if (size == 0 || size > CLI_TOKEN_MAX || visible < size) {
         fprintf(stderr, "holdfast: that is not a token; expected 1 to %d visible ASCII characters\n", CLI_TOKEN_MAX);
         return CLI_USAGE;
     }

@@ -72,6 +72,11 @@ static void wake(hf_loop *loop)
 {
     uint64_t one = 1;
 
+    if (current_loop == loop) { /* awake, and on its own thread: no system call is needed */
+        event_active(loop->wake_event, EV_TIMEOUT, 0);
+        return;
+    }
+
     /* EAGAIN means that the counter is at its maximum: the loop is awake already. */
     while (write(loop->wake_fd, &one, sizeof one) < 0 && errno == EINTR)
         ;
@@ -140,8 +145,7 @@ static void on_wake(evutil_socket_t fd, short events, void *arg)
     hf_loop *loop = arg;
     uint64_t count;
 
-    (void)events;
-    while (read(fd, &count, sizeof count) < 0 && errno == EINTR)
+    while ((events & EV_READ) && read(fd, &count, sizeof count) < 0 && errno == EINTR)
         ;
     begin_wake(loop);
     run_posted(loop);

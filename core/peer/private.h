@@ -11,7 +11,7 @@
 #include <holdfast/lib/hash.h>
 #include <stdatomic.h>
 
-enum { TICK_US = 100000, PING_US = 1000000, SILENCE_US = 3000000, BACKOFF_LEAST_US = 50000, BACKOFF_MOST_US = 1000000 };
+enum { TICK_US = 200000, PING_US = 1000000, SILENCE_US = 3000000, BACKOFF_LEAST_US = 50000, BACKOFF_MOST_US = 1000000 };
 enum { INCOMING_REQUESTS_MAX = 4096, CALL_BUCKETS = 256, NO_NODE = UINT32_MAX };
 
 typedef struct peer_link peer_link;

@@ -83,6 +83,14 @@ class Case:
         self.check(three, "DELETE", path("items", "a/b c"), 404, problem="not-found")
         self.check(three, "DELETE", path("items", "a/b c", partition="eu"), 404, problem="not-found")
 
+    def test_odd_keys(self):
+        for key in ("a/b", "\x01\x00", "\u4f60\u597d", " ", "%2F", "~abc.1", "\U0001f600" * 200, '"quoted"\\'):
+            self.put(self.nodes[0], "odd" + key, item(n=1))
+            self.check(self.nodes[1], "GET", path("items", "odd" + key), 200)
+            _, page = self.nodes[2].json("GET", "/v1/tables/items/records?" + urllib.parse.urlencode({"prefix": "odd" + key}))
+            assert [r["key"] for r in page["records"]] == ["odd" + key], page
+            self.check(self.nodes[2], "DELETE", path("items", "odd" + key), 200)
+
     def test_repeats_write_once(self):
         key = {"Idempotency-Key": "r-%d" % random.getrandbits(60)}
         first = self.put(self.nodes[0], "repeat", item(n=1), headers=key)
@@ -419,6 +427,22 @@ class Case:
         self.put(three, "after-snapshot", item())
         two.start()
         self.verify({"after-snapshot": {"region": "eu"}})
+
+    def test_state_of_another_node(self):
+        one, _, three = self.nodes
+        own, aside = (os.path.join(three.directory, name) for name in ("data", "aside"))
+        three.stop()
+        os.rename(own, aside)
+        shutil.copytree(os.path.join(one.directory, "data"), own)
+        before = len(three.log())
+        three.start(wait=False)
+        Cluster.wait(lambda: "another node" in three.log()[before:], "n3 to refuse n1's data")
+        self.put(one, "meanwhile", item())
+        three.kill()
+        shutil.rmtree(own)
+        os.rename(aside, own)
+        three.start()
+        self.verify({"meanwhile": {"region": "eu"}})
 
     def test_restart_keeps_everything(self):
         before = self.read_all(self.nodes[0])

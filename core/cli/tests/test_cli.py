@@ -283,9 +283,9 @@ class Screens(Case):
             "problems": ["partition 7 of 'items' (eu) has no majority: 1 of 3 replicas can be reached; bring nodes back"]})))
         out, _ = self.run_cli(server.address, "status")
         self.assertEqual(out, "cluster demo: degraded, as node n1 sees it\n\n"
-                              "NODE   STATE  LEADS  REPLICAS  ADDRESS\n"
-                              "n1     up     5      12        -\n"
-                              "node2  down   0      3         -\n\n"
+                              "NODE   STATE  LEADS  REPLICAS\n"
+                              "n1     up     5      12\n"
+                              "node2  down   0      3\n\n"
                               "Needs attention:\n"
                               "  partition 7 of 'items' (eu) has no majority: 1 of 3 replicas can be reached; bring nodes back\n")
 

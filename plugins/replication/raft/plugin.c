@@ -6,11 +6,11 @@ HF_EXPORT int hf_raft_test_bug;
 #endif
 
 static const hf_option options[] = {
-    HF_CONFIG_DURATION("election_timeout", raft_options, election_timeout_us, .default_text = "500ms",
+    HF_CONFIG_DURATION("election_timeout", raft_options, election_timeout_us, .default_text = "1s",
                        .minimum = 10000, .maximum = 60000000,
                        .doc = "A follower that hears no leader for this long, up to twice as long at random, starts "
                               "an election."),
-    HF_CONFIG_DURATION("heartbeat_interval", raft_options, heartbeat_interval_us, .default_text = "100ms",
+    HF_CONFIG_DURATION("heartbeat_interval", raft_options, heartbeat_interval_us, .default_text = "200ms",
                        .minimum = 1000, .maximum = 30000000,
                        .doc = "How often a leader shows that it lives; well below election_timeout."),
     HF_CONFIG_SIZE("max_inflight_bytes", raft_options, max_inflight_bytes, .default_text = "16MiB", .minimum = 1,

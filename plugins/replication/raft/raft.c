@@ -122,8 +122,11 @@ static void advance_clock(raft_group *g, uint64_t now_us)
 static void tick_leader(raft_group *g)
 {
     if (g->now >= g->heartbeat_deadline) {
+        uint64_t interval = g->raft->options.heartbeat_interval_us;
+
+        /* On multiples of the interval: the heartbeats of all groups on a node leave together, and so do the answers. */
         g->heartbeat_due = true;
-        g->heartbeat_deadline = g->now + g->raft->options.heartbeat_interval_us;
+        g->heartbeat_deadline = (g->now / interval + 1) * interval;
     }
     if (g->transferee && g->now >= g->transfer_deadline)
         g->transferee = 0;

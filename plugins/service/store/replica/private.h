@@ -75,6 +75,7 @@ struct store_replica {
     uint64_t applied;
     uint64_t compacted;
     uint64_t now_us;
+    uint64_t next_wake_us; /* when the clock of the group has something to do */
     uint64_t heard_us;     /* from a leader */
     uint64_t last_time_us; /* stamped on a command */
     uint64_t read_context; /* the last one given to a read */

@@ -253,18 +253,23 @@ struct store_machine *store_replica_machine(struct store_replica *replica)
 
 /* ---- Time and messages ------------------------------------------------------------------------------------------- */
 
-static void trim_entries(struct store_replica *replica, const hf_replication_status *status)
+static void trim_entries(struct store_replica *replica)
 {
-    uint64_t durable = status->persisted_index < replica->applied ? status->persisted_index : replica->applied;
+    hf_replication_status status = {.size = sizeof status};
     int idle = replica->now_us - replica->entries_used_us > ENTRIES_IDLE_US;
+    uint64_t durable;
 
+    if (replica->entries.count == 0 || (!idle && replica->entries.bytes < replica->environment->cache_maximum))
+        return;
+    replica->environment->replication->status(replica->group, &status);
+    durable = status.persisted_index < replica->applied ? status.persisted_index : replica->applied;
     store_entries_trim(&replica->entries, durable, idle ? 0 : replica->environment->cache_maximum);
 }
 
+/* Most replicas have nothing to do most of the time, and there may be thousands. */
 void store_replica_tick(struct store_replica *replica, uint64_t now_us)
 {
-    const hf_replication *replication = replica->environment->replication;
-    hf_replication_status status = {.size = sizeof status};
+    int due = replica->next_wake_us <= now_us;
 
     replica->now_us = now_us;
     if (replica->failed || replica->stopping)
@@ -272,11 +277,12 @@ void store_replica_tick(struct store_replica *replica, uint64_t now_us)
     store_storage_retry(replica);
     store_works_expire(replica);
     store_snapshot_receive_tick(replica);
-    replication->status(replica->group, &status);
-    trim_entries(replica, &status);
-    if (status.next_wake_us <= now_us)
-        replication->tick(replica->group, now_us);
-    store_replica_run(replica);
+    trim_entries(replica);
+    if (due)
+        replica->environment->replication->tick(replica->group, now_us);
+    if (due || replica->queued.count || replica->applied < replica->commit || store_snapshot_send_busy(replica) ||
+        store_snapshot_receive_busy(replica))
+        store_replica_run(replica);
 }
 
 void store_replica_receive(struct store_replica *replica, struct store_message *message)

@@ -94,7 +94,7 @@ void store_replica_receive(struct store_replica *replica, struct store_message *
 /* The link to a node was lost. */
 void store_replica_unreachable(struct store_replica *replica, uint32_t node);
 
-/* Lets time pass; every 25 ms or so. */
+/* Lets time pass; every 25 to 100 ms. */
 void store_replica_tick(struct store_replica *replica, uint64_t now_us);
 
 /* Hands leadership over.  HF_ENOTLEADER, HF_EINVAL: not a member. */

@@ -45,6 +45,7 @@ static void publish(struct store_replica *replica)
     hf_replication_status status = {.size = sizeof status};
 
     replica->environment->replication->status(replica->group, &status);
+    replica->next_wake_us = status.next_wake_us;
     atomic_store_explicit(&published->term, status.term, memory_order_relaxed);
     atomic_store_explicit(&published->commit, replica->commit, memory_order_relaxed);
     if (replica->role == status.role && replica->leader == (uint32_t)status.leader)

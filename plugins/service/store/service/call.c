@@ -80,6 +80,7 @@ static void pause_call(struct store_call *call)
     call->turn++;
     call->retry_us = now + PAUSE_US;
     link_call(shard, call);
+    store_shard_hurry(shard);
 }
 
 void store_calls_retry(struct store_shard *shard, uint64_t now_us)

@@ -70,6 +70,8 @@ static void link_changed(void *arg, uint32_t node, int32_t up)
     struct store_service *service = arg;
     struct store_shard *shard = store_shard_current(service);
 
+    if (!up)
+        store_shard_hurry(shard); /* elections may be to come */
     for (uint64_t i = 0; !up && i < shard->replica_count; i++)
         if (shard->replicas[i])
             store_replica_unreachable(shard->replicas[i], node);

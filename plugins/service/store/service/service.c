@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { TICK_US = 25000, MAIN_TICK_US = 250000, PATH_SIZE = 4096 };
+enum { TICK_US = 100000, HURRY_US = 25000, MAIN_TICK_US = 250000, PATH_SIZE = 4096 };
 
 void store_service_log(const struct store_service *service, int32_t level, const char *format, ...)
 {
@@ -355,6 +355,27 @@ int32_t store_service_create(const hf_host *host, const void *configuration, voi
 /* ---- Running
  * --------------------------------------------------------------------------------------------------------------- */
 
+void store_shard_hurry(struct store_shard *shard)
+{
+    if (shard->hurried || !shard->timer)
+        return;
+    shard->hurried = 1;
+    shard->service->loops->timer_start(shard->timer, HURRY_US, HURRY_US);
+}
+
+/* A quiet node looks at its replicas ten times a second only: waking up is most of what it costs. */
+static void slow_down(struct store_shard *shard)
+{
+    if (!shard->hurried || shard->calls || shard->creations)
+        return;
+    for (uint64_t i = 0; i < shard->replica_count; i++)
+        if (shard->replicas[i] && !atomic_load(&store_replica_published(shard->replicas[i])->leader) &&
+            !atomic_load(&store_replica_published(shard->replicas[i])->failed))
+            return;
+    shard->hurried = 0;
+    shard->service->loops->timer_start(shard->timer, TICK_US, TICK_US);
+}
+
 static void shard_tick(void *arg)
 {
     struct store_shard *shard = arg;
@@ -365,6 +386,7 @@ static void shard_tick(void *arg)
             store_replica_tick(shard->replicas[i], now);
     store_calls_retry(shard, now);
     store_creations_check(shard, now);
+    slow_down(shard);
 }
 
 static void begin_shard(hf_task *task)
@@ -374,8 +396,8 @@ static void begin_shard(hf_task *task)
     hf_error error = {0};
 
     if (loops->timer_create(shard->loop, shard_tick, shard, &shard->timer, &error) == HF_OK)
-        loops->timer_start(shard->timer, TICK_US, TICK_US);
-    else /* without a clock nothing works: say so and let the supervisor try again */
+        store_shard_hurry(shard); /* elections are to come */
+    else                          /* without a clock nothing works: say so and let the supervisor try again */
         store_service_log(shard->service, HF_LOG_ERROR, "the store has no clock: %s", error.message);
 }
 
