@@ -250,6 +250,11 @@ class Dying(DaemonTest):
         self.assertIn("cause: killed by signal 11", report)
         self.assertRegex(report, r"backtrace:\n(.*\n)*.*holdfast-service-probe\.so")
         self.assertRegex(report, r"last log lines:\n(.*\n)*.*ready: process 'main'")
+        raised = wait_for("the signal", lambda: [s for s in node.get("/v1/admin/signals")[1]["signals"]
+                                                 if s["name"] == "process.died"])
+        self.assertEqual((raised[0]["subject"], raised[0]["severity"]), ("main", "critical"))
+        self.assertEqual(raised[0]["detail"]["report"], death[1])
+        self.assertIn("Segmentation fault", raised[0]["detail"]["cause"])
         self.assertTrue(alive(pids["other"]))  # untouched
         self.assertEqual(node.pids()["other"], pids["other"])
         self.assertEqual(node.stop(), 0, node.log())
