@@ -113,11 +113,11 @@ probe: { %s };
         found = dict(re.findall(r"started process '(\w+)', pid (\d+)", self.log()))
         return {name: int(pid) for name, pid in found.items()}
 
-    def request(self, method, path, token=None, name=None, body=None):
+    def request(self, method, path, token=None, name=None, body=None, fields=None):
         """Status, fields, and the body as JSON where it is that."""
         port = self.ports[name or next(iter(self.ports))]
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
-        fields = {"Authorization": "Bearer " + token} if token else {}
+        fields = dict(fields or {}, **({"Authorization": "Bearer " + token} if token else {}))
         try:
             connection.request(method, path, body=body, headers=fields)
             answer = connection.getresponse()
@@ -223,6 +223,21 @@ class Running(DaemonTest):
     def test_one_process_by_hand(self):
         node = self.node().start_ready("--process", "main")
         self.assertEqual(node.get("/test/hello")[0], 200)
+        self.assertEqual(node.stop(), 0, node.log())
+
+    def test_trace_leads_to_the_log(self):
+        node = self.node().start_ready()
+        given = "4bf92f3577b34da6a3ce929d0e0e4736"
+        for fields in ({}, {"traceparent": "00-%s-00f067aa0ba902b7-01" % given}):
+            status, answer, _ = node.request("GET", "/test/fail", fields=fields)
+            trace = answer["Holdfast-Trace"]
+            self.assertEqual(status, 500)
+            if fields:
+                self.assertEqual(trace, given)
+            self.assertRegex(node.log(), "about to fail.* trace=" + trace)
+            self.assertRegex(node.log(), "GET /test/fail: 500: this probe always fails.* trace=" + trace)
+        node.get("/test/hello")
+        self.assertNotIn("trace=", node.log().rsplit("always fails", 1)[1].split("\n", 1)[1])
         self.assertEqual(node.stop(), 0, node.log())
 
     def test_start_that_fails(self):
