@@ -109,7 +109,7 @@ void peer_link_close(peer_link *link, const char *why)
     if (link->state == LINK_CLOSED)
         return;
     if (why && !link->lane->stopping)
-        peer_complain(link->peers, link->node, "the link %s was lost: %s", link->dialled ? "to" : "from", why);
+        peer_complain_of_link(link, why);
     link->state = LINK_CLOSED;
     hf_watch_destroy(link->watch);
     SSL_free(link->ssl);
@@ -196,14 +196,14 @@ static int take_frames(peer_link *link)
     uint64_t at = 0, needed = 0;
 
     while (link->state != LINK_CLOSED) {
-        const char *why = NULL;
+        const char *why = "it sent what is not a frame";
         hf_frame frame;
         int64_t size = hf_frame_read((hf_slice){link->in.data + at, link->in.size - at}, &frame, &needed);
 
         if (size == 0)
             break;
         if (size < 0 || peer_link_frame(link, &frame, &why) != 0) {
-            peer_link_close(link, why ? why : "it sent what is not a frame");
+            peer_link_close(link, why);
             return 0;
         }
         at += (uint64_t)size;

@@ -100,6 +100,7 @@ int32_t hf_peers_create(const hf_peers_settings *settings, hf_peers **ret_peers,
     if (!peers)
         return hf_error_set(error, HF_ENOMEM, "no memory for the peer links");
     peers->settings = *settings;
+    pthread_mutex_init(&peers->complaints_lock, NULL);
     int32_t result = check_members(peers, error);
     if (!result)
         result = hf_tls_peer_context(settings->certificates, settings->self, HF_TLS_SERVER, &peers->server, error);
@@ -133,6 +134,7 @@ void hf_peers_destroy(hf_peers *peers)
     free(peers->lanes);
     SSL_CTX_free(peers->server);
     SSL_CTX_free(peers->client);
+    pthread_mutex_destroy(&peers->complaints_lock);
     free(peers);
 }
 

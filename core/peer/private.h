@@ -9,10 +9,11 @@
 #include "pool.h"
 
 #include <holdfast/lib/hash.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 enum { TICK_US = 200000, PING_US = 1000000, SILENCE_US = 3000000, BACKOFF_LEAST_US = 50000, BACKOFF_MOST_US = 1000000 };
-enum { INCOMING_REQUESTS_MAX = 4096, CALL_BUCKETS = 256, NO_NODE = UINT32_MAX };
+enum { INCOMING_REQUESTS_MAX = 4096, CALL_BUCKETS = 256, NO_NODE = UINT32_MAX, PEER_COMPLAINTS_MAX = 16 };
 
 typedef struct peer_link peer_link;
 typedef struct peer_lane peer_lane;
@@ -100,6 +101,13 @@ struct hf_peer_request {
     hf_buffer response;
 };
 
+/* What has been logged about one node in the present window of time, as hashes of the texts. */
+typedef struct peer_complaints {
+    uint64_t begun_us;
+    uint32_t count;
+    uint64_t hashes[PEER_COMPLAINTS_MAX];
+} peer_complaints;
+
 struct hf_peers {
     hf_peers_settings settings;
     uint32_t self;
@@ -110,7 +118,8 @@ struct hf_peers {
     uint32_t channel_count;
     hf_peer_channel channels[HF_PEER_CHANNELS_MAX];
     peer_lane *lanes;
-    _Atomic uint64_t logged_us[HF_PEER_NODES_MAX + 1]; /* last complaint about a node, or about strangers */
+    pthread_mutex_t complaints_lock;
+    peer_complaints complaints[HF_PEER_NODES_MAX + 1]; /* about each node, and about strangers */
     _Atomic uint32_t up[HF_PEER_NODES_MAX];
     hf_metric *sent_messages, *received_messages, *sent_bytes, *received_bytes, *reconnects;
     hf_metric *link_up[HF_PEER_NODES_MAX];
@@ -146,7 +155,9 @@ void peer_dial_due(peer_lane *lane, uint64_t now_us);
 void peer_dial_lost(peer_lane *lane, uint32_t node);
 void peer_dial_free(peer_lane *lane);
 
-/* Logs about a node at most once in 10 s. */
+/* complain.c: warnings about a node, or about strangers (NO_NODE): each text once in 10 s, and not many of them. */
 void peer_complain(hf_peers *peers, uint32_t node, const char *format, ...) HF_PRINTF(3, 4);
+/* Why the link, which is still open, is about to be closed. */
+void peer_complain_of_link(peer_link *link, const char *why);
 
 #endif

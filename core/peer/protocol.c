@@ -1,31 +1,11 @@
 /* What the frames of a link mean: the hello that begins it, messages, requests and responses. */
 #include "peer/private.h"
 
-#include "log.h"
-
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/value.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { COMPLAINT_US = 10000000 };
-
-void peer_complain(hf_peers *peers, uint32_t node, const char *format, ...)
-{
-    _Atomic uint64_t *last = &peers->logged_us[node == NO_NODE ? HF_PEER_NODES_MAX : node];
-    uint64_t now = hf_clock_us(), before = atomic_load(last);
-    char text[400];
-    va_list arguments;
-
-    if ((before && now - before < COMPLAINT_US) || !atomic_compare_exchange_strong(last, &before, now))
-        return;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    hf_log(HF_LOG_WARNING, "peer", "%s: %s", node == NO_NODE ? "a stranger" : peers->settings.members[node].name, text);
-}
 
 /* ---- The beginning
  * --------------------------------------------------------------------------------------------------- */
@@ -212,17 +192,19 @@ static int32_t take_message(peer_link *link, const hf_frame *frame)
     return 0;
 }
 
-static int32_t answer_at_once(peer_link *link, const hf_frame *request, int32_t code)
+static int32_t answer_at_once(peer_link *link, const hf_frame *request, int32_t code, const char **ret_why)
 {
     hf_frame frame = {.type = HF_FRAME_RESPONSE, .id = request->id, .code = code};
 
-    if (hf_frame_append(&link->out, &frame, NULL, 0) != 0)
-        return HF_ENOMEM;
+    if (hf_frame_append(&link->out, &frame, NULL, 0) != 0) {
+        *ret_why = "it asks for more answers than it reads";
+        return HF_EBUSY;
+    }
     peer_link_flush_soon(link);
     return 0;
 }
 
-static int32_t take_request(peer_link *link, const hf_frame *frame)
+static int32_t take_request(peer_link *link, const hf_frame *frame, const char **ret_why)
 {
     int32_t number = link->channels[frame->channel];
     hf_peer_channel *channel = number < 0 ? NULL : &link->peers->channels[number];
@@ -230,9 +212,9 @@ static int32_t take_request(peer_link *link, const hf_frame *frame)
 
     hf_metric_increment(link->peers->received_messages, 1);
     if (!channel || !channel->handlers.request)
-        return answer_at_once(link, frame, HF_EUNSUPPORTED);
+        return answer_at_once(link, frame, HF_EUNSUPPORTED, ret_why);
     if (link->incoming >= INCOMING_REQUESTS_MAX || !(request = calloc(1, sizeof *request)))
-        return answer_at_once(link, frame, HF_EBUSY);
+        return answer_at_once(link, frame, HF_EBUSY, ret_why);
     request->link = link;
     request->id = frame->id;
     hf_buffer_init(&request->response, HF_PEER_MESSAGE_MAX);
@@ -282,6 +264,7 @@ int32_t peer_link_frame(peer_link *link, const hf_frame *frame, const char **ret
     if (frame->type == HF_FRAME_REFUSED) {
         peer_complain(link->peers, link->node, "it refuses this node: %.*s", (int)frame->payload.size,
                       (const char *)frame->payload.data);
+        *ret_why = NULL; /* that says it all */
         return HF_EDENIED;
     }
     if (link->state != LINK_UP) {
@@ -292,7 +275,7 @@ int32_t peer_link_frame(peer_link *link, const hf_frame *frame, const char **ret
     case HF_FRAME_MESSAGE:
         return take_message(link, frame);
     case HF_FRAME_REQUEST:
-        return take_request(link, frame);
+        return take_request(link, frame, ret_why);
     case HF_FRAME_RESPONSE:
         peer_call_answered(link, frame);
         return 0;
