@@ -70,6 +70,22 @@ static int32_t add_metrics(hf_peers *peers, hf_error *error)
     return result;
 }
 
+/* Another node's certificate in this node's file would be refused by every other node, and only there. */
+static int32_t check_own_name(const hf_peers *peers, hf_error *error)
+{
+    const char *self = peers->settings.self;
+    char name[256] = "";
+
+    X509 *certificate = SSL_CTX_get0_certificate(peers->server);
+    if (X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name, sizeof name) <= 0 ||
+        strcmp(name, self) != 0)
+        return hf_error_set(error, HF_EDENIED,
+                            "certificate '%s/%s.crt' is for node '%.100s' and not for '%s'; issue one with "
+                            "'holdfast ca issue'",
+                            peers->settings.certificates, self, name, self);
+    return 0;
+}
+
 static int32_t make_lanes(hf_peers *peers, hf_error *error)
 {
     peers->lanes = calloc(peers->settings.worker_count, sizeof *peers->lanes);
@@ -106,6 +122,8 @@ int32_t hf_peers_create(const hf_peers_settings *settings, hf_peers **ret_peers,
         result = hf_tls_peer_context(settings->certificates, settings->self, HF_TLS_SERVER, &peers->server, error);
     if (!result)
         result = hf_tls_peer_context(settings->certificates, settings->self, HF_TLS_CLIENT, &peers->client, error);
+    if (!result)
+        result = check_own_name(peers, error);
     if (!result)
         result = add_metrics(peers, error);
     if (!result)
