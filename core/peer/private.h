@@ -37,7 +37,7 @@ struct peer_link {
     peer_lane *lane;
     peer_link *next, **link; /* in its lane's list */
     uint32_t references;     /* tasks and requests that still look at it, and one while it is open */
-    uint32_t node;           /* NO_NODE: not known yet */
+    uint32_t node;           /* NO_NODE: not known yet; of an accepted one: what its certificate says */
     int dialled;
     int state;
     int fd;
@@ -58,6 +58,7 @@ struct peer_link {
     uint32_t call_count;
     uint32_t incoming;     /* requests not answered */
     int32_t channels[256]; /* the other side's numbers to ours; -1: unknown */
+    char reason[300];      /* why it is refused, where that is not a constant */
 };
 
 /* What one worker loop dials for one node. */

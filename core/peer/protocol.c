@@ -3,6 +3,7 @@
 
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/value.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,16 +36,26 @@ static void send_hello(peer_link *link)
         peer_link_close(link, "no memory for the hello");
 }
 
+static uint32_t find_node(const hf_peers *peers, const char *name)
+{
+    for (uint32_t i = 0; i < peers->settings.member_count; i++)
+        if (strcmp(name, peers->settings.members[i].name) == 0)
+            return i;
+    return NO_NODE;
+}
+
 void peer_link_begin(peer_link *link)
 {
-    char name[256];
+    const hf_peers *peers = link->peers;
+    char name[256] = "";
     hf_error error = {0};
 
-    if (!link->dialled)
-        return; /* the dialler speaks first */
     if (hf_tls_peer_name(link->ssl, name, sizeof name, &error) != 0) {
         peer_link_close(link, error.message);
-    } else if (strcmp(name, link->peers->settings.members[link->node].name) != 0) {
+    } else if (!link->dialled) { /* the dialler speaks first */
+        uint32_t node = find_node(peers, name);
+        link->node = node == peers->self ? NO_NODE : node;
+    } else if (strcmp(name, peers->settings.members[link->node].name) != 0) {
         hf_error_set(&error, HF_EDENIED, "its certificate is for node '%.100s'; check the address of the member", name);
         peer_link_close(link, error.message);
     } else {
@@ -52,33 +63,47 @@ void peer_link_begin(peer_link *link)
     }
 }
 
-static uint32_t find_node(const hf_peers *peers, hf_slice name)
+static const char *explain(peer_link *link, const char *format, ...) HF_PRINTF(2, 3);
+
+static const char *explain(peer_link *link, const char *format, ...)
 {
-    for (uint32_t i = 0; i < peers->settings.member_count; i++)
-        if (hf_slice_is(name, peers->settings.members[i].name))
-            return i;
-    return NO_NODE;
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(link->reason, sizeof link->reason, format, arguments);
+    va_end(arguments);
+    return link->reason;
 }
 
 /* What is wrong with the hello, or NULL. */
 static const char *check_hello(peer_link *link, const hf_hello *hello)
 {
     const hf_peers *peers = link->peers;
-    char name[256];
+    const char *self = peers->settings.self;
+    char name[256] = "";
 
     if (hello->protocol != HF_PEER_PROTOCOL)
-        return "it speaks another version of the protocol; upgrade one node after the other, and no version further";
+        return explain(link,
+                       "it speaks version %u of the protocol and '%s' speaks %d; upgrade one node after the other, and "
+                       "no version further",
+                       hello->protocol, self, HF_PEER_PROTOCOL);
     if (!hf_slice_is(hello->cluster, peers->settings.cluster))
-        return "it belongs to another cluster (cluster.name)";
-    link->node = find_node(peers, hello->from);
+        return explain(link, "it belongs to the cluster '%.*s' and not to '%s' (cluster.name)",
+                       (int)(hello->cluster.size < 100 ? hello->cluster.size : 100), (const char *)hello->cluster.data,
+                       peers->settings.cluster);
     if (hf_tls_peer_name(link->ssl, name, sizeof name, NULL) != 0 || !hf_slice_is(hello->from, name))
-        return "its name is not the one in its certificate";
-    if (link->node == NO_NODE || link->node == peers->self)
-        return "it is not a member (cluster.members)";
+        return explain(link, "it says that it is '%.*s', but its certificate is for '%.100s'",
+                       (int)(hello->from.size < 100 ? hello->from.size : 100), (const char *)hello->from.data, name);
+    if (strcmp(name, self) == 0)
+        return explain(link, "'%s' is the name of this node, too; two nodes have it, or a member's address is wrong",
+                       self);
+    if (link->node == NO_NODE)
+        return explain(link, "'%.100s' is not a member of '%s' (cluster.members)", name, peers->settings.cluster);
     if (hello->members != peers->members_hash)
         return "it has another list of members (cluster.members must be the same, in the same order, on all nodes)";
-    if (!hf_slice_is(hello->to, peers->settings.self))
-        return "it meant to reach another node; check the addresses of the members";
+    if (!hf_slice_is(hello->to, self))
+        return explain(link, "it meant to reach '%.*s' and this is '%s'; check the addresses of the members",
+                       (int)(hello->to.size < 100 ? hello->to.size : 100), (const char *)hello->to.data, self);
     return NULL;
 }
 
