@@ -8,7 +8,6 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
 enum { WINDOW_US = 10000000 };
 
@@ -45,31 +44,25 @@ void peer_complain(hf_peers *peers, uint32_t node, const char *format, ...)
                text);
 }
 
-/* Without the port, which would make each connection's complaint another one. */
-static void describe_address(int fd, char *text, socklen_t capacity)
+void peer_describe_address(const struct sockaddr_storage *address, char *text, uint32_t capacity)
 {
-    struct sockaddr_storage address = {0};
-    socklen_t size = sizeof address;
     const void *bytes = NULL;
 
-    if (getpeername(fd, (struct sockaddr *)&address, &size) == 0 && address.ss_family == AF_INET)
-        bytes = &((struct sockaddr_in *)&address)->sin_addr;
-    else if (address.ss_family == AF_INET6)
-        bytes = &((struct sockaddr_in6 *)&address)->sin6_addr;
-    if (!bytes || !inet_ntop(address.ss_family, bytes, text, capacity))
+    if (address->ss_family == AF_INET)
+        bytes = &((const struct sockaddr_in *)(const void *)address)->sin_addr;
+    else if (address->ss_family == AF_INET6)
+        bytes = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
+    if (!bytes || !inet_ntop(address->ss_family, bytes, text, capacity))
         snprintf(text, capacity, "an unknown address");
 }
 
 void peer_complain_of_link(peer_link *link, const char *why)
 {
-    char address[INET6_ADDRSTRLEN] = "";
+    int was_up = link->state == LINK_UP;
 
-    if (link->dialled) {
-        peer_complain(link->peers, link->node,
-                      link->state == LINK_UP ? "the link to it was lost: %s" : "no link to it: %s", why);
-        return;
-    }
-    describe_address(link->fd, address, sizeof address);
-    peer_complain(link->peers, link->node,
-                  link->state == LINK_UP ? "the link from %s was lost: %s" : "no link from %s: %s", address, why);
+    if (link->dialled)
+        peer_complain(link->peers, link->node, was_up ? "the link to it was lost: %s" : "no link to it: %s", why);
+    else
+        peer_complain(link->peers, link->node, was_up ? "the link from %s was lost: %s" : "no link from %s: %s",
+                      link->from, why);
 }

@@ -108,6 +108,11 @@ void peer_link_close(peer_link *link, const char *why)
 
     if (link->state == LINK_CLOSED)
         return;
+    if (was_up && link->lane->stopping) {
+        ERR_clear_error();
+        (void)SSL_shutdown(link->ssl); /* one try, so that the other side sees no accident */
+        ERR_clear_error();
+    }
     if (why && !link->lane->stopping)
         peer_complain_of_link(link, why);
     link->state = LINK_CLOSED;
@@ -140,6 +145,22 @@ static void watch(peer_link *link)
         peer_link_close(link, "no memory to watch it");
 }
 
+/* Whether the connection came to its end without a word from TLS. */
+static int ended(const peer_link *link, int reason)
+{
+    return SSL_get_verify_result(link->ssl) == X509_V_OK &&
+           (reason == SSL_ERROR_SYSCALL || ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING);
+}
+
+static void close_for_tls(peer_link *link)
+{
+    hf_error error = {0};
+
+    hf_tls_handshake_error(
+        link->ssl, link->node == NO_NODE ? "a stranger" : link->peers->settings.members[link->node].name, &error);
+    peer_link_close(link, error.message);
+}
+
 /* What a failed TLS call means: 1 wait, 0 the link is closed. */
 static int blocked(peer_link *link, int result)
 {
@@ -151,14 +172,12 @@ static int blocked(peer_link *link, int result)
         link->write_blocked = 1;
         return 1;
     }
-    if (link->state == LINK_HANDSHAKE) {
-        hf_error error = {0};
-        hf_tls_handshake_error(
-            link->ssl, link->node == NO_NODE ? "a stranger" : link->peers->settings.members[link->node].name, &error);
-        peer_link_close(link, error.message);
-    } else {
-        peer_link_close(link, reason == SSL_ERROR_ZERO_RETURN ? "the other side closed it" : "the connection broke");
-    }
+    if (reason == SSL_ERROR_ZERO_RETURN)
+        peer_link_close(link, "the other side closed it");
+    else if (ended(link, reason))
+        peer_link_close(link, link->state == LINK_UP ? "the connection broke" : "it ended the connection early");
+    else
+        close_for_tls(link);
     return 0;
 }
 

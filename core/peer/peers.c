@@ -240,6 +240,7 @@ typedef struct accepted {
     hf_task task;
     peer_lane *lane;
     int fd;
+    struct sockaddr_storage address;
 } accepted;
 
 static void take_accepted(hf_task *task)
@@ -249,6 +250,8 @@ static void take_accepted(hf_task *task)
 
     if (connection->lane->stopping || peer_link_open(connection->lane, connection->fd, 0, NO_NODE, &link) != 0)
         close(connection->fd);
+    else
+        peer_describe_address(&connection->address, link->from, sizeof link->from);
     free(connection);
 }
 
@@ -258,7 +261,9 @@ static void accept_ready(void *arg, int32_t fd, uint32_t events)
 
     (void)events;
     for (int i = 0; i < ACCEPT_BATCH; i++) {
-        int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage address = {0};
+        socklen_t size = sizeof address;
+        int client = accept4(fd, (struct sockaddr *)&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (client < 0) {
             if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
                 peer_complain(peers, NO_NODE, "a link could not be accepted: %s", strerror(errno));
@@ -269,8 +274,8 @@ static void accept_ready(void *arg, int32_t fd, uint32_t events)
             close(client);
             return;
         }
-        *connection =
-            (accepted){.lane = &peers->lanes[peers->next_lane++ % peers->settings.worker_count], .fd = client};
+        *connection = (accepted){
+            .lane = &peers->lanes[peers->next_lane++ % peers->settings.worker_count], .fd = client, .address = address};
         connection->task.run = take_accepted;
         hf_loop_post(connection->lane->loop, &connection->task);
     }

@@ -11,6 +11,7 @@
 #include <holdfast/lib/hash.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 
 enum { TICK_US = 200000, PING_US = 1000000, SILENCE_US = 3000000, BACKOFF_LEAST_US = 50000, BACKOFF_MOST_US = 1000000 };
 enum { INCOMING_REQUESTS_MAX = 4096, CALL_BUCKETS = 256, NO_NODE = UINT32_MAX, PEER_COMPLAINTS_MAX = 16 };
@@ -41,6 +42,7 @@ struct peer_link {
     int dialled;
     int state;
     int fd;
+    char from[48]; /* address of an accepted one; without the port, which would make each complaint another */
     SSL *ssl;
     hf_watch *watch;
     uint32_t watched;
@@ -158,7 +160,8 @@ void peer_dial_free(peer_lane *lane);
 
 /* complain.c: warnings about a node, or about strangers (NO_NODE): each text once in 10 s, and not many of them. */
 void peer_complain(hf_peers *peers, uint32_t node, const char *format, ...) HF_PRINTF(3, 4);
-/* Why the link, which is still open, is about to be closed. */
+void peer_describe_address(const struct sockaddr_storage *address, char *text, uint32_t capacity);
+/* Why the link is about to be closed. */
 void peer_complain_of_link(peer_link *link, const char *why);
 
 #endif
