@@ -257,7 +257,8 @@ static int receive(peer_link *link)
         if (size <= 0)
             return blocked(link, size);
         link->in.size += (uint64_t)size;
-        link->heard_us = hf_loop_now_us(link->lane->loop);
+        if (link->state == LINK_UP) /* before that, drops of a hello do not gain time */
+            link->heard_us = hf_loop_now_us(link->lane->loop);
         hf_metric_increment(link->peers->received_bytes, (uint64_t)size);
         if (!take_frames(link))
             return 0;

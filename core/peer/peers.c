@@ -202,7 +202,10 @@ static void keep_alive(peer_link *link, uint64_t now)
     hf_frame ping = {.type = HF_FRAME_PING};
 
     if (now - link->heard_us > SILENCE_US) {
-        peer_link_close(link, link->state == LINK_CONNECTING ? "it does not answer" : "it has been silent for 3 s");
+        peer_link_close(link, link->state == LINK_CONNECTING  ? "it does not answer"
+                              : link->state == LINK_HANDSHAKE ? "its TLS handshake took more than 3 s"
+                              : link->state == LINK_HELLO     ? "its hello or welcome took more than 3 s"
+                                                              : "it has been silent for 3 s");
         return;
     }
     if (link->state == LINK_UP && !link->out.size && now - link->sent_us > PING_US &&

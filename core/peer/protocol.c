@@ -160,6 +160,7 @@ void peer_link_welcome(peer_link *link)
     hf_frame frame = {.type = HF_FRAME_WELCOME};
 
     link->state = LINK_UP;
+    link->heard_us = hf_loop_now_us(link->lane->loop);
     if (hf_frame_append(&link->out, &frame, NULL, 0) != 0)
         peer_link_close(link, "no memory");
     else
@@ -188,6 +189,7 @@ static int32_t take_welcome(peer_link *link, const char **ret_why)
         return HF_EPROTOCOL;
     }
     link->state = LINK_UP;
+    link->heard_us = hf_loop_now_us(link->lane->loop);
     dialler->backoff_us = 0;
     hf_metric_set(peers->link_up[link->node], atomic_fetch_add(&peers->up[link->node], 1) + 1);
     tell_channels(link, 1);
