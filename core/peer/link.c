@@ -116,6 +116,7 @@ void peer_link_close(peer_link *link, const char *why)
     if (why && !link->lane->stopping)
         peer_complain_of_link(link, why);
     link->state = LINK_CLOSED;
+    peer_link_uncount(link);
     hf_watch_destroy(link->watch);
     SSL_free(link->ssl);
     link->ssl = NULL;

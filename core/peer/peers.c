@@ -246,16 +246,49 @@ typedef struct accepted {
     struct sockaddr_storage address;
 } accepted;
 
+void peer_link_uncount(peer_link *link)
+{
+    if (link->counted)
+        atomic_fetch_sub(&link->peers->strangers, 1);
+    link->counted = 0;
+}
+
 static void take_accepted(hf_task *task)
 {
     accepted *connection = (accepted *)(void *)task;
+    peer_lane *lane = connection->lane;
     peer_link *link = NULL;
 
-    if (connection->lane->stopping || peer_link_open(connection->lane, connection->fd, 0, NO_NODE, &link) != 0)
+    if (lane->stopping || peer_link_open(lane, connection->fd, 0, NO_NODE, &link) != 0) {
         close(connection->fd);
-    else
+        atomic_fetch_sub(&lane->peers->strangers, 1);
+    } else {
+        link->counted = 1;
         peer_describe_address(&connection->address, link->from, sizeof link->from);
+    }
     free(connection);
+}
+
+/* Gives an accepted connection to a loop, round robin. */
+static void hand_over(hf_peers *peers, int fd, const struct sockaddr_storage *address)
+{
+    accepted *connection = NULL;
+
+    if (atomic_load(&peers->strangers) >= STRANGERS_MAX)
+        peer_complain(peers, NO_NODE, "%d connections have not said who they are; further ones are closed at once",
+                      STRANGERS_MAX);
+    else
+        connection = malloc(sizeof *connection);
+    if (!connection) {
+        close(fd);
+        return;
+    }
+    atomic_fetch_add(&peers->strangers, 1);
+    *connection = (accepted){.task.run = take_accepted,
+                             .lane = &peers->lanes[peers->next_lane++ % peers->settings.worker_count],
+                             .fd = fd,
+                             .address = *address};
+    hf_loop_post(connection->lane->loop, &connection->task);
 }
 
 static void accept_ready(void *arg, int32_t fd, uint32_t events)
@@ -272,15 +305,7 @@ static void accept_ready(void *arg, int32_t fd, uint32_t events)
                 peer_complain(peers, NO_NODE, "a link could not be accepted: %s", strerror(errno));
             return;
         }
-        accepted *connection = malloc(sizeof *connection);
-        if (!connection) {
-            close(client);
-            return;
-        }
-        *connection = (accepted){
-            .lane = &peers->lanes[peers->next_lane++ % peers->settings.worker_count], .fd = client, .address = address};
-        connection->task.run = take_accepted;
-        hf_loop_post(connection->lane->loop, &connection->task);
+        hand_over(peers, client, &address);
     }
 }
 

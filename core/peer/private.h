@@ -14,7 +14,13 @@
 #include <sys/socket.h>
 
 enum { TICK_US = 200000, PING_US = 1000000, SILENCE_US = 3000000, BACKOFF_LEAST_US = 50000, BACKOFF_MOST_US = 1000000 };
-enum { INCOMING_REQUESTS_MAX = 4096, CALL_BUCKETS = 256, NO_NODE = UINT32_MAX, PEER_COMPLAINTS_MAX = 16 };
+enum {
+    STRANGERS_MAX = 256,
+    INCOMING_REQUESTS_MAX = 4096,
+    CALL_BUCKETS = 256,
+    NO_NODE = UINT32_MAX,
+    PEER_COMPLAINTS_MAX = 16
+};
 
 typedef struct peer_link peer_link;
 typedef struct peer_lane peer_lane;
@@ -41,6 +47,7 @@ struct peer_link {
     uint32_t node;           /* NO_NODE: not known yet; of an accepted one: what its certificate says */
     int dialled;
     int state;
+    int counted; /* among the strangers */
     int fd;
     char from[48]; /* address of an accepted one; without the port, which would make each complaint another */
     SSL *ssl;
@@ -117,7 +124,8 @@ struct hf_peers {
     uint64_t members_hash;
     SSL_CTX *server, *client;
     hf_watch *listener;
-    uint32_t next_lane; /* for accepted connections */
+    uint32_t next_lane;         /* for accepted connections */
+    _Atomic uint32_t strangers; /* accepted connections that are not welcome yet */
     uint32_t channel_count;
     hf_peer_channel channels[HF_PEER_CHANNELS_MAX];
     peer_lane *lanes;
@@ -131,6 +139,9 @@ struct hf_peers {
     void (*stopped)(void *arg);
     void *stopped_arg;
 };
+
+/* The link is not, or no longer, among the strangers. */
+void peer_link_uncount(peer_link *link);
 
 /* link.c: a connection's bytes.  [its loop] */
 int32_t peer_link_open(peer_lane *lane, int fd, int dialled, uint32_t node, peer_link **ret_link);

@@ -159,6 +159,7 @@ void peer_link_welcome(peer_link *link)
 {
     hf_frame frame = {.type = HF_FRAME_WELCOME};
 
+    peer_link_uncount(link);
     link->state = LINK_UP;
     link->heard_us = hf_loop_now_us(link->lane->loop);
     if (hf_frame_append(&link->out, &frame, NULL, 0) != 0)
