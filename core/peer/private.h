@@ -45,6 +45,7 @@ struct peer_link {
     peer_link *next, **link; /* in its lane's list */
     uint32_t references;     /* tasks and requests that still look at it, and one while it is open */
     uint32_t node;           /* NO_NODE: not known yet; of an accepted one: what its certificate says */
+    uint32_t sender_lane;    /* of an accepted one: the dialler's number for it */
     int dialled;
     int state;
     int counted; /* among the strangers */

@@ -147,6 +147,7 @@ static int32_t take_hello(peer_link *link, const hf_frame *frame, const char **r
     if (wrong)
         return refuse(link, wrong, ret_why);
     map_channels(link, &hello);
+    link->sender_lane = hello.lane;
     peer_lane *lane = &peers->lanes[hello.lane % peers->settings.worker_count];
     if (lane == link->lane)
         peer_link_welcome(link);
@@ -155,10 +156,25 @@ static int32_t take_hello(peer_link *link, const hf_frame *frame, const char **r
     return 0;
 }
 
+/* A node that dials a lane again has lost its former link.  What is still in that one's socket must not be read after
+ * what comes on the new one, so it ends before the dialler may send. */
+static void replace_former(const peer_link *link)
+{
+    peer_link *next;
+
+    for (peer_link *other = link->lane->links; other; other = next) {
+        next = other->next;
+        if (other != link && !other->dialled && other->state == LINK_UP && other->node == link->node &&
+            other->sender_lane == link->sender_lane)
+            peer_link_close(other, "it has dialled again");
+    }
+}
+
 void peer_link_welcome(peer_link *link)
 {
     hf_frame frame = {.type = HF_FRAME_WELCOME};
 
+    replace_former(link);
     peer_link_uncount(link);
     link->state = LINK_UP;
     link->heard_us = hf_loop_now_us(link->lane->loop);
