@@ -315,18 +315,16 @@ int32_t peer_link_frame(peer_link *link, const hf_frame *frame, const char **ret
         *ret_why = "it sent something before the hello";
         return HF_EPROTOCOL;
     }
-    switch (frame->type) {
-    case HF_FRAME_MESSAGE:
-        return take_message(link, frame);
-    case HF_FRAME_REQUEST:
-        return take_request(link, frame, ret_why);
-    case HF_FRAME_RESPONSE:
+    if (frame->type == HF_FRAME_PING)
+        return 0;
+    if (link->dialled && frame->type == HF_FRAME_RESPONSE) {
         peer_call_answered(link, frame);
         return 0;
-    case HF_FRAME_PING:
-        return 0;
-    default:
-        *ret_why = "it sent a frame out of place";
-        return HF_EPROTOCOL;
     }
+    if (!link->dialled && frame->type == HF_FRAME_MESSAGE)
+        return take_message(link, frame);
+    if (!link->dialled && frame->type == HF_FRAME_REQUEST)
+        return take_request(link, frame, ret_why);
+    *ret_why = "it sent a frame out of place";
+    return HF_EPROTOCOL;
 }
