@@ -73,7 +73,7 @@ int32_t peer_link_open(peer_lane *lane, int fd, int dialled, uint32_t node, peer
     link->watched = dialled ? HF_WATCH_WRITE : HF_WATCH_READ;
     link->heard_us = link->sent_us = hf_loop_now_us(lane->loop);
     hf_buffer_init(&link->in, IN_MAXIMUM);
-    hf_buffer_init(&link->out, peers->settings.queue_limit + HF_PEER_MESSAGE_MAX);
+    hf_buffer_init(&link->out, peers->settings.queue_limit + HF_FRAME_HEAD_SIZE + HF_PEER_MESSAGE_MAX);
     set_options(fd);
     link->ssl = SSL_new(dialled ? peers->client : peers->server);
     if (!link->ssl || SSL_set_fd(link->ssl, fd) != 1 ||

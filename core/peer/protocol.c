@@ -268,21 +268,31 @@ static int32_t take_request(peer_link *link, const hf_frame *frame, const char *
     return 0;
 }
 
+/* Where a response does not fit behind what waits, the caller hears that it knows nothing: the link and its other calls
+ * live on. */
+static int append_response(peer_link *link, const hf_peer_request *request)
+{
+    hf_slice piece = {request->response.data, request->response.size};
+    hf_frame frame = {.type = HF_FRAME_RESPONSE, .id = request->id, .code = request->code};
+
+    if (link->out.size <= link->peers->settings.queue_limit && hf_frame_append(&link->out, &frame, &piece, 1) == 0)
+        return 1;
+    frame.code = HF_EIO;
+    return hf_frame_append(&link->out, &frame, NULL, 0) == 0;
+}
+
 /* [the link's loop] */
 static void send_response(hf_task *task)
 {
     hf_peer_request *request = (hf_peer_request *)(void *)task;
     peer_link *link = request->link;
-    hf_slice piece = {request->response.data, request->response.size};
-    hf_frame frame = {.type = HF_FRAME_RESPONSE, .id = request->id, .code = request->code};
 
     link->incoming--;
     if (link->state == LINK_UP) {
-        /* The other side waits for an answer: when there is no memory for it, the link's end is one. */
-        if (hf_frame_append(&link->out, &frame, &piece, 1) != 0)
-            peer_link_close(link, "too much waits to be sent");
-        else
+        if (append_response(link, request))
             peer_link_flush_soon(link);
+        else
+            peer_link_close(link, "it does not read its responses");
     }
     hf_metric_increment(link->peers->sent_messages, 1);
     peer_link_release(link);
