@@ -315,7 +315,7 @@ int32_t peer_link_frame(peer_link *link, const hf_frame *frame, const char **ret
         return take_hello(link, frame, ret_why);
     if (frame->type == HF_FRAME_WELCOME)
         return take_welcome(link, ret_why);
-    if (frame->type == HF_FRAME_REFUSED) {
+    if (link->dialled && link->state == LINK_HELLO && frame->type == HF_FRAME_REFUSED) {
         peer_complain(link->peers, link->node, "it refuses this node: %.*s", (int)frame->payload.size,
                       (const char *)frame->payload.data);
         *ret_why = NULL; /* that says it all */
