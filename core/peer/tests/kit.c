@@ -52,7 +52,7 @@ static void request(void *arg, uint32_t from, hf_peer_request *asked, hf_slice b
         pthread_cond_broadcast(&kit_changed);
         pthread_mutex_unlock(&kit_lock);
     } else if (bytes.size == 4 && memcmp(bytes.data, "fail", 4) == 0) {
-        hf_peers_respond(asked, HF_ECONFLICT, (hf_slice){NULL, 0});
+        hf_peers_respond(asked, HF_ECONFLICT, (hf_slice){(const uint8_t *)"no", 2});
     } else {
         hf_peers_respond(asked, HF_OK, bytes);
     }

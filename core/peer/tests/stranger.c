@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <holdfast/lib/hash.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -33,9 +34,9 @@ void stranger_expect_end_plain(int fd)
         fail_msg("the node did not hang up");
 }
 
-SSL *stranger_dial_tls(const kit_node *node, const char *directory, const char *name)
+static SSL *make_tls(const SSL_METHOD *method, const char *directory, const char *name, int fd)
 {
-    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    SSL_CTX *context = SSL_CTX_new(method);
     char path[200];
 
     assert_non_null(context);
@@ -48,9 +49,33 @@ SSL *stranger_dial_tls(const kit_node *node, const char *directory, const char *
     SSL *ssl = SSL_new(context);
     SSL_CTX_free(context); /* lives on in ssl */
     assert_non_null(ssl);
-    assert_int_equal(SSL_set_fd(ssl, stranger_dial(node)), 1);
+    assert_int_equal(SSL_set_fd(ssl, fd), 1);
+    return ssl;
+}
+
+SSL *stranger_dial_tls(const kit_node *node, const char *directory, const char *name)
+{
+    SSL *ssl = make_tls(TLS_client_method(), directory, name, stranger_dial(node));
+
     (void)SSL_connect(ssl);
     return ssl;
+}
+
+SSL *stranger_accept(const kit_node *node, const char *name)
+{
+    const struct timeval patience = {30, 0};
+    struct pollfd wait = {node->listener, POLLIN, 0};
+
+    for (;;) { /* a connection that waited here for too long has been given up by its dialler */
+        assert_int_equal(poll(&wait, 1, 30000), 1);
+        int fd = accept(node->listener, NULL, NULL);
+        assert_true(fd >= 0);
+        assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+        SSL *ssl = make_tls(TLS_server_method(), kit_directory, name, fd);
+        if (SSL_accept(ssl) == 1)
+            return ssl;
+        stranger_hang_up(ssl);
+    }
 }
 
 void stranger_hang_up(SSL *ssl)

@@ -19,6 +19,9 @@ void stranger_expect_end_plain(int fd);
 SSL *stranger_dial_tls(const kit_node *node, const char *directory, const char *name);
 void stranger_hang_up(SSL *ssl);
 
+/* The next connection to a node that does not run, as a server with NAME's certificate of the cluster. */
+SSL *stranger_accept(const kit_node *node, const char *name);
+
 /* Reads until the node hangs up. */
 void stranger_expect_end(SSL *ssl);
 
