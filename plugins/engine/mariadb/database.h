@@ -83,6 +83,8 @@ int32_t pool_run(hf_engine_database *database, pool_work work, void *arg, hf_err
 int32_t transaction_run(hf_engine_database *database, pool_work work, void *arg, hf_error *error);
 /* Finds out about transactions whose outcome is not known yet, so that none of them can still commit. */
 int32_t transaction_settle(hf_engine_database *database, hf_error *error);
+/* The same, once. */
+int32_t transaction_try_settle(hf_engine_database *database, hf_error *error);
 /* Asks the server whether this process still owns the database. */
 void transaction_check_owner(hf_engine_database *database);
 

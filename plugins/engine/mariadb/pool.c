@@ -128,7 +128,7 @@ int32_t pool_run(hf_engine_database *database, pool_work work, void *arg, hf_err
 
     for (uint32_t attempt = 0;; attempt++) {
         struct sql_connection *connection = NULL;
-        int32_t r = transaction_settle(database, error);
+        int32_t r = transaction_try_settle(database, error);
 
         if (r == 0)
             r = pool_acquire(database, deadline, &connection, error);

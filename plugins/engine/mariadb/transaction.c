@@ -103,7 +103,7 @@ static int32_t settle_slots(hf_engine_database *database, struct sql_connection 
     return 0;
 }
 
-int32_t transaction_settle(hf_engine_database *database, hf_error *error)
+int32_t transaction_try_settle(hf_engine_database *database, hf_error *error)
 {
     struct sql_connection *connection = NULL;
 
@@ -122,6 +122,19 @@ int32_t transaction_settle(hf_engine_database *database, hf_error *error)
     if (r == 0)
         atomic_store(&database->unresolved, 0);
     pool_release(database, connection);
+    return r;
+}
+
+int32_t transaction_settle(hf_engine_database *database, hf_error *error)
+{
+    uint64_t deadline = sql_now_us() + database->servers->config->timeout;
+    int32_t r;
+
+    for (uint32_t attempt = 0; (r = transaction_try_settle(database, error)) == HF_EBUSY; attempt++) {
+        if (sql_now_us() >= deadline)
+            break;
+        sql_back_off(attempt);
+    }
     return r;
 }
 
