@@ -62,19 +62,41 @@ static int parse_choice(const hf_option *option, const char *text, int32_t *ret_
     return -1;
 }
 
-/* "a,b": the parts between commas; lives until the process ends. */
+/* The lists of strings in the configuration, freed with it. */
+typedef struct string_list {
+    struct string_list *next;
+    char *text;
+    const char *items[];
+} string_list;
+
+static string_list *string_lists;
+
+/* "a,b": the parts between commas. */
 static int parse_strings(const char *text, hf_strings *ret_strings)
 {
-    char *copy = strdup(text), *rest = NULL;
-    const char **items = calloc(strlen(text) + 1, sizeof *items);
+    string_list *list = calloc(1, sizeof *list + (strlen(text) + 1) * sizeof list->items[0]);
     uint64_t count = 0;
+    char *rest = NULL;
 
-    if (!copy || !items)
+    if (!list || !(list->text = strdup(text))) {
+        free(list);
         return -1;
-    for (char *item = strtok_r(copy, ",", &rest); item; item = strtok_r(NULL, ",", &rest))
-        items[count++] = item;
-    *ret_strings = (hf_strings){count, items};
+    }
+    for (char *item = strtok_r(list->text, ",", &rest); item; item = strtok_r(NULL, ",", &rest))
+        list->items[count++] = item;
+    list->next = string_lists;
+    string_lists = list;
+    *ret_strings = (hf_strings){count, list->items};
     return 0;
+}
+
+static void free_strings(void)
+{
+    for (string_list *list; (list = string_lists);) {
+        string_lists = list->next;
+        free(list->text);
+        free(list);
+    }
 }
 
 static int fill_option(const hf_option *option, const char *text, void *field)
@@ -206,4 +228,5 @@ void kit_unload(void)
 {
     kit.table->destroy(kit.instance);
     free(kit.configuration);
+    free_strings();
 }

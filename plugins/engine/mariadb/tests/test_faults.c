@@ -177,9 +177,12 @@ static void test_commit_whose_answer_is_lost(void **state)
 
     (void)state;
     open_through(&kit, &proxy);
+    uint64_t sent = kit_counted("transactions_total");
+
     cut(&proxy, PROXY_CUT_AFTER_COMMIT, PROXY_PASS);
     if (kit_put(&kit, 1, "k", "v", &error) != 0)
         fail_msg("%s", error.message);
+    assert_int_equal(kit_counted("transactions_total") - sent, 1);
     assert_int_equal(atomic_load(&proxy.cuts), 1);
     assert_int_equal(kit_counted("outcomes_total/committed") - committed, 1);
     assert_int_equal(kit_counted("outcomes_total/absent") - absent, 0);
@@ -197,9 +200,12 @@ static void test_commit_that_never_arrives(void **state)
 
     (void)state;
     open_through(&kit, &proxy);
+    uint64_t sent = kit_counted("transactions_total");
+
     cut(&proxy, PROXY_CUT_BEFORE_COMMIT, PROXY_PASS);
     if (kit_put(&kit, 1, "k", "v", &error) != 0)
         fail_msg("%s", error.message);
+    assert_int_equal(kit_counted("transactions_total") - sent, 2);
     assert_int_equal(atomic_load(&proxy.cuts), 1);
     assert_int_equal(kit_counted("outcomes_total/committed") - committed, 0);
     assert_int_equal(kit_counted("outcomes_total/absent") - absent, 1);
