@@ -100,8 +100,9 @@ struct hf_engine {
 /* Capability bits. */
 enum {
     HF_ENGINE_CAN_CHECKPOINT = 1,
-    HF_ENGINE_DURABLE = 2,     /* what was flushed is there after close, crash and open */
-    HF_ENGINE_WRITES_BLOCK = 4 /* `write` waits for a disk or a network: not on a loop */
+    HF_ENGINE_DURABLE = 2,       /* what was flushed is there after close, crash and open */
+    HF_ENGINE_WRITES_BLOCK = 4,  /* `write` waits for a disk or a network: not on a loop */
+    HF_ENGINE_WRITES_DURABLE = 8 /* every write is durable when it returns, whatever becomes of the node's disks */
 };
 
 #ifdef __cplusplus
