@@ -174,7 +174,7 @@ static uint64_t space_size(hf_engine_database *database, uint64_t space)
 
 static const hf_engine engine = {
     .head = {(uint32_t)sizeof(hf_engine), HF_INTERFACE_MAJOR, HF_INTERFACE_MINOR,
-             HF_ENGINE_DURABLE | HF_ENGINE_WRITES_BLOCK},
+             HF_ENGINE_DURABLE | HF_ENGINE_WRITES_BLOCK | HF_ENGINE_WRITES_DURABLE},
     .create = instance_create,
     .destroy = instance_destroy,
     .health = instance_health,

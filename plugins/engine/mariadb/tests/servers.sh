@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # MariaDB servers for tests, as plain processes in a temporary directory: one server, or a Galera cluster.
 #   servers.sh run 1|3 COMMAND [ARGUMENT...]   starts them, runs the command, stops them; 77: not installed
-#   servers.sh kill|start|wait DIR N           of one server: kill -9; start again; wait until it serves
+#   servers.sh kill|freeze|start|wait DIR N    of one server: kill -9; stop it where it is; start; wait until it serves
 # The command finds HOLDFAST_MARIADB_DIR, and HOLDFAST_MARIADB_PORTS with one port a server.  @servers@ and @password@
 # in its arguments become the list of addresses and a file with the password of the account 'holdfast'.
 set -eu
@@ -47,7 +47,8 @@ start_one() { # DIR N [OPTION...]
     mariadbd --no-defaults --user="$user" --datadir="$dir/$n/data" --socket="$dir/$n/sock" --pid-file="$dir/$n/pid" \
         --port="$port" --bind-address=127.0.0.1 --skip-name-resolve --innodb-buffer-pool-size=64M \
         --innodb-log-file-size=96M --binlog-format=ROW --default-storage-engine=InnoDB --innodb-autoinc-lock-mode=2 \
-        --max-allowed-packet=16M --performance-schema=OFF "${options[@]}" "$@" >>"$dir/$n/log" 2>&1 </dev/null &
+        --max-allowed-packet=16M --performance-schema=OFF --ssl-cert="$dir/server.pem" --ssl-key="$dir/server.key" \
+        "${options[@]}" "$@" >>"$dir/$n/log" 2>&1 </dev/null &
     echo $! >"$dir/$n/process"
     disown
 }
@@ -61,6 +62,13 @@ wait_one() { # DIR N
     echo "server $2 does not serve:" >&2
     tail -20 "$1/$2/log" >&2
     return 1
+}
+
+# For a server and, as its own authority, for who verifies it.
+make_certificate() { # DIR NAME
+    openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 \
+        -keyout "$1/$2.key" -out "$1/$2.pem" 2>/dev/null
+    chmod 644 "$1/$2.key" # the server may run as another user
 }
 
 start_all() { # DIR
@@ -89,7 +97,7 @@ run() { # COUNT COMMAND [ARGUMENT...]
     local count=$1 dir ports='' list='' n base status=0 arguments=()
     shift
     PATH=$PATH:/usr/sbin
-    command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null || { echo "skipped: mariadb-server is not installed"; exit 77; }
+    command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null && command -v openssl >/dev/null || { echo "skipped: mariadb-server or openssl is not installed"; exit 77; }
     [ "$count" = 1 ] || { [ -e $provider ] && command -v rsync >/dev/null; } || { echo "skipped: galera-4 or rsync is not installed"; exit 77; }
     dir=$(mktemp -d /tmp/holdfast-mariadb-XXXXXX)
     chmod 755 "$dir"
@@ -98,6 +106,8 @@ run() { # COUNT COMMAND [ARGUMENT...]
     echo "$count" >"$dir/count"
     echo "$password" >"$dir/password"
     chmod 600 "$dir/password"
+    make_certificate "$dir" server
+    make_certificate "$dir" stranger
     # shellcheck disable=SC2064
     trap "stop_all '$dir'" EXIT
     trap 'exit 130' INT TERM
@@ -113,6 +123,7 @@ PATH=$PATH:/usr/sbin
 case ${1:-} in
 run) shift; run "$@" ;;
 kill) kill -KILL "$(cat "$2/$3/process")"; while kill -0 "$(cat "$2/$3/process")" 2>/dev/null; do sleep 0.02; done ;;
+freeze) kill -STOP "$(cat "$2/$3/process")" ;;
 start) start_one "$2" "$3" ;;
 wait) wait_one "$2" "$3" ;;
 *) sed -n '2,6s/^# //p' "$0" >&2; exit 2 ;;

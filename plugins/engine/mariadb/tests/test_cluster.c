@@ -27,6 +27,26 @@ static void test_killed_node(void **state)
     kit_done(&kit);
 }
 
+/* A node that keeps its connections and says nothing. */
+static void test_frozen_node(void **state)
+{
+    const uint16_t ports[] = {kit_port(1), kit_port(2), kit_port(3)};
+    struct load load;
+    struct kit kit;
+
+    (void)state;
+    kit_init(&kit, ports, 3);
+    kit.config.timeout = 4000000;
+    kit_open(&kit);
+    load_start(&load, &kit);
+    load_wait_for_more(&load, 50);
+    kit_server("freeze", 1);
+    load_wait_for_more(&load, 100);
+    kit_server("kill", 1);
+    load_stop_and_check(&load);
+    kit_done(&kit);
+}
+
 /* The answer is lost on the way from one node, and another one is asked. */
 static void check_lost(int mode, const char *outcome)
 {
@@ -103,9 +123,8 @@ static void test_reads_are_not_stale(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reads_are_not_stale),
-        cmocka_unit_test(test_lost_answers),
-        cmocka_unit_test(test_killed_node),
+        cmocka_unit_test(test_reads_are_not_stale), cmocka_unit_test(test_lost_answers),
+        cmocka_unit_test(test_killed_node), cmocka_unit_test(test_frozen_node), /* leaves node 1 dead */
     };
 
     return cmocka_run_group_tests_name("cluster", tests, NULL, NULL);

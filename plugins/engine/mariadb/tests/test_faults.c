@@ -104,6 +104,34 @@ static void test_options_are_checked(void **state)
     kit_done(&kit);
 }
 
+static void test_tls(void **state)
+{
+    uint16_t port = kit_port(1);
+    char authority[300], stranger[300];
+    struct kit kit;
+    hf_error error = {0};
+
+    (void)state;
+    snprintf(authority, sizeof authority, "%.200s/server.pem", getenv("HOLDFAST_MARIADB_DIR"));
+    snprintf(stranger, sizeof stranger, "%.200s/stranger.pem", getenv("HOLDFAST_MARIADB_DIR"));
+    kit_sql(1, "ALTER USER holdfast@'%' REQUIRE SSL");
+    kit_init(&kit, &port, 1);
+    kit.config.timeout = 2000000;
+    assert_int_equal(kit_try_open(&kit, &error), HF_EDENIED);
+    kit.config.tls = TLS_REQUIRED;
+    kit_open(&kit);
+    kit_close(&kit);
+    kit.config.tls = TLS_VERIFIED;
+    kit.config.tls_authority = authority;
+    kit_open(&kit);
+    kit_close(&kit);
+    kit.config.tls_authority = stranger;
+    assert_int_equal(kit_try_open(&kit, &error), HF_EBUSY);
+    assert_non_null(strstr(error.message, "certificate"));
+    kit_sql(1, "ALTER USER holdfast@'%' REQUIRE NONE");
+    kit_done(&kit);
+}
+
 static void test_other_servers_are_noticed(void **state)
 {
     uint16_t port = kit_port(1);
@@ -307,6 +335,7 @@ int main(void)
         cmocka_unit_test(test_no_server_at_open),
         cmocka_unit_test(test_unsafe_settings_are_refused),
         cmocka_unit_test(test_options_are_checked),
+        cmocka_unit_test(test_tls),
         cmocka_unit_test(test_other_servers_are_noticed),
         cmocka_unit_test(test_second_owner),
         cmocka_unit_test(test_commit_whose_answer_is_lost),
