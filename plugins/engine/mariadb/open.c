@@ -65,6 +65,7 @@ void database_close(hf_engine_database *database)
         return;
     const hf_host *host = database->host;
 
+    atomic_store(&database->closing, 1); /* the sweeper tries nothing again */
     sweeper_stop(database);
     pool_done(database);
     host->free(host, database->sweeper.ids);

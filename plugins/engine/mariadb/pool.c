@@ -85,7 +85,6 @@ static int32_t connect_again(hf_engine_database *database, struct sql_connection
     if (r == 0)
         return 0;
     if (atomic_load(&database->opened) && r != HF_EBUSY) {
-        sql_log(database->servers, HF_LOG_ERROR, "%s", failure.message);
         failure.code = r = HF_EBUSY;
         failure.retry = HF_RETRY_LATER;
     }
@@ -136,7 +135,7 @@ int32_t pool_run(hf_engine_database *database, pool_work work, void *arg, hf_err
             r = work(database, connection, arg, error);
             pool_release(database, connection);
         }
-        if (r != HF_EBUSY || sql_now_us() >= deadline)
+        if (r != HF_EBUSY || sql_now_us() >= deadline || atomic_load(&database->closing))
             return r;
         sql_count(database->servers, database->servers->metrics.retries);
         sql_back_off(attempt);

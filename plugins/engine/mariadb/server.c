@@ -277,11 +277,19 @@ static int32_t connect_one(struct sql_connection *connection, const struct addre
     return r < 0 ? r : use_database(connection, error);
 }
 
+/* Logged when it begins, changes or ends, not for each attempt. */
 static void note_trouble(struct sql_servers *servers, const char *trouble)
 {
     pthread_mutex_lock(&servers->lock);
+    int had = servers->trouble[0] != '\0';
+    int changed = strncmp(servers->trouble, trouble, sizeof servers->trouble - 1) != 0;
+
     snprintf(servers->trouble, sizeof servers->trouble, "%.239s", trouble);
     pthread_mutex_unlock(&servers->lock);
+    if (changed && trouble[0])
+        sql_log(servers, HF_LOG_ERROR, "no server can be used: %s", trouble);
+    else if (changed && had)
+        sql_log(servers, HF_LOG_INFO, "a server can be used again");
 }
 
 static void connected_to(struct sql_connection *connection, uint32_t preferred)

@@ -243,7 +243,7 @@ int32_t spaces_exchange(hf_engine_database *database, uint64_t space, uint64_t i
         r = hf_error_set(error, HF_ENOMEM, "no memory for another space; open the database again");
     if (r == HF_ETIMEOUT || r == HF_ENOMEM) { /* the table may differ from the map */
         atomic_store(&database->spaces_unknown, 1);
-        atomic_store(&database->unresolved, 1);
+        atomic_fetch_add(&database->unresolved, 1);
     }
     pthread_rwlock_unlock(&database->gate);
     if (r == 0 && old)

@@ -77,7 +77,7 @@ static int32_t learn_outcome(hf_engine_database *database, struct sql_connection
         return r == OUTCOME_COMMITTED ? 0 : hf_error_set(error, HF_EBUSY, "a transaction was not committed");
     }
     atomic_store(&connection->unresolved, 1);
-    atomic_store(&database->unresolved, 1);
+    atomic_fetch_add(&database->unresolved, 1);
     sql_count(servers, servers->metrics.unresolved);
     sql_log(servers, HF_LOG_ERROR, "whether a transaction was committed is not known: no server could be asked");
     return hf_error_set(error, HF_ETIMEOUT,
@@ -106,8 +106,9 @@ static int32_t settle_slots(hf_engine_database *database, struct sql_connection 
 int32_t transaction_try_settle(hf_engine_database *database, hf_error *error)
 {
     struct sql_connection *connection = NULL;
+    unsigned int seen = atomic_load(&database->unresolved);
 
-    if (!atomic_load(&database->unresolved))
+    if (!seen)
         return 0;
     int32_t r = pool_acquire(database, sql_now_us() + database->servers->config->timeout, &connection, error);
 
@@ -119,8 +120,8 @@ int32_t transaction_try_settle(hf_engine_database *database, hf_error *error)
         if (r == 0)
             atomic_store(&database->spaces_unknown, 0);
     }
-    if (r == 0)
-        atomic_store(&database->unresolved, 0);
+    if (r == 0 && !atomic_compare_exchange_strong(&database->unresolved, &seen, 0) && seen)
+        r = hf_error_set(error, HF_EBUSY, "the outcome of another transaction is not known yet");
     pool_release(database, connection);
     return r;
 }
