@@ -3,17 +3,19 @@
  * An export has a connection of its own, whose snapshot it reads.  An import writes its records under an id that
  * nobody reads yet, in transactions of bounded size; committing exchanges the space's id. */
 #include "cursor.h"
-#include "stream.h"
 
 #include <holdfast/lib/error.h>
+#include <holdfast/lib/export.h>
 
 #include <string.h>
+
+static const char export_magic[] = "HFEQ";
 
 struct hf_engine_export {
     hf_engine_database *database;
     struct sql_connection connection;
     struct cursor cursor;
-    stream_writer stream;
+    hf_export_writer stream;
 };
 
 struct hf_engine_import {
@@ -24,7 +26,7 @@ struct hf_engine_import {
     hf_buffer bytes; /* keys and values of the operations */
     hf_buffer last;  /* key */
     int32_t begun, committed, outcome_unknown;
-    stream_reader stream;
+    hf_export_reader stream;
 };
 
 /* ---- Export ------------------------------------------------------------------------------------------------------ */
@@ -72,7 +74,7 @@ static int32_t export_begin(hf_engine_export *source, uint64_t space, hf_error *
         r = cursor_init(&source->cursor, &source->connection, spaces_find(database, space), (hf_slice){NULL, 0},
                         (hf_slice){NULL, 0}, 0, error);
     spaces_leave(database);
-    stream_writer_init(&source->stream, export_next, source);
+    hf_export_writer_init(&source->stream, export_magic, export_next, source);
     return r;
 }
 
@@ -103,7 +105,7 @@ int32_t database_export_open(hf_engine_database *database, uint64_t space, hf_en
 int32_t database_export_read(hf_engine_export *source, uint8_t *buffer, uint64_t capacity, uint64_t *ret_size,
                              hf_error *error)
 {
-    int32_t r = stream_writer_read(&source->stream, buffer, capacity, ret_size, error);
+    int32_t r = hf_export_writer_read(&source->stream, buffer, capacity, ret_size, error);
 
     /* The snapshot went with the connection: this export cannot go on. */
     return r == HF_EBUSY ? hf_error_set(error, HF_EIO, "the export's connection was lost; begin it again") : r;
@@ -196,19 +198,19 @@ int32_t database_import_open(hf_engine_database *database, uint64_t space, hf_en
     target->space = space;
     hf_buffer_init(&target->bytes, (uint64_t)VALUE_MAX + KEY_MAX);
     hf_buffer_init(&target->last, KEY_MAX);
-    stream_reader_init(&target->stream, database->host, import_record, target);
+    hf_export_reader_init(&target->stream, database->host, export_magic, import_record, target);
     *ret_import = target;
     return 0;
 }
 
 int32_t database_import_write(hf_engine_import *target, hf_slice bytes, hf_error *error)
 {
-    return stream_reader_feed(&target->stream, bytes, error);
+    return hf_export_reader_feed(&target->stream, bytes, error);
 }
 
 int32_t database_import_commit(hf_engine_import *target, hf_error *error)
 {
-    int32_t r = stream_reader_finish(&target->stream, error);
+    int32_t r = hf_export_reader_finish(&target->stream, error);
 
     if (r < 0)
         return r;
@@ -231,7 +233,7 @@ void database_import_close(hf_engine_import *target)
     /* Where the outcome is not known, the next open finds out what is live. */
     if (target->id && !target->committed && !target->outcome_unknown)
         sweeper_add(target->database, target->id);
-    stream_reader_done(&target->stream);
+    hf_export_reader_done(&target->stream);
     hf_buffer_done(&target->bytes);
     hf_buffer_done(&target->last);
     host->free(host, target);
