@@ -24,8 +24,8 @@ static const hf_option options[] = {
     HF_CONFIG_STRING("database", struct mariadb_config, database, .default_text = "holdfast",
                      .doc = "The database (schema) that holds the tables. It is created if the account may do so."),
     HF_CONFIG_STRING("name", struct mariadb_config, name,
-                     .doc = "Names the records of this node among those of others in the same tables; a replacement "
-                            "of the node takes them over by it. Without it, a name is drawn and kept in the state "
+                     .doc = "Names this node's records among those in the same tables; a replacement of the only node "
+                            "of a cluster takes them over by it. Without it, a name is drawn and kept in the state "
                             "directory."),
     HF_CONFIG_CHOICE("tls", struct mariadb_config, tls, .choices = tls_names, .default_text = "off",
                      .doc = "required: connections are encrypted; verified: and the server's certificate is checked."),

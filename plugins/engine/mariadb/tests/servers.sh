@@ -2,6 +2,7 @@
 # MariaDB servers for tests, as plain processes in a temporary directory: one server, or a Galera cluster.
 #   servers.sh run 1|3 COMMAND [ARGUMENT...]   starts them, runs the command, stops them; 77: not installed
 #   servers.sh kill|freeze|start|wait DIR N    of one server: kill -9; stop it where it is; start; wait until it serves
+#   servers.sh stop DIR                        ends them all and removes the directory
 # The command finds HOLDFAST_MARIADB_DIR, and HOLDFAST_MARIADB_PORTS with one port a server.  @servers@ and @password@
 # in its arguments become the list of addresses and a file with the password of the account 'holdfast'.
 set -eu
@@ -110,6 +111,9 @@ run() { # COUNT COMMAND [ARGUMENT...]
     make_certificate "$dir" stranger
     # shellcheck disable=SC2064
     trap "stop_all '$dir'" EXIT
+    # Also when this script is killed, by a test's time limit for one.
+    setsid sh -c "tail --pid=$$ -s 0.5 -f /dev/null; exec '$0' stop '$dir'" >/dev/null 2>&1 </dev/null &
+    disown
     trap 'exit 130' INT TERM
     start_all "$dir"
     for n in $(seq "$count"); do ports="$ports $((base + 4 * (n - 1)))" list="$list,127.0.0.1:$((base + 4 * (n - 1)))"; done
@@ -123,8 +127,9 @@ PATH=$PATH:/usr/sbin
 case ${1:-} in
 run) shift; run "$@" ;;
 kill) kill -KILL "$(cat "$2/$3/process")"; while kill -0 "$(cat "$2/$3/process")" 2>/dev/null; do sleep 0.02; done ;;
+stop) [ ! -d "$2" ] || stop_all "$2" ;;
 freeze) kill -STOP "$(cat "$2/$3/process")" ;;
 start) start_one "$2" "$3" ;;
 wait) wait_one "$2" "$3" ;;
-*) sed -n '2,6s/^# //p' "$0" >&2; exit 2 ;;
+*) sed -n '2,7s/^# //p' "$0" >&2; exit 2 ;;
 esac
