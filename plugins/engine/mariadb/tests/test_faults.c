@@ -47,6 +47,7 @@ static void test_no_server_at_open(void **state)
     kit_table->health(kit.instance, &health);
     assert_int_equal(health.state, HF_HEALTH_FAILING);
     atomic_store(&proxy.mode, PROXY_PASS);
+    kit.config.timeout = 10000000;
     kit_open(&kit);
     kit_table->health(kit.instance, &health);
     assert_int_equal(health.state, HF_HEALTH_OK);
@@ -116,7 +117,6 @@ static void test_tls(void **state)
     snprintf(stranger, sizeof stranger, "%.200s/stranger.pem", getenv("HOLDFAST_MARIADB_DIR"));
     kit_sql(1, "ALTER USER holdfast@'%' REQUIRE SSL");
     kit_init(&kit, &port, 1);
-    kit.config.timeout = 2000000;
     assert_int_equal(kit_try_open(&kit, &error), HF_EDENIED);
     kit.config.tls = TLS_REQUIRED;
     kit_open(&kit);
@@ -126,6 +126,7 @@ static void test_tls(void **state)
     kit_open(&kit);
     kit_close(&kit);
     kit.config.tls_authority = stranger;
+    kit.config.timeout = 2000000;
     assert_int_equal(kit_try_open(&kit, &error), HF_EBUSY);
     assert_non_null(strstr(error.message, "certificate"));
     kit_sql(1, "ALTER USER holdfast@'%' REQUIRE NONE");
@@ -182,10 +183,12 @@ static void test_second_owner(void **state)
 
 /* ---- Lost answers ------------------------------------------------------------------------------------------------ */
 
-static void open_through(struct kit *kit, struct proxy *proxy)
+static void open_through(struct kit *kit, struct proxy *proxy, uint64_t outcome_timeout)
 {
     proxy_start(proxy, kit_port(1));
     kit_init(kit, &proxy->port, 1);
+    kit->config.timeout = 5000000;
+    kit->config.outcome_timeout = outcome_timeout;
     kit_open(kit);
     assert_int_equal(kit_put(kit, 1, "before", "x", NULL), 0);
 }
@@ -204,7 +207,7 @@ static void test_commit_whose_answer_is_lost(void **state)
     hf_error error = {0};
 
     (void)state;
-    open_through(&kit, &proxy);
+    open_through(&kit, &proxy, 60000000);
     uint64_t sent = kit_counted("transactions_total");
 
     cut(&proxy, PROXY_CUT_AFTER_COMMIT, PROXY_PASS);
@@ -227,7 +230,7 @@ static void test_commit_that_never_arrives(void **state)
     hf_error error = {0};
 
     (void)state;
-    open_through(&kit, &proxy);
+    open_through(&kit, &proxy, 60000000);
     uint64_t sent = kit_counted("transactions_total");
 
     cut(&proxy, PROXY_CUT_BEFORE_COMMIT, PROXY_PASS);
@@ -249,15 +252,12 @@ static void check_unknown(int mode, const char *expected)
     struct kit kit;
     hf_error error = {0};
 
-    open_through(&kit, &proxy);
-    kit.config.outcome_timeout = 1000000;
-    kit.config.timeout = 2000000;
+    open_through(&kit, &proxy, 1000000);
     cut(&proxy, mode, PROXY_REFUSE);
     assert_int_equal(kit_put(&kit, 1, "k", "v", &error), HF_ETIMEOUT);
     assert_non_null(strstr(error.message, "not known"));
     assert_int_equal(kit_put(&kit, 1, "l", "v", &error), HF_EBUSY);
     cut(&proxy, PROXY_PASS, PROXY_PASS);
-    kit.config.timeout = 10000000;
     kit_expect(&kit, 1, "k", expected);
     kit_expect(&kit, 1, "l", NULL);
     assert_int_equal(kit_put(&kit, 1, "l", "w", &error), 0);
@@ -281,13 +281,10 @@ static void check_unknown_erasure(int mode, const char *expected)
     struct kit kit;
     hf_error error = {0};
 
-    open_through(&kit, &proxy);
-    kit.config.outcome_timeout = 1000000;
-    kit.config.timeout = 2000000;
+    open_through(&kit, &proxy, 1000000);
     cut(&proxy, mode, PROXY_REFUSE);
     assert_int_equal(kit_table->write(kit.database, &everything, 1, &error), HF_ETIMEOUT);
     cut(&proxy, PROXY_PASS, PROXY_PASS);
-    kit.config.timeout = 10000000;
     kit_expect(&kit, 1, "before", expected);
     assert_int_equal(kit_put(&kit, 1, "after", "y", &error), 0);
     kit_close(&kit);
