@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-/* The engine under test: one instance of a plugin's provide, with default options. */
+/* The engine under test: one instance of a plugin's provide, with default options and what --set gives. */
 typedef struct {
     const hf_engine *table;
     void *instance;
@@ -21,6 +21,10 @@ typedef struct {
 
 extern kit_engine kit; /* set once by main, then only read */
 extern const char *kit_program, *kit_plugin, *kit_name;
+
+enum { KIT_SETTINGS_MAX = 32 };
+extern const char *kit_settings[KIT_SETTINGS_MAX]; /* "key=value", from --set */
+extern int kit_setting_count;
 
 /* load.c */
 /* Prints why and returns -1 when the plugin does not fit. */
@@ -41,7 +45,7 @@ int kit_setup(void **state);
 int kit_teardown(void **state);
 
 #define TEXT(literal) ((hf_slice){(const uint8_t *)(literal), sizeof(literal) - 1})
-#define NOTHING ((hf_slice){NULL, 0})
+#define NOTHING       ((hf_slice){NULL, 0})
 
 void kit_write(hf_engine_database *database, int32_t type, uint64_t space, hf_slice key, hf_slice value);
 /* Retries while the engine is busy. */

@@ -1,11 +1,12 @@
-/* engine_conformance PLUGIN.so [NAME]: checks that an engine keeps what kind/engine.h promises. */
+/* engine_conformance PLUGIN.so [NAME] [--set key=value]...: checks that an engine keeps what kind/engine.h promises. */
 #include "kit.h"
 
 #include <ftw.h>
 #include <time.h>
 #include <unistd.h>
 
-const char *kit_program, *kit_plugin, *kit_name;
+const char *kit_program, *kit_plugin, *kit_name, *kit_settings[KIT_SETTINGS_MAX];
+int kit_setting_count;
 
 static void must(int32_t r, const hf_error *error, const char *what)
 {
@@ -130,15 +131,33 @@ uint64_t kit_count(hf_engine_database *database, uint64_t space)
     return count;
 }
 
+/* Takes the settings out of the arguments; returns how many arguments remain, or -1. */
+static int take_settings(int argc, char **argv)
+{
+    int count = 0;
+
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--set") != 0) {
+            argv[count++] = argv[i];
+            continue;
+        }
+        if (++i == argc || !strchr(argv[i], '=') || kit_setting_count == KIT_SETTINGS_MAX)
+            return -1;
+        kit_settings[kit_setting_count++] = argv[i];
+    }
+    return count;
+}
+
 int main(int argc, char **argv)
 {
-    kit_program = argv[0];
-    kit_plugin = argc > 1 ? argv[1] : NULL;
-    kit_name = argc > 2 && argv[2][0] ? argv[2] : NULL;
+    argc = take_settings(argc, argv);
     if (argc < 2) {
-        fprintf(stderr, "usage: %s PLUGIN.so [NAME]\n", argv[0]);
+        fprintf(stderr, "usage: %s PLUGIN.so [NAME] [--set key=value]...\n", argv[0]);
         return 2;
     }
+    kit_program = argv[0];
+    kit_plugin = argv[1];
+    kit_name = argc > 2 && argv[2][0] ? argv[2] : NULL;
     if (kit_load(kit_plugin, kit_name) < 0)
         return 2;
     if (argc == 5) /* started by a crash test: PLUGIN NAME DIRECTORY FIRST */

@@ -92,6 +92,19 @@ static uint64_t read_last(hf_engine_database *d, uint64_t space)
     return number;
 }
 
+static void run_child(const char *directory, const char *first)
+{
+    const char *arguments[6 + 2 * KIT_SETTINGS_MAX] = {kit_program, kit_plugin, kit_name ? kit_name : "", directory,
+                                                       first};
+    int count = 5;
+
+    for (int i = 0; i < kit_setting_count; i++) {
+        arguments[count++] = "--set";
+        arguments[count++] = kit_settings[i];
+    }
+    execv("/proc/self/exe", (char *const *)(uintptr_t)arguments);
+}
+
 /* A new program, since an engine's threads do not survive a fork. */
 static pid_t start_child(const char *directory, uint64_t first, int output)
 {
@@ -102,7 +115,7 @@ static pid_t start_child(const char *directory, uint64_t first, int output)
         return child;
     snprintf(number, sizeof number, "%llu", (unsigned long long)first);
     dup2(output, STDOUT_FILENO);
-    execl("/proc/self/exe", kit_program, kit_plugin, kit_name ? kit_name : "", directory, number, (char *)NULL);
+    run_child(directory, number);
     _exit(127);
 }
 
