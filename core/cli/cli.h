@@ -6,7 +6,15 @@
 #include <holdfast/lib/buffer.h>
 #include <holdfast/lib/json.h>
 
-enum { CLI_NODES_MAX = 32, CLI_ARGUMENTS_MAX = 64, CLI_OPTIONS_MAX = 32 };
+enum {
+    CLI_NODES_MAX = 32,
+    CLI_ARGUMENTS_MAX = 64,
+    CLI_OPTIONS_MAX = 32,
+    CLI_COMMANDS_MAX = 128,
+    CLI_TOKEN_MAX = 256,
+    CLI_SECONDS_MAX = 86400,
+    CLI_KEY_MAX = 1024, /* bytes of a record's key */
+};
 
 /* What the program ends with. */
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_NOT_FOUND = 3, CLI_CONFLICT = 4, CLI_UNAVAILABLE = 5 };
@@ -20,13 +28,14 @@ typedef struct cli_run {
     uint32_t node; /* the one that answered last */
     const char *token;
     int json;
-    long timeout_s;
+    uint64_t timeout_s;
     const cli_command *command;
     /* Of the command: what is not an option, and the options that were given. */
     const char *arguments[CLI_ARGUMENTS_MAX];
     uint32_t argument_count;
     struct {
-        const char *name;
+        const char *name; /* the first `length` bytes */
+        size_t length;
         const char *value;
     } options[CLI_OPTIONS_MAX];
     uint32_t option_count;
@@ -52,7 +61,15 @@ int cli_parse(cli_run *cli, int argc, char **argv);
 /* The option's value; "" for one that takes none; NULL: not given. */
 const char *cli_option(const cli_run *cli, const char *name);
 
+/* Reads a number between `least` and `most`; CLI_USAGE, after saying so, for anything else. */
+int cli_read_number(const char *what, const char *text, uint64_t least, uint64_t most, uint64_t *ret_number);
+/* The same for an option; *number stays as it is when the option is not given. */
+int cli_number(const cli_run *cli, const char *option, uint64_t least, uint64_t most, uint64_t *number);
+
 /* help.c */
+/* 1 for a command, or for the first word of several. */
+int cli_is_topic(const char *topic);
+/* About a topic, or everything when it is NULL. */
 void cli_help(const char *topic);
 int cli_completion(cli_run *cli);
 int cli_manual(cli_run *cli);
@@ -61,14 +78,22 @@ int cli_manual(cli_run *cli);
 typedef struct cli_answer {
     long status; /* 0: nobody answered */
     hf_buffer body;
-    hf_value document; /* of JSON; lies in the run's arena */
+    hf_value document; /* the body, where it is JSON; lies in `arena` */
+    hf_arena arena;
 } cli_answer;
 
-/* Sends a request to the first node that can be reached, and reads its JSON.  `headers` is NULL-terminated and may be
- * NULL; `body` with NULL data: none.  Returns CLI_OK for a 2xx answer, otherwise what the program ends with, after
- * saying why on standard error.  The caller ends the body. */
+/* Sends a request to the first node that can be reached, and reads its JSON.  A request that can do no harm twice goes
+ * to the next node also when a connection breaks.  `headers` is NULL-terminated and may be NULL; `body` with NULL data:
+ * none.  Returns CLI_OK for a 2xx answer, otherwise what the program ends with, after saying why on standard error.
+ * The caller ends the answer in any case. */
 int cli_request(cli_run *cli, const char *method, const char *path, const char *const *headers, hf_slice body,
                 cli_answer *ret_answer);
+void cli_answer_done(cli_answer *answer);
+/* "Authorization: Bearer ..." into `text` of CLI_HEADER_SIZE bytes; NULL without a token. */
+enum { CLI_HEADER_SIZE = CLI_TOKEN_MAX + 32 };
+const char *cli_authorization(const cli_run *cli, char *text);
+/* What makes it safe to hand any key and any node to libcurl. */
+void cli_set_up_curl(void *curl);
 /* The same with the body passed on to standard output as it comes. */
 int cli_stream(cli_run *cli, const char *path);
 /* What an answer means for the program's end. */
@@ -76,21 +101,34 @@ int cli_code(long status);
 /* Says what a problem document says. */
 void cli_complain(const char *what, long status, hf_slice body);
 
-/* path.c: "/v1/tables/" and the like; segments are encoded.  The text lies in the run's arena. */
+/* output.c */
+/* "/v1/tables/" and the like; segments are encoded.  The text lies in the run's arena. */
 typedef struct cli_path {
     hf_buffer text;
     int query; /* a question mark was written */
 } cli_path;
 void cli_path_begin(cli_path *path, const char *text);
-void cli_path_segment(cli_path *path, const char *segment);
+void cli_path_segment(cli_path *path, hf_slice segment);
 void cli_path_text(cli_path *path, const char *text);
 /* Adds name=value when the value is not NULL. */
 void cli_path_query(cli_path *path, const char *name, const char *value);
 const char *cli_path_end(cli_run *cli, cli_path *path);
 
-/* output.c */
+/* Appends text with blanks in place of control characters, which a terminal would obey. */
+void cli_append_clean(hf_buffer *buffer, hf_slice text);
+void cli_print_clean(hf_slice text); /* on standard output */
+/* "2026-11-01 10:00:00" in local time.  cli_local_time takes UTC as the nodes write it, and returns it as it is when it
+ * is no time. */
+enum { CLI_TIME_SIZE = 32 };
+void cli_local_ms(int64_t ms, char text[CLI_TIME_SIZE]);
+void cli_local_time(hf_slice utc, char text[CLI_TIME_SIZE]);
 /* With --json the answer's body as it is; else through `print`, or indented when that is NULL. */
 void cli_show(const cli_run *cli, const cli_answer *answer, void (*print)(const hf_value *document));
+/* Requests a document and shows it; `body` with NULL data: none. */
+int cli_show_path(cli_run *cli, const char *method, const char *path, hf_slice body,
+                  void (*print)(const hf_value *document));
+/* Items of a list; 0 for anything else, and for NULL. */
+uint64_t cli_list_count(const hf_value *list);
 /* A table with aligned columns: rows of `columns` texts each. */
 typedef struct cli_table {
     uint32_t columns;
@@ -100,6 +138,9 @@ typedef struct cli_table {
 void cli_table_begin(cli_table *table, uint32_t columns, const char *const *titles);
 void cli_table_text(cli_table *table, const char *text);
 void cli_table_value(cli_table *table, const hf_value *value); /* NULL: "-" */
+/* Appends the aligned lines. */
+void cli_table_format(const cli_table *table, hf_buffer *text);
+/* Prints and frees it. */
 void cli_table_end(cli_table *table);
 int cli_out_of_memory(void); /* says so and exits */
 

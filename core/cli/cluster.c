@@ -2,20 +2,7 @@
 #include "cli/cli.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-/* GETs a document and shows it. */
-static int show(cli_run *cli, const char *path, void (*print)(const hf_value *document))
-{
-    cli_answer answer;
-    int result = cli_request(cli, "GET", path, NULL, (hf_slice){NULL, 0}, &answer);
-
-    if (result == CLI_OK)
-        cli_show(cli, &answer, print);
-    hf_buffer_done(&answer.body);
-    return result;
-}
 
 static const hf_value *list_of(const hf_value *document, const char *name, uint64_t *ret_count)
 {
@@ -27,13 +14,11 @@ static const hf_value *list_of(const hf_value *document, const char *name, uint6
 
 static void print_text(const hf_value *document, const char *name)
 {
-    hf_slice text = hf_value_get_string(document, name, hf_slice_of("-"));
-
-    printf("%.*s", (int)text.size, (const char *)text.data);
+    cli_print_clean(hf_value_get_string(document, name, hf_slice_of("-")));
 }
 
-/* ---- Status and nodes
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Status and nodes -----------------------------------------------------------------------------------------------
+ */
 
 static void print_nodes(const hf_value *document)
 {
@@ -71,23 +56,24 @@ static void print_status(const hf_value *document)
     }
     printf("\nNeeds attention:\n");
     for (uint64_t i = 0; i < count; i++) {
-        hf_slice line = hf_value_slice(&problems[i]);
-        printf("  %.*s\n", (int)line.size, (const char *)line.data);
+        printf("  ");
+        cli_print_clean(hf_value_slice(&problems[i]));
+        printf("\n");
     }
 }
 
 int cli_status(cli_run *cli)
 {
-    return show(cli, "/v1/cluster", print_status);
+    return cli_show_path(cli, "GET", "/v1/cluster", (hf_slice){NULL, 0}, print_status);
 }
 
 int cli_node_list(cli_run *cli)
 {
-    return show(cli, "/v1/cluster", print_nodes);
+    return cli_show_path(cli, "GET", "/v1/cluster", (hf_slice){NULL, 0}, print_nodes);
 }
 
-/* ---- Tables
- * ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Tables ---------------------------------------------------------------------------------------------------------
+ */
 
 static void print_tables(const hf_value *document)
 {
@@ -109,7 +95,7 @@ static void print_tables(const hf_value *document)
 
 int cli_table_list(cli_run *cli)
 {
-    return show(cli, "/v1/tables", print_tables);
+    return cli_show_path(cli, "GET", "/v1/tables", (hf_slice){NULL, 0}, print_tables);
 }
 
 static void print_partitions(const hf_value *document)
@@ -136,9 +122,9 @@ int cli_table_show(cli_run *cli)
     cli_path path;
 
     cli_path_begin(&path, "/v1/tables/");
-    cli_path_segment(&path, cli->arguments[0]);
+    cli_path_segment(&path, hf_slice_of(cli->arguments[0]));
     cli_path_text(&path, "/partitions");
-    return show(cli, cli_path_end(cli, &path), print_partitions);
+    return cli_show_path(cli, "GET", cli_path_end(cli, &path), (hf_slice){NULL, 0}, print_partitions);
 }
 
 static void write_values(hf_json_writer *writer, const char *values)
@@ -153,20 +139,52 @@ static void write_values(hf_json_writer *writer, const char *values)
     hf_json_end_list(writer);
 }
 
-static void write_number(const cli_run *cli, hf_json_writer *writer, const char *option, const char *name)
+/* The server knows the limits. */
+static int write_number(const cli_run *cli, hf_json_writer *writer, const char *option, const char *name)
 {
-    const char *text = cli_option(cli, option);
+    uint64_t number = 0;
+    int result = cli_number(cli, option, 0, INT64_MAX, &number);
 
-    if (!text)
-        return;
-    hf_json_name(writer, name);
-    hf_json_unsigned(writer, strtoull(text, NULL, 10)); /* the server knows the limits */
+    if (result == CLI_OK && cli_option(cli, option)) {
+        hf_json_name(writer, name);
+        hf_json_unsigned(writer, number);
+    }
+    return result;
+}
+
+/* The declaration that the options make. */
+static int write_table(const cli_run *cli, hf_json_writer *writer)
+{
+    static const char *const numbers[][2] = {{"hash-ranges", "hash_ranges"},
+                                             {"replicas", "replicas"},
+                                             {"value-maximum", "value_maximum"},
+                                             {"keep-changes", "keep_changes"},
+                                             {"keep-idempotency-keys", "keep_idempotency_keys"}};
+    const char *by = cli_option(cli, "partition-by"), *values = cli_option(cli, "values"),
+               *format = cli_option(cli, "format");
+    int result = CLI_OK;
+
+    hf_json_begin_object(writer);
+    if (by) {
+        hf_json_name(writer, "partition_by");
+        hf_json_text(writer, by);
+    }
+    if (values)
+        write_values(writer, values);
+    if (format) {
+        hf_json_name(writer, "format");
+        hf_json_text(writer, format);
+    }
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0] && result == CLI_OK; i++)
+        result = write_number(cli, writer, numbers[i][0], numbers[i][1]);
+    hf_json_end_object(writer);
+    if (writer->result)
+        cli_out_of_memory();
+    return result;
 }
 
 int cli_table_create(cli_run *cli)
 {
-    const char *by = cli_option(cli, "partition-by"), *values = cli_option(cli, "values"),
-               *format = cli_option(cli, "format");
     hf_json_writer writer;
     hf_buffer body;
     cli_path path;
@@ -175,31 +193,17 @@ int cli_table_create(cli_run *cli)
 
     hf_buffer_init(&body, 1 << 20);
     hf_json_writer_init(&writer, &body);
-    hf_json_begin_object(&writer);
-    if (by) {
-        hf_json_name(&writer, "partition_by");
-        hf_json_text(&writer, by);
+    result = write_table(cli, &writer);
+    if (result == CLI_OK) {
+        cli_path_begin(&path, "/v1/tables/");
+        cli_path_segment(&path, hf_slice_of(cli->arguments[0]));
+        result = cli_request(cli, "PUT", cli_path_end(cli, &path), NULL, (hf_slice){body.data, body.size}, &answer);
+        if (result == CLI_OK && !cli->json)
+            printf("made the table '%s'\n", cli->arguments[0]);
+        else if (result == CLI_OK)
+            cli_show(cli, &answer, NULL);
+        cli_answer_done(&answer);
     }
-    if (values)
-        write_values(&writer, values);
-    if (format) {
-        hf_json_name(&writer, "format");
-        hf_json_text(&writer, format);
-    }
-    write_number(cli, &writer, "hash-ranges", "hash_ranges");
-    write_number(cli, &writer, "replicas", "replicas");
-    write_number(cli, &writer, "value-maximum", "value_maximum");
-    hf_json_end_object(&writer);
-    if (writer.result)
-        cli_out_of_memory();
-    cli_path_begin(&path, "/v1/tables/");
-    cli_path_segment(&path, cli->arguments[0]);
-    result = cli_request(cli, "PUT", cli_path_end(cli, &path), NULL, (hf_slice){body.data, body.size}, &answer);
-    if (result == CLI_OK && !cli->json)
-        printf("made the table '%s'\n", cli->arguments[0]);
-    else if (result == CLI_OK)
-        cli_show(cli, &answer, NULL);
-    hf_buffer_done(&answer.body);
     hf_buffer_done(&body);
     return result;
 }

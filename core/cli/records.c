@@ -1,12 +1,11 @@
 /* Commands about records: get, put, delete, scan, changes. */
 #include "cli/cli.h"
 
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { HEADERS_MAX = 6, HEADER_SIZE = 256 };
+enum { VALUE_MAXIMUM = 64 << 20, PAGE = 1000, HEADERS_MAX = 6, HEADER_SIZE = 256 };
 
 typedef struct request_headers {
     char text[HEADERS_MAX][HEADER_SIZE];
@@ -32,9 +31,9 @@ static const char *record_path(cli_run *cli)
     cli_path path;
 
     cli_path_begin(&path, "/v1/tables/");
-    cli_path_segment(&path, cli->arguments[0]);
+    cli_path_segment(&path, hf_slice_of(cli->arguments[0]));
     cli_path_text(&path, "/records/");
-    cli_path_segment(&path, cli->arguments[1]);
+    cli_path_segment(&path, hf_slice_of(cli->arguments[1]));
     cli_path_query(&path, "partition", cli_option(cli, "partition"));
     cli_path_query(&path, "consistency", cli_option(cli, "stale") ? "stale" : NULL);
     return cli_path_end(cli, &path);
@@ -47,18 +46,20 @@ int cli_get(cli_run *cli)
 
     if (result == CLI_OK) {
         fwrite(answer.body.data, 1, answer.body.size, stdout);
-        if (answer.body.size == 0 || answer.body.data[answer.body.size - 1] != '\n')
+        if (isatty(STDOUT_FILENO)) /* into a file or a pipe goes what is stored, and nothing else */
             putchar('\n');
     }
-    hf_buffer_done(&answer.body);
+    cli_answer_done(&answer);
     return result;
 }
 
 static int read_input(hf_buffer *value)
 {
     while (!feof(stdin)) {
-        if (hf_buffer_reserve(value, 65536) != 0)
-            return cli_out_of_memory();
+        if (hf_buffer_reserve(value, 65536) != 0) {
+            fprintf(stderr, "holdfast: standard input has more than %d bytes, which no table takes\n", VALUE_MAXIMUM);
+            return CLI_FAILED;
+        }
         value->size += fread(value->data + value->size, 1, 65536, stdin);
         if (ferror(stdin)) {
             fprintf(stderr, "holdfast: standard input could not be read\n");
@@ -76,8 +77,15 @@ static void print_version(const hf_value *document)
 static int add_conditions(const cli_run *cli, request_headers *headers)
 {
     const char *version = cli_option(cli, "if-version"), *key = cli_option(cli, "idempotency-key");
+    uint64_t number = 0;
     int result = CLI_OK;
 
+    if (version && cli_option(cli, "if-absent")) {
+        fprintf(stderr, "holdfast: --if-version and --if-absent exclude each other\n");
+        return CLI_USAGE;
+    }
+    if (cli_number(cli, "if-version", 1, UINT64_MAX, &number) != CLI_OK)
+        return CLI_USAGE;
     if (version)
         result = add_header(headers, "If-Match: \"%s\"", version);
     if (result == CLI_OK && cli_option(cli, "if-absent"))
@@ -95,17 +103,19 @@ int cli_put(cli_run *cli)
     hf_buffer value;
     int result = add_conditions(cli, &headers);
 
-    hf_buffer_init(&value, 64 << 20);
+    hf_buffer_init(&value, VALUE_MAXIMUM);
     if (result == CLI_OK && strcmp(text, "-") == 0)
         result = read_input(&value);
     else if (result == CLI_OK && hf_buffer_append(&value, text, strlen(text)) != 0)
         cli_out_of_memory();
     if (result == CLI_OK) {
         hf_slice body = {value.data ? value.data : (const uint8_t *)"", value.size};
+        if (hf_json_check(body, NULL) != 0)
+            headers.list[headers.count++] = "Content-Type: application/octet-stream";
         result = cli_request(cli, "PUT", record_path(cli), headers.list, body, &answer);
         if (result == CLI_OK)
             cli_show(cli, &answer, print_version);
-        hf_buffer_done(&answer.body);
+        cli_answer_done(&answer);
     }
     hf_buffer_done(&value);
     return result;
@@ -122,12 +132,11 @@ int cli_delete(cli_run *cli)
     result = cli_request(cli, "DELETE", record_path(cli), headers.list, (hf_slice){NULL, 0}, &answer);
     if (result == CLI_OK)
         cli_show(cli, &answer, print_version);
-    hf_buffer_done(&answer.body);
+    cli_answer_done(&answer);
     return result;
 }
 
-/* ---- Scans
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- Scans ----------------------------------------------------------------------------------------------------- */
 
 static void print_record(const hf_value *record, int json)
 {
@@ -138,8 +147,7 @@ static void print_record(const hf_value *record, int json)
     if (json || !value) {
         hf_json_append(&line, record);
     } else {
-        hf_slice key = hf_value_get_string(record, "key", (hf_slice){NULL, 0});
-        hf_buffer_append(&line, key.data, key.size);
+        cli_append_clean(&line, hf_value_get_string(record, "key", (hf_slice){NULL, 0}));
         hf_buffer_append(&line, "\t", 1);
         hf_json_append(&line, value);
     }
@@ -149,49 +157,63 @@ static void print_record(const hf_value *record, int json)
     hf_buffer_done(&line);
 }
 
-/* One page.  Returns the place to go on from in the run's arena, or NULL at the end. */
-static const char *print_page(cli_run *cli, const cli_answer *answer, unsigned long *left)
+/* Prints one page and keeps in `next` where to go on.  1: go on. */
+static int print_page(const cli_run *cli, const cli_answer *answer, uint64_t *left, hf_buffer *next)
 {
     const hf_value *records = hf_value_get(&answer->document, "records");
-    hf_slice next = hf_value_get_string(&answer->document, "next", (hf_slice){NULL, 0}), copy;
+    hf_slice cursor = hf_value_get_string(&answer->document, "next", (hf_slice){NULL, 0});
+    uint64_t count = records && records->type == HF_VALUE_LIST ? records->count : 0;
 
-    for (uint64_t i = 0; records && records->type == HF_VALUE_LIST && i<records->count && * left> 0; i++, --*left)
+    for (uint64_t i = 0; i<count && * left> 0; i++, --*left)
         print_record(&records->as.items[i], cli->json);
-    if (!next.size || *left == 0)
-        return NULL;
-    if (hf_arena_copy(&cli->arena, next, &copy) != 0)
+    if (cursor.size == 0 || *left == 0 || ferror(stdout))
+        return 0;
+    hf_buffer_clear(next);
+    if (hf_buffer_append(next, cursor.data, cursor.size) != 0 || hf_buffer_append(next, "", 1) != 0)
         cli_out_of_memory();
-    return (const char *)copy.data;
+    return 1;
+}
+
+static void begin_table_path(const cli_run *cli, cli_path *path, const char *what)
+{
+    cli_path_begin(path, "/v1/tables/");
+    cli_path_segment(path, hf_slice_of(cli->arguments[0]));
+    cli_path_text(path, what);
+    cli_path_query(path, "partition", cli_option(cli, "partition"));
+}
+
+static int scan_page(cli_run *cli, const char *start, uint64_t *left, hf_buffer *next, int *ret_more)
+{
+    char page[24];
+    cli_path path;
+    cli_answer answer;
+    int result;
+
+    snprintf(page, sizeof page, "%llu", (unsigned long long)(*left < PAGE ? *left : PAGE));
+    begin_table_path(cli, &path, "/records");
+    cli_path_query(&path, "prefix", cli_option(cli, "prefix"));
+    cli_path_query(&path, "consistency", cli_option(cli, "stale") ? "stale" : NULL);
+    cli_path_query(&path, "start", start);
+    cli_path_query(&path, "limit", page);
+    result = cli_request(cli, "GET", cli_path_end(cli, &path), NULL, (hf_slice){NULL, 0}, &answer);
+    *ret_more = result == CLI_OK && print_page(cli, &answer, left, next);
+    cli_answer_done(&answer);
+    return result;
 }
 
 int cli_scan(cli_run *cli)
 {
-    const char *limit = cli_option(cli, "limit"), *start = cli_option(cli, "start");
-    unsigned long left = limit ? strtoul(limit, NULL, 10) : ULONG_MAX;
-    int result = CLI_OK;
+    const char *start = cli_option(cli, "start");
+    uint64_t left = UINT64_MAX;
+    int result = cli_number(cli, "limit", 1, UINT64_MAX, &left), more = result == CLI_OK;
+    hf_buffer next;
 
-    if (left == 0) {
-        fprintf(stderr, "holdfast: '%s' is not a number of records\n", limit);
-        return CLI_USAGE;
+    hf_buffer_init(&next, 1 << 16);
+    while (more) {
+        result = scan_page(cli, start, &left, &next, &more);
+        start = (const char *)next.data;
     }
-    do {
-        char page[16];
-        cli_path path;
-        cli_answer answer;
-
-        snprintf(page, sizeof page, "%lu", left < 1000 ? left : 1000ul);
-        cli_path_begin(&path, "/v1/tables/");
-        cli_path_segment(&path, cli->arguments[0]);
-        cli_path_text(&path, "/records");
-        cli_path_query(&path, "prefix", cli_option(cli, "prefix"));
-        cli_path_query(&path, "partition", cli_option(cli, "partition"));
-        cli_path_query(&path, "consistency", cli_option(cli, "stale") ? "stale" : NULL);
-        cli_path_query(&path, "start", start);
-        cli_path_query(&path, "limit", page);
-        result = cli_request(cli, "GET", cli_path_end(cli, &path), NULL, (hf_slice){NULL, 0}, &answer);
-        start = result == CLI_OK ? print_page(cli, &answer, &left) : NULL;
-        hf_buffer_done(&answer.body);
-    } while (start);
+    hf_buffer_done(&next);
     return result;
 }
 
@@ -199,11 +221,8 @@ int cli_changes(cli_run *cli)
 {
     cli_path path;
 
-    cli_path_begin(&path, "/v1/tables/");
-    cli_path_segment(&path, cli->arguments[0]);
-    cli_path_text(&path, "/changes");
+    begin_table_path(cli, &path, "/changes");
     cli_path_query(&path, "from", cli_option(cli, "from"));
-    cli_path_query(&path, "partition", cli_option(cli, "partition"));
     cli_path_query(&path, "follow", cli_option(cli, "follow") ? "1" : NULL);
     return cli_stream(cli, cli_path_end(cli, &path));
 }

@@ -183,6 +183,7 @@ static void start(hf_task *task)
         return;
     }
     child->started = 1;
+    hf_operations_tell_death(child->signals, child->name);
     begin_accepting(child);
 }
 

@@ -1,9 +1,21 @@
 #include "daemon/operations.h"
 
 #include "daemon/state.h"
+#include "supervisor/supervisor.h"
+#include "telemetry/log.h"
 
 #include <holdfast/lib/error.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const hf_signal_kind died = {
+    .size = sizeof died,
+    .severity = HF_SIGNAL_CRITICAL,
+    .name = "process.died",
+    .doc = "The process ended without being asked to, and this one was started in its place; the subject is its name. "
+           "Detail: cause, report (a file with the backtrace and the last log lines).",
+};
 
 int32_t hf_operations_create(const hf_config_generation *generation, hf_process *process, hf_lua_host *lua,
                              const char *process_name, hf_http_server *http, hf_signals **ret_signals, hf_error *error)
@@ -30,5 +42,24 @@ int32_t hf_operations_create(const hf_config_generation *generation, hf_process 
     int32_t result = hf_state_make(directory, error);
     if (!result)
         result = hf_signals_create(&settings, ret_signals, error);
+    if (!result)
+        result = hf_signals_declare(*ret_signals, &died, error);
     return result ? result : hf_signals_routes(*ret_signals, http, error);
+}
+
+void hf_operations_tell_death(hf_signals *signals, const char *process_name)
+{
+    const char *death = getenv(HF_DEATH_ENVIRONMENT), *report = death ? strchr(death, '\n') : NULL;
+
+    if (!report)
+        return;
+    hf_value_member members[] = {
+        {hf_slice_of("cause"), hf_value_string((hf_slice){(const uint8_t *)death, (uint64_t)(report - death)})},
+        {hf_slice_of("report"), hf_value_string(hf_slice_of(report + 1))},
+    };
+    hf_value detail = hf_value_map(members, sizeof members / sizeof members[0]);
+    int32_t result = hf_signals_raise(signals, "daemon", died.name, process_name, &detail);
+
+    if (result)
+        hf_log(HF_LOG_ERROR, "daemon", "the signal '%s' is lost (code %d)", died.name, result);
 }

@@ -9,4 +9,7 @@
 int32_t hf_operations_create(const hf_config_generation *generation, hf_process *process, hf_lua_host *lua,
                              const char *process_name, hf_http_server *http, hf_signals **ret_signals, hf_error *error);
 
+/* When this process replaces one that died, raises "process.died" about it.  Once, when the loops run.  [main] */
+void hf_operations_tell_death(hf_signals *signals, const char *process_name);
+
 #endif

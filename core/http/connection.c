@@ -7,6 +7,7 @@
  * reading to notice that the client is gone. */
 #include "http/private.h"
 #include "loop/loop.h"
+#include "telemetry/log.h"
 #include "telemetry/metrics.h"
 
 #include <errno.h>
@@ -263,6 +264,7 @@ uint64_t hf_http_connection_stream(hf_http_request *request, int ended)
 
 static void hand_out(http_connection *connection)
 {
+    static const uint8_t no_trace[16];
     hf_http_request *request = connection->request;
     uint64_t head_size = (uint64_t)connection->head_size;
     uint64_t body_size = request->head.body == HF_HTTP1_BODY_LENGTH ? request->head.content_length : 0;
@@ -273,7 +275,9 @@ static void hand_out(http_connection *connection)
         request->body = (hf_slice){request->input.data + head_size, body_size};
     connection->state = HANDLER;
     connection->deadline_us = 0;
-    request->match.entry->route.handle(request->match.entry->arg, request);
+    hf_log_set_trace(request->trace);
+    request->match.entry->route.handle(request->match.entry->arg, request); /* the request may be gone now */
+    hf_log_set_trace(no_trace);
 }
 
 /* Answers before the body was read.  What of it is still to come is skipped when that is little, so that the

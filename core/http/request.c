@@ -1,6 +1,7 @@
 /* A request as its handler sees it, and the bytes of its answer; see <holdfast/host/http.h>. */
 #include "http/private.h"
 #include "loop/loop.h"
+#include "telemetry/log.h"
 
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/json.h>
@@ -360,9 +361,24 @@ static void respond_problem(hf_http_request *request, uint32_t status, const cha
     hf_buffer_done(&body);
 }
 
+/* What went wrong here, and not with the request, can be found in the log by the trace id that the answer carries. */
+static void log_failure(const hf_http_request *request, uint32_t status, const hf_error *error)
+{
+    static const uint8_t no_trace[16];
+    hf_slice method = request->head.method, target = request->head.target;
+
+    hf_log_set_trace(request->trace);
+    hf_log(status == 500 ? HF_LOG_ERROR : HF_LOG_DEBUG, "http", "%.*s %.*s: %u: %s", (int)method.size,
+           (const char *)method.data, (int)(target.size < 200 ? target.size : 200), (const char *)target.data, status,
+           error ? error->message : "");
+    hf_log_set_trace(no_trace);
+}
+
 void hf_http_problem(hf_http_request *request, uint32_t status, const char *problem, const hf_error *error,
                      const char *members)
 {
+    if (status >= 500)
+        log_failure(request, status, error);
     respond_problem(request, status, problem, error, members, NULL);
 }
 

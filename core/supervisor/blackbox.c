@@ -74,7 +74,8 @@ static void on_fatal_signal(int number)
 static int32_t install_handlers(hf_error *error)
 {
     static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
-    struct sigaction action = {.sa_handler = on_fatal_signal, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER | SA_ONSTACK)};
+    struct sigaction action = {.sa_handler = on_fatal_signal,
+                               .sa_flags = (int)(SA_RESETHAND | SA_NODEFER | SA_ONSTACK)};
     static char stack[65536]; /* so that a stack overflow can be reported too */
     stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
     void *frame;

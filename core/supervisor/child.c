@@ -39,12 +39,14 @@ static int place_descriptors(const int32_t *listeners, uint32_t count, int32_t b
     return 0;
 }
 
-static int set_environment(uint32_t listener_count)
+static int set_environment(uint32_t listener_count, const char *death)
 {
     char text[16];
 
     snprintf(text, sizeof text, "%u", listener_count);
     if (setenv(HF_LISTENERS_ENVIRONMENT, text, 1) < 0)
+        return -1;
+    if ((death ? setenv(HF_DEATH_ENVIRONMENT, death, 1) : unsetenv(HF_DEATH_ENVIRONMENT)) < 0)
         return -1;
     snprintf(text, sizeof text, "%u", FIRST_LISTENER + listener_count);
     return setenv(HF_BLACKBOX_ENVIRONMENT, text, 1);
@@ -52,14 +54,14 @@ static int set_environment(uint32_t listener_count)
 
 /* In the child, between fork and exec.  A failure is reported through a pipe that a successful exec closes. */
 _Noreturn static void become(const char *const *argv, const int32_t *listeners, uint32_t listener_count,
-                             int32_t blackbox_fd, int report_fd, pid_t parent)
+                             int32_t blackbox_fd, const char *death, int report_fd, pid_t parent)
 {
     sigset_t none;
 
     sigemptyset(&none);
     if (sigprocmask(SIG_SETMASK, &none, NULL) == 0 && prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 &&
         place_descriptors(listeners, listener_count, blackbox_fd, &report_fd) == 0 &&
-        set_environment(listener_count) == 0) {
+        set_environment(listener_count, death) == 0) {
         if (getppid() != parent)
             _exit(0); /* the parent died before prctl took effect */
         execv(argv[0], (char *const *)(uintptr_t)argv);
@@ -83,21 +85,21 @@ static int32_t wait_for_exec(int report_fd, pid_t pid, const char *program, hf_e
     return hf_error_set_errno(error, HF_EIO, failure, "cannot start '%s'", program);
 }
 
-int32_t hf_child_spawn(const char *const *argv, const int32_t *listeners, uint32_t listener_count,
-                       int32_t blackbox_fd, int32_t *ret_pid, int32_t *ret_pid_fd, hf_error *error)
+int32_t hf_child_spawn(const char *const *argv, const int32_t *listeners, uint32_t listener_count, int32_t blackbox_fd,
+                       const char *death, int32_t *ret_pid, int32_t *ret_pid_fd, hf_error *error)
 {
     pid_t parent = getpid();
     int report[2];
 
     if (listener_count > MOST_LISTENERS)
-        return hf_error_set(error, HF_ETOOLARGE, "%u listeners for '%s', at most %d can be handed over",
-                            listener_count, argv[0], MOST_LISTENERS);
+        return hf_error_set(error, HF_ETOOLARGE, "%u listeners for '%s', at most %d can be handed over", listener_count,
+                            argv[0], MOST_LISTENERS);
     if (pipe2(report, O_CLOEXEC) < 0)
         return hf_error_set_errno(error, HF_EIO, errno, "cannot start '%s'", argv[0]);
 
     pid_t pid = fork();
     if (pid == 0)
-        become(argv, listeners, listener_count, blackbox_fd, report[1], parent);
+        become(argv, listeners, listener_count, blackbox_fd, death, report[1], parent);
     int fork_errno = errno;
     (void)close(report[1]);
     int32_t result = pid < 0 ? hf_error_set_errno(error, HF_EIO, fork_errno, "cannot start '%s'", argv[0])

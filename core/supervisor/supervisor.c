@@ -29,9 +29,10 @@ struct child {
     uint64_t started_us, restart_wait_us, deaths;
     hf_backoff backoff;
     hf_blackbox *box;
-    hf_watch *watch;  /* on pid_fd */
-    hf_timer *timer;  /* back-off while WAITING, grace while STOPPING */
+    hf_watch *watch; /* on pid_fd */
+    hf_timer *timer; /* back-off while WAITING, grace while STOPPING */
     char cause[200], report[512];
+    int died; /* the next start tells the new process of the death */
 };
 
 struct hf_supervisor {
@@ -104,12 +105,14 @@ static void child_ended(void *arg, int32_t fd, uint32_t events);
 
 static int32_t start(struct child *child, hf_error *error)
 {
+    char death[sizeof child->cause + sizeof child->report];
     int32_t box_fd;
 
+    snprintf(death, sizeof death, "%s\n%s", child->cause, child->report);
     int32_t result = hf_blackbox_create(&child->box, &box_fd, error);
     if (!result)
         result = hf_child_spawn((const char *const *)child->argv, child->listeners, child->listener_count, box_fd,
-                                &child->pid, &child->pid_fd, error);
+                                child->died ? death : NULL, &child->pid, &child->pid_fd, error);
     if (result) {
         forget_process(child);
         return result;
@@ -123,6 +126,7 @@ static int32_t start(struct child *child, hf_error *error)
         forget_process(child);
         return result;
     }
+    child->died = 0;
     child->state = HF_CHILD_RUNNING;
     child->started_us = hf_clock_us();
     hf_log(HF_LOG_INFO, source, "started process '%s', pid %d", child->name, child->pid);
@@ -189,6 +193,7 @@ static void record_death(struct child *child, uint64_t lived_us)
     hf_error error;
 
     child->deaths++;
+    child->died = 1;
     if (hf_report_write(supervisor->report_directory, &death, child->report, sizeof child->report, &error)) {
         child->report[0] = '\0';
         hf_log(HF_LOG_ERROR, source, "the death of '%s' is not recorded: %s", child->name, error.message);
@@ -341,8 +346,11 @@ void hf_supervisor_status(const hf_supervisor *supervisor, uint32_t index, hf_ch
 {
     const struct child *child = supervisor->children[index];
 
-    *ret_status = (hf_child_status){.name = child->name, .state = child->state, .pid = child->pid,
-                                    .deaths = child->deaths, .restart_wait_us = child->restart_wait_us};
+    *ret_status = (hf_child_status){.name = child->name,
+                                    .state = child->state,
+                                    .pid = child->pid,
+                                    .deaths = child->deaths,
+                                    .restart_wait_us = child->restart_wait_us};
     memcpy(ret_status->last_cause, child->cause, sizeof ret_status->last_cause);
     memcpy(ret_status->last_report, child->report, sizeof ret_status->last_report);
 }

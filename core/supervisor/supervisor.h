@@ -10,6 +10,9 @@
 /* Environment variable that tells a child how many listening sockets it inherits, from descriptor 3 on. */
 #define HF_LISTENERS_ENVIRONMENT "HOLDFAST_LISTENERS"
 
+/* Environment variable of a child that was started again because it died: the cause, a line feed, the report's path. */
+#define HF_DEATH_ENVIRONMENT "HOLDFAST_DEATH"
+
 enum {
     HF_CHILD_WAITING = 0,  /* for its back-off to pass */
     HF_CHILD_RUNNING = 1,

@@ -14,6 +14,9 @@ import threading
 import time
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../tests/support"))
+from free_ports import free_ports
+
 HOLDFASTD, PLUGINS = sys.argv[1], sys.argv[2]
 DEADLINE_S = 30  # for any single condition; a sanitizer's build is slow
 
@@ -27,13 +30,6 @@ def wait_for(what, condition):
             return result
         time.sleep(0.01)
     raise AssertionError("waited in vain for " + what)
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def digest(token):
@@ -61,7 +57,7 @@ class Node:
         self.folder = tempfile.mkdtemp(prefix="holdfast-test-")
         self.path = os.path.join(self.folder, "holdfast.cfg")
         self.log_path = os.path.join(self.folder, "log")
-        self.ports = {name: free_port() for name in processes}
+        self.ports = {name: free_ports(1)[0] for name in processes}
         self.parts = {"state": "state", "plugins": '"service/probe"', "probe": "", "log": "", "restart": "50ms", "workers": 2,
                       "more": ""}
         self.process = None
@@ -113,11 +109,11 @@ probe: { %s };
         found = dict(re.findall(r"started process '(\w+)', pid (\d+)", self.log()))
         return {name: int(pid) for name, pid in found.items()}
 
-    def request(self, method, path, token=None, name=None, body=None):
+    def request(self, method, path, token=None, name=None, body=None, fields=None):
         """Status, fields, and the body as JSON where it is that."""
         port = self.ports[name or next(iter(self.ports))]
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
-        fields = {"Authorization": "Bearer " + token} if token else {}
+        fields = dict(fields or {}, **({"Authorization": "Bearer " + token} if token else {}))
         try:
             connection.request(method, path, body=body, headers=fields)
             answer = connection.getresponse()
@@ -225,6 +221,21 @@ class Running(DaemonTest):
         self.assertEqual(node.get("/test/hello")[0], 200)
         self.assertEqual(node.stop(), 0, node.log())
 
+    def test_trace_leads_to_the_log(self):
+        node = self.node().start_ready()
+        given = "4bf92f3577b34da6a3ce929d0e0e4736"
+        for fields in ({}, {"traceparent": "00-%s-00f067aa0ba902b7-01" % given}):
+            status, answer, _ = node.request("GET", "/test/fail", fields=fields)
+            trace = answer["Holdfast-Trace"]
+            self.assertEqual(status, 500)
+            if fields:
+                self.assertEqual(trace, given)
+            self.assertRegex(node.log(), "about to fail.* trace=" + trace)
+            self.assertRegex(node.log(), "GET /test/fail: 500: this probe always fails.* trace=" + trace)
+        node.get("/test/hello")
+        self.assertNotIn("trace=", node.log().rsplit("always fails", 1)[1].split("\n", 1)[1])
+        self.assertEqual(node.stop(), 0, node.log())
+
     def test_start_that_fails(self):
         node = self.node(probe="start_fails = true;").start("--process", "main")
         self.assertEqual(node.process.wait(DEADLINE_S), 1, node.log())
@@ -250,6 +261,11 @@ class Dying(DaemonTest):
         self.assertIn("cause: killed by signal 11", report)
         self.assertRegex(report, r"backtrace:\n(.*\n)*.*holdfast-service-probe\.so")
         self.assertRegex(report, r"last log lines:\n(.*\n)*.*ready: process 'main'")
+        raised = wait_for("the signal", lambda: [s for s in node.get("/v1/admin/signals")[1]["signals"]
+                                                 if s["name"] == "process.died"])
+        self.assertEqual((raised[0]["subject"], raised[0]["severity"]), ("main", "critical"))
+        self.assertEqual(raised[0]["detail"]["report"], death[1])
+        self.assertIn("Segmentation fault", raised[0]["detail"]["cause"])
         self.assertTrue(alive(pids["other"]))  # untouched
         self.assertEqual(node.pids()["other"], pids["other"])
         self.assertEqual(node.stop(), 0, node.log())

@@ -11,11 +11,14 @@ static uint64_t next_random(raft_group *g) /* splitmix64 */
     return z ^ (z >> 31);
 }
 
+/* The long time-out is there to notice that a leader is gone. When that is known already, only rivals have to be told
+ * apart: a campaign that failed (votes were split, or a voter had not noticed yet) is soon tried again, each time with
+ * twice the patience, for it may be a disk that is slow to note the vote. */
 void raft_reset_election_timer(raft_group *g)
 {
-    uint64_t timeout = g->raft->options.election_timeout_us;
+    uint64_t timeout = g->raft->options.election_timeout_us >> g->hurry;
 
-    g->election_deadline = g->now + timeout + next_random(g) % timeout;
+    g->election_deadline = g->now + timeout + next_random(g) % (timeout + 1);
 }
 
 void raft_become_follower(raft_group *g, uint64_t term, uint64_t leader)
@@ -39,6 +42,7 @@ static void become_leader(raft_group *g)
     g->role = HF_ROLE_LEADER;
     g->leader = g->self;
     g->link_lost = false;
+    g->hurry = 0;
     g->transferee = 0;
     g->round = 0;
     g->heartbeat_due = true;
@@ -90,6 +94,8 @@ void raft_campaign(raft_group *g, bool now_for_real)
 {
     bool transfer = g->forced;
 
+    if (!now_for_real && g->hurry)
+        g->hurry--;
     raft_reset_election_timer(g);
     if (g->role == HF_ROLE_LEADER || !raft_is_voter(g, g->self) || !raft_log_reserve(&g->log, 2))
         return;
@@ -157,6 +163,7 @@ void raft_on_vote(raft_group *g, uint64_t from, const raft_message *m)
     if (grant && !pre) {
         g->state_dirty = g->state_dirty || g->vote != from;
         g->vote = from;
+        g->hurry = 0; /* somebody is about to lead: leave the new leader its time */
         raft_reset_election_timer(g);
     }
     if (reply.term)
@@ -190,6 +197,7 @@ void raft_leader_lost(raft_group *g)
     uint64_t soon = g->now + next_random(g) % (g->raft->options.election_timeout_us / 4 + 1);
 
     g->link_lost = true;
+    g->hurry = RAFT_HURRY;
     if (g->role == HF_ROLE_FOLLOWER && soon < g->election_deadline)
         g->election_deadline = soon;
 }

@@ -184,6 +184,7 @@ static void heard_leader(raft_group *g, uint64_t from)
         raft_become_follower(g, g->term, from);
     g->leader_seen = g->now;
     g->link_lost = false;
+    g->hurry = 0;
     raft_reset_election_timer(g);
 }
 

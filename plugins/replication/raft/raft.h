@@ -12,6 +12,7 @@
 #define RAFT_MEMBERS_MAX 31
 #define RAFT_WRITES_MAX 32
 #define RAFT_NEVER UINT64_MAX
+#define RAFT_HURRY 4
 
 /* ---- Deliberate mistakes, only for proving that the simulator finds them --------------------------------------- */
 
@@ -137,6 +138,7 @@ struct hf_replication_group {
     bool pre_vote;       /* a candidate in section 9.6's first phase: the term is still the old one */
     bool forced;         /* campaign by leadership transfer */
     bool link_lost;      /* the driver said that the leader is unreachable: do not protect it */
+    uint32_t hurry;      /* campaigns still to be tried after a shortened time-out: halved this many times */
     uint64_t leader_seen, election_deadline, heartbeat_deadline, quorum_deadline;
     uint64_t vote_write; /* own vote counts when this write is durable; RAFT_NEVER: not yet handed out */
 

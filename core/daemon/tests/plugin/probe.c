@@ -75,6 +75,18 @@ static void crash(void *arg, hf_http_request *request)
     respond(self, request, 500, "still alive"); /* also keeps this function in the backtrace */
 }
 
+/* What the plugin logs meanwhile, and the failure itself, carry the request's trace id. */
+static void fail(void *arg, hf_http_request *request)
+{
+    probe *self = arg;
+    static const char message[] = "about to fail";
+    hf_error error;
+
+    self->host->log(self->host, HF_LOG_INFO, (hf_slice){(const uint8_t *)message, sizeof message - 1});
+    hf_error_set(&error, HF_EIO, "this probe always fails");
+    self->http->problem(request, 500, "failed", &error, NULL);
+}
+
 /* Answered when the process ends. */
 static void hold(void *arg, hf_http_request *request)
 {
@@ -103,6 +115,7 @@ static void write_table(void *arg, hf_http_request *request)
 static const hf_http_route routes[] = {
     {sizeof(hf_http_route), HF_HTTP_PUBLIC, "GET", "/test/hello", 0, "Says the greeting.", hello},
     {sizeof(hf_http_route), HF_HTTP_PUBLIC, "GET", "/test/crash", 0, "Crashes.", crash},
+    {sizeof(hf_http_route), HF_HTTP_PUBLIC, "GET", "/test/fail", 0, "Fails.", fail},
     {sizeof(hf_http_route), HF_HTTP_PUBLIC, "GET", "/test/hold", 0, "Waits for the drain.", hold},
     {sizeof(hf_http_route), HF_HTTP_WRITE, "PUT", "/test/tables/{table}", 1024, "Needs a right.", write_table},
 };

@@ -1,29 +1,12 @@
-/* Writes and reads the export format; see stream.h.  No state outside the two structs. */
-#include "stream.h"
-
+/* Writes and reads the bytes of exports; see lib/export.h. */
+#include <holdfast/lib/checksum.h>
 #include <holdfast/lib/error.h>
+#include <holdfast/lib/export.h>
 
 #include <string.h>
 
-static const char stream_magic[4] = {'H', 'F', 'E', 'R'};
-enum { STREAM_VERSION = 1, STREAM_HEAD = 8 };
+enum { MAGIC_SIZE = 4, STREAM_VERSION = 1, STREAM_HEAD = 8 };
 #define STREAM_END 0x80000000u
-
-static uint32_t crc32c(uint32_t crc, const uint8_t *data, uint64_t size)
-{
-    static const uint32_t nibbles[16] = {
-        0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
-        0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9, 0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
-    };
-
-    crc = ~crc;
-    for (uint64_t i = 0; i < size; i++) {
-        crc ^= data[i];
-        crc = crc >> 4 ^ nibbles[crc & 15];
-        crc = crc >> 4 ^ nibbles[crc & 15];
-    }
-    return ~crc;
-}
 
 static void put_u32(uint8_t *to, uint32_t value)
 {
@@ -38,27 +21,27 @@ static uint32_t get_u32(const uint8_t *from)
 
 static uint32_t frame_crc(uint32_t before, const uint8_t *frame, uint64_t size)
 {
-    return crc32c(crc32c(before, frame, 4), frame + STREAM_HEAD, size);
+    return hf_crc32c(hf_crc32c(before, frame, 4), frame + STREAM_HEAD, size);
 }
 
 /* ---- Writing ---- */
 
-void stream_writer_init(stream_writer *writer, stream_next next, void *arg)
+void hf_export_writer_init(hf_export_writer *writer, const char *magic, hf_export_next next, void *arg)
 {
     memset(writer, 0, sizeof *writer);
     writer->next = next;
     writer->arg = arg;
-    memcpy(writer->frame, stream_magic, sizeof stream_magic);
+    memcpy(writer->frame, magic, MAGIC_SIZE);
     put_u32(writer->frame + 4, STREAM_VERSION);
     writer->frame_size = STREAM_HEAD;
 }
 
 /* Moves what fits of the present record into the payload; returns the new payload size. */
-static uint64_t add_parts(stream_writer *writer, uint64_t size)
+static uint64_t add_parts(hf_export_writer *writer, uint64_t size)
 {
     for (int i = 0; i < 3; i++) {
         hf_slice *part = &writer->parts[i];
-        uint64_t n = part->size < STREAM_FRAME_MAX - size ? part->size : STREAM_FRAME_MAX - size;
+        uint64_t n = part->size < HF_EXPORT_FRAME_MAX - size ? part->size : HF_EXPORT_FRAME_MAX - size;
 
         if (n == 0)
             continue;
@@ -70,7 +53,7 @@ static uint64_t add_parts(stream_writer *writer, uint64_t size)
     return size;
 }
 
-static int32_t next_record(stream_writer *writer, hf_error *error)
+static int32_t next_record(hf_export_writer *writer, hf_error *error)
 {
     hf_slice key, value;
     int32_t r = writer->next(writer->arg, &key, &value, error);
@@ -86,7 +69,7 @@ static int32_t next_record(stream_writer *writer, hf_error *error)
     return 1;
 }
 
-static void seal(stream_writer *writer, uint32_t head, uint64_t size)
+static void seal(hf_export_writer *writer, uint32_t head, uint64_t size)
 {
     put_u32(writer->frame, head);
     writer->crc = frame_crc(writer->crc, writer->frame, size);
@@ -95,11 +78,11 @@ static void seal(stream_writer *writer, uint32_t head, uint64_t size)
     writer->frame_sent = 0;
 }
 
-static int32_t build_frame(stream_writer *writer, hf_error *error)
+static int32_t build_frame(hf_export_writer *writer, hf_error *error)
 {
     uint64_t size = add_parts(writer, 0);
 
-    while (size < STREAM_FRAME_MAX) {
+    while (size < HF_EXPORT_FRAME_MAX) {
         int32_t r = next_record(writer, error);
 
         if (r < 0)
@@ -119,8 +102,8 @@ static int32_t build_frame(stream_writer *writer, hf_error *error)
     return 0;
 }
 
-int32_t stream_writer_read(stream_writer *writer, uint8_t *buffer, uint64_t capacity, uint64_t *ret_size,
-                           hf_error *error)
+int32_t hf_export_writer_read(hf_export_writer *writer, uint8_t *buffer, uint64_t capacity, uint64_t *ret_size,
+                              hf_error *error)
 {
     uint64_t size = 0;
 
@@ -146,9 +129,11 @@ int32_t stream_writer_read(stream_writer *writer, uint8_t *buffer, uint64_t capa
 
 /* ---- Reading ---- */
 
-void stream_reader_init(stream_reader *reader, const hf_host *host, stream_record record, void *arg)
+void hf_export_reader_init(hf_export_reader *reader, const hf_host *host, const char *magic, hf_export_record record,
+                           void *arg)
 {
     memset(reader, 0, sizeof *reader);
+    memcpy(reader->magic, magic, MAGIC_SIZE);
     reader->host = host;
     reader->record = record;
     reader->arg = arg;
@@ -156,7 +141,7 @@ void stream_reader_init(stream_reader *reader, const hf_host *host, stream_recor
     reader->wanted = 8;
 }
 
-void stream_reader_done(stream_reader *reader)
+void hf_export_reader_done(hf_export_reader *reader)
 {
     reader->host->free(reader->host, reader->bytes);
     reader->bytes = NULL;
@@ -168,7 +153,7 @@ static int32_t damaged(hf_error *error, const char *what)
 }
 
 /* Grows with the bytes that came, not with the size that a damaged record claims. */
-static int32_t reserve(stream_reader *reader, uint64_t size, hf_error *error)
+static int32_t reserve(hf_export_reader *reader, uint64_t size, hf_error *error)
 {
     uint64_t capacity = reader->capacity ? reader->capacity : 4096;
 
@@ -190,11 +175,11 @@ static int32_t reserve(stream_reader *reader, uint64_t size, hf_error *error)
 }
 
 /* Called with all the bytes that were wanted: first the sizes, then the whole record. */
-static int32_t record_step(stream_reader *reader, hf_error *error)
+static int32_t record_step(hf_export_reader *reader, hf_error *error)
 {
     uint64_t key_size = get_u32(reader->bytes), value_size = get_u32(reader->bytes + 4);
 
-    if (key_size > STREAM_KEY_MAX || value_size > STREAM_VALUE_MAX)
+    if (key_size > HF_EXPORT_KEY_MAX || value_size > HF_EXPORT_VALUE_MAX)
         return damaged(error, "a record over the limits");
     if (reader->wanted == 8 && key_size + value_size > 0) {
         reader->wanted += key_size + value_size;
@@ -208,7 +193,7 @@ static int32_t record_step(stream_reader *reader, hf_error *error)
     return reader->record(reader->arg, key, value, error);
 }
 
-static int32_t read_payload(stream_reader *reader, const uint8_t *data, uint64_t size, hf_error *error)
+static int32_t read_payload(hf_export_reader *reader, const uint8_t *data, uint64_t size, hf_error *error)
 {
     while (size > 0) {
         uint64_t missing = reader->wanted - reader->size, n = size < missing ? size : missing;
@@ -227,7 +212,7 @@ static int32_t read_payload(stream_reader *reader, const uint8_t *data, uint64_t
     return 0;
 }
 
-static int32_t read_end(stream_reader *reader, hf_error *error)
+static int32_t read_end(hf_export_reader *reader, hf_error *error)
 {
     const uint8_t *payload = reader->frame + STREAM_HEAD;
     uint64_t count = get_u32(payload) | (uint64_t)get_u32(payload + 4) << 32;
@@ -238,9 +223,9 @@ static int32_t read_end(stream_reader *reader, hf_error *error)
     return 0;
 }
 
-static int32_t read_header(stream_reader *reader, hf_error *error)
+static int32_t read_header(hf_export_reader *reader, hf_error *error)
 {
-    if (memcmp(reader->frame, stream_magic, sizeof stream_magic) != 0)
+    if (memcmp(reader->frame, reader->magic, MAGIC_SIZE) != 0)
         return damaged(error, "no header");
     if (get_u32(reader->frame + 4) != STREAM_VERSION)
         return damaged(error, "a version that this engine cannot read");
@@ -250,7 +235,7 @@ static int32_t read_header(stream_reader *reader, hf_error *error)
 }
 
 /* Called with all the bytes that were wanted: first a frame's head, then the whole frame. */
-static int32_t frame_step(stream_reader *reader, hf_error *error)
+static int32_t frame_step(hf_export_reader *reader, hf_error *error)
 {
     if (!reader->started)
         return read_header(reader, error);
@@ -258,7 +243,7 @@ static int32_t frame_step(stream_reader *reader, hf_error *error)
     uint64_t size = head & ~STREAM_END;
 
     if (reader->frame_wanted == STREAM_HEAD) {
-        if (size == 0 || size > STREAM_FRAME_MAX || (head & STREAM_END && size != 8))
+        if (size == 0 || size > HF_EXPORT_FRAME_MAX || (head & STREAM_END && size != 8))
             return damaged(error, "a frame of impossible size");
         reader->frame_wanted += size;
         return 0;
@@ -271,7 +256,7 @@ static int32_t frame_step(stream_reader *reader, hf_error *error)
     return head & STREAM_END ? read_end(reader, error) : read_payload(reader, reader->frame + STREAM_HEAD, size, error);
 }
 
-int32_t stream_reader_feed(stream_reader *reader, hf_slice bytes, hf_error *error)
+int32_t hf_export_reader_feed(hf_export_reader *reader, hf_slice bytes, hf_error *error)
 {
     int32_t r = 0;
 
@@ -295,7 +280,7 @@ int32_t stream_reader_feed(stream_reader *reader, hf_slice bytes, hf_error *erro
     return r;
 }
 
-int32_t stream_reader_finish(const stream_reader *reader, hf_error *error)
+int32_t hf_export_reader_finish(const hf_export_reader *reader, hf_error *error)
 {
     if (reader->failed || !reader->ended)
         return damaged(error, reader->failed ? "found earlier" : "it ends early");
