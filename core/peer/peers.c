@@ -14,8 +14,7 @@
 
 enum { ACCEPT_BATCH = 16 };
 
-/* ---- Creation
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- Creation ------------------------------------------------------------------------------------------------- */
 
 static int32_t check_members(hf_peers *peers, hf_error *error)
 {
@@ -194,8 +193,7 @@ const char *hf_peers_node_name(const hf_peers *peers, uint32_t node)
     return node < peers->settings.member_count ? peers->settings.members[node].name : NULL;
 }
 
-/* ---- Running
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- Running -------------------------------------------------------------------------------------------------- */
 
 static void keep_alive(peer_link *link, uint64_t now)
 {
@@ -321,8 +319,7 @@ int32_t hf_peers_start(hf_peers *peers, hf_error *error)
     return result;
 }
 
-/* ---- Stopping
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- Stopping ------------------------------------------------------------------------------------------------- */
 
 static void all_stopped(hf_task *task)
 {

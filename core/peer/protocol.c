@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- The beginning
- * --------------------------------------------------------------------------------------------------- */
+/* ---- The beginning -------------------------------------------------------------------------------------------- */
 
 static void send_hello(peer_link *link)
 {
@@ -184,8 +183,7 @@ void peer_link_welcome(peer_link *link)
         peer_link_flush_soon(link);
 }
 
-/* ---- Up and down
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- Up and down ---------------------------------------------------------------------------------------------- */
 
 static void tell_channels(peer_link *link, int32_t up)
 {
@@ -222,8 +220,7 @@ void peer_link_lost(peer_link *link)
     tell_channels(link, 0);
 }
 
-/* ---- Messages and requests
- * --------------------------------------------------------------------------------------------- */
+/* ---- Messages and requests ------------------------------------------------------------------------------------ */
 
 static int32_t take_message(peer_link *link, const hf_frame *frame)
 {

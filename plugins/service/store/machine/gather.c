@@ -138,7 +138,7 @@ const hf_engine_operation *store_gather_find(const struct store_gather *gather, 
 
 void store_gather_order(struct store_gather *gather, uint8_t tag)
 {
-    hf_engine_operation *ordered = malloc((gather->count + 1) * sizeof *ordered);
+    hf_engine_operation *ordered = gather->count > 1 ? malloc(gather->count * sizeof *ordered) : NULL;
     uint64_t count = 0;
 
     if (!ordered)
