@@ -18,8 +18,8 @@ OVERRUN = "it ran for more than its|it took longer than its"  # instructions, or
 BAD = {
     "loops": ("local n = 0\n while true do\n n = n + 1\n end", "budget", OVERRUN, "bad.lua:"),
     "loops_protected": ("while true do\n pcall(function() while true do end end)\n end", "budget", OVERRUN, "bad.lua:"),
-    "allocates": ("local t = {}\n while true do\n t[#t + 1] = string.rep('x', 65536) .. #t\n end", "budget", "bytes of memory", "bytes of memory"),
-    "doubles": ("local s = 'x'\n while true do\n s = s .. s\n end", "budget", "bytes of memory", "bytes of memory"),
+    "allocates": ("local t = {}\n while true do\n t[#t + 1] = string.rep('x', 65536) .. #t\n end", "budget", "bytes of memory|" + OVERRUN, "bytes of memory|bad.lua:"),
+    "doubles": ("local s = 'x'\n while true do\n s = s .. s\n end", "budget", "bytes of memory|" + OVERRUN, "bytes of memory|bad.lua:"),
     "fails": ("local function deeper() error('the mistake of the policy') end\n deeper()", "error",
               "the mistake of the policy", "'deeper'"),
     "indexes_nil": ("return signal.nothing.at_all", "error", "attempt to index a nil value", "bad.lua:"),
