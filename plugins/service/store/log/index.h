@@ -43,7 +43,8 @@ struct segment {
     uint64_t entries; /* live */
     uint64_t marks;   /* latest states and compaction markers */
     uint64_t size;
-    uint64_t end; /* of its records */
+    uint64_t end;     /* of its records */
+    uint64_t written; /* writer; the file system has blocks of its own up to here */
 };
 
 struct log_index {

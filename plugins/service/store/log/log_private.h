@@ -11,6 +11,9 @@ enum {
     BATCH_PARTS_MAX = 1024, /* what the kernel takes in one pwritev */
     BATCH_STAGING_SIZE = 4 << 20,
     BATCH_COPY_MAX = 4096, /* larger payloads are written from where they are */
+    ZERO_SIZE = 64 << 10,
+    ZERO_AHEAD = 512 << 10,
+    ZERO_PARTS = ZERO_AHEAD / ZERO_SIZE,
     COPIES_MAX = 8192,
     SPARE_MAX = 64
 };

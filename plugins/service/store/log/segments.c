@@ -103,6 +103,7 @@ int32_t log_segment_begin(struct store_log *log, hf_error *error)
     segment->number = log->next_number;
     segment->size = log->options.segment_size;
     segment->end = SEGMENT_HEADER_SIZE;
+    segment->written = recycled ? segment->size : SEGMENT_HEADER_SIZE;
     segment->file = make_file(log, segment->number);
     if (segment->file < 0) {
         int r = segment->file;

@@ -55,10 +55,32 @@ static void complete(struct store_log *log, const struct store_log_request *end,
 
 /* ---- Writing ------------------------------------------------------------------------------------------------- */
 
+/* Blocks that are only reserved are turned into written ones by the file system's journal, at every flush, which takes
+ * as long again as the flush.  So a new segment is filled with zeros ahead of the records, many blocks at a time. */
+static void add_zeros(struct store_log *log)
+{
+    static const uint8_t zeros[ZERO_SIZE];
+    struct segment *segment = log->current;
+    struct batch *batch = log->batch;
+    uint64_t end = segment->end + batch->bytes;
+
+    if (end <= segment->written)
+        return;
+    segment->written = (end + ZERO_AHEAD - 1) / ZERO_AHEAD * ZERO_AHEAD;
+    if (segment->written > segment->size)
+        segment->written = segment->size;
+    for (uint64_t left = segment->written - end, size; left; left -= size) {
+        size = left < ZERO_SIZE ? left : ZERO_SIZE;
+        batch->parts[batch->part_count++] = (struct iovec){(void *)(uintptr_t)zeros, size};
+    }
+}
+
 static int write_and_sync(struct store_log *log)
 {
     const struct store_log_file_system *fs = &log->options.file_system;
     struct batch *batch = log->batch;
+
+    add_zeros(log);
     int r = log_write_all(fs, log->current->file, batch->parts, batch->part_count, log->current->end);
 
     return r < 0 ? r : fs->fdatasync(fs->context, log->current->file);
@@ -135,7 +157,7 @@ static void add_staged(struct batch *batch, uint64_t size)
 
 static int has_room(const struct batch *batch)
 {
-    return batch->item_count < BATCH_RECORDS_MAX && batch->part_count + 3 <= BATCH_PARTS_MAX &&
+    return batch->item_count < BATCH_RECORDS_MAX && batch->part_count + 3 + ZERO_PARTS <= BATCH_PARTS_MAX &&
            batch->staged + RECORD_HEADER_SIZE + BATCH_COPY_MAX + RECORD_ALIGNMENT <= BATCH_STAGING_SIZE;
 }
 
@@ -190,8 +212,8 @@ static int32_t roll(struct store_log *log, uint64_t needed)
     return 0;
 }
 
-/* Compaction has taken the last entries out of the oldest segments: they go now, not when the next segment begins, which
- * may be a long time on a quiet node. */
+/* Compaction has taken the last entries out of the oldest segments: they go now, not when the next segment begins,
+ * which may be a long time on a quiet node. */
 static int32_t free_compacted(struct store_log *log)
 {
     stage_copies(log, room_in_segment(log));
