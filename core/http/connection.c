@@ -29,6 +29,7 @@ struct http_connection {
     int fd;
     hf_watch *watch;
     uint32_t watched; /* events */
+    int hasty;        /* it sends, or closes, while a handler has its request */
     int state;
     int processing; /* inside `process`: freeing waits for its end */
     int closed;
@@ -69,6 +70,8 @@ static void watch(http_connection *connection)
     if (connection->state == LINGER ||
         (connection->state != HANDLER && !connection->ending && connection->output.size <= HF_HTTP_STREAM_HIGH))
         events |= HF_WATCH_READ;
+    if (connection->state == HANDLER && !connection->hasty) /* nothing comes of a client that waits for its answer */
+        events |= connection->watched & HF_WATCH_READ;
     if (connection->output.size)
         events |= HF_WATCH_WRITE;
     if (events == connection->watched)
@@ -632,7 +635,9 @@ static void ready(void *arg, int32_t fd, uint32_t events)
     connection->processing++;
     if (events & HF_WATCH_WRITE)
         flush(connection);
-    if (!connection->closed && (events & HF_WATCH_READ))
+    if (!connection->closed && (events & HF_WATCH_READ) && connection->state == HANDLER)
+        connection->hasty = 1;
+    else if (!connection->closed && (events & HF_WATCH_READ))
         receive(connection);
     if (!connection->closed)
         process(connection);

@@ -22,6 +22,8 @@ typedef struct http_shard {
     http_connection *connections; /* doubly linked */
     hf_timer *sweep;              /* closes what is too slow */
     hf_random random;             /* for trace ids */
+    hf_http_request *spare;       /* requests that are done, with their buffers, for the next ones */
+    uint32_t spare_count;
     struct http_listener *listeners;
     int stopping;
     hf_task stop_task;
@@ -51,6 +53,7 @@ enum { HTTP_PENDING = 0, HTTP_STREAMING = 1 };
 
 struct hf_http_request {
     hf_task task; /* carries the answer to the loop */
+    hf_http_request *next_spare;
     http_shard *shard;
     http_connection *connection; /* NULL: the client is gone.  The loop's thread only */
     hf_buffer input;             /* head and, unless chunked, body */
@@ -93,6 +96,7 @@ http_connection *hf_http_connection_next(http_connection *connection);
 /* request.c */
 hf_http_request *hf_http_request_create(http_shard *shard);
 void hf_http_request_free(hf_http_request *request);
+void hf_http_requests_free_spare(http_shard *shard);
 /* Tells a stream's writer that its client is gone, now or after the call that it is in. */
 void hf_http_request_closed(hf_http_request *request);
 /* Finds the route and who asks once the head is there: 0, or the status of the answer that refuses it. */

@@ -17,31 +17,90 @@ enum { ARENA_MAXIMUM = 64 * 1024 * 1024 };
 /* Bytes that the head of an answer takes: reserved at once, so that it cannot end half-way for want of memory. */
 enum { HEAD_USUAL = 2048 };
 
-hf_http_request *hf_http_request_create(http_shard *shard)
+enum { SPARE_MAXIMUM = 64, SPARE_BUFFER_MAXIMUM = 32 * 1024 };
+
+static hf_http_request *take_spare(http_shard *shard)
 {
-    hf_http_request *request = calloc(1, sizeof *request);
+    hf_http_request *request = shard->spare;
 
     if (!request)
         return NULL;
+    shard->spare = request->next_spare;
+    shard->spare_count--;
+    return request;
+}
+
+hf_http_request *hf_http_request_create(http_shard *shard)
+{
+    hf_http_request *request = take_spare(shard);
+
+    if (!request) {
+        request = calloc(1, sizeof *request);
+        if (!request)
+            return NULL;
+        hf_buffer_init(&request->input, UINT64_MAX);
+        hf_buffer_init(&request->chunks, UINT64_MAX);
+        hf_buffer_init(&request->answer, UINT64_MAX);
+        hf_arena_init(&request->arena, ARENA_MAXIMUM);
+    }
     request->shard = shard;
-    hf_buffer_init(&request->input, UINT64_MAX);
-    hf_buffer_init(&request->chunks, UINT64_MAX);
-    hf_buffer_init(&request->answer, UINT64_MAX);
-    hf_arena_init(&request->arena, ARENA_MAXIMUM);
     request->start_us = hf_loop_now_us(shard->loop);
     return request;
+}
+
+static void release(hf_http_request *request)
+{
+    hf_buffer_done(&request->input);
+    hf_buffer_done(&request->chunks);
+    hf_buffer_done(&request->answer);
+    hf_arena_done(&request->arena);
+    free(request);
+}
+
+static void clear_buffer(hf_buffer *buffer)
+{
+    if (buffer->capacity > SPARE_BUFFER_MAXIMUM)
+        hf_buffer_done(buffer);
+    hf_buffer_clear(buffer);
+}
+
+/* As new, but for the memory that it has. */
+static void clear(hf_http_request *request)
+{
+    hf_buffer input = request->input, chunks = request->chunks, answer = request->answer;
+    hf_arena arena = request->arena;
+
+    clear_buffer(&input);
+    clear_buffer(&chunks);
+    clear_buffer(&answer);
+    hf_arena_clear(&arena);
+    memset(request, 0, sizeof *request);
+    request->input = input;
+    request->chunks = chunks;
+    request->answer = answer;
+    request->arena = arena;
 }
 
 void hf_http_request_free(hf_http_request *request)
 {
     if (!request)
         return;
-    atomic_fetch_sub_explicit(&request->shard->server->body_memory, request->memory, memory_order_relaxed);
-    hf_buffer_done(&request->input);
-    hf_buffer_done(&request->chunks);
-    hf_buffer_done(&request->answer);
-    hf_arena_done(&request->arena);
-    free(request);
+    http_shard *shard = request->shard;
+    atomic_fetch_sub_explicit(&shard->server->body_memory, request->memory, memory_order_relaxed);
+    if (shard->spare_count == SPARE_MAXIMUM) {
+        release(request);
+        return;
+    }
+    clear(request);
+    request->next_spare = shard->spare;
+    shard->spare = request;
+    shard->spare_count++;
+}
+
+void hf_http_requests_free_spare(http_shard *shard)
+{
+    while (shard->spare)
+        release(take_spare(shard));
 }
 
 /* ---- Admission --------------------------------------------------------------------------------------------------- */
@@ -244,6 +303,21 @@ static void deliver(hf_http_request *request)
     hf_loop_post(request->shard->loop, &request->task);
 }
 
+static void append_text(hf_buffer *answer, const char *text)
+{
+    hf_buffer_append(answer, text, strlen(text));
+}
+
+static void append_number(hf_buffer *answer, uint64_t number)
+{
+    char digits[20], *first = digits + sizeof digits;
+
+    do
+        *--first = (char)('0' + number % 10);
+    while (number /= 10);
+    hf_buffer_append(answer, first, (uint64_t)(digits + sizeof digits - first));
+}
+
 static void append_date(hf_buffer *answer)
 {
     static _Thread_local time_t last;
@@ -255,7 +329,7 @@ static void append_date(hf_buffer *answer)
         strftime(text, sizeof text, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &parts);
         last = now;
     }
-    hf_buffer_append(answer, text, strlen(text));
+    append_text(answer, text);
 }
 
 static void append_trace(hf_buffer *answer, const uint8_t trace[16])
@@ -270,21 +344,33 @@ static void append_trace(hf_buffer *answer, const uint8_t trace[16])
     hf_buffer_append(answer, text, sizeof text - 1);
 }
 
+static void append_field(hf_buffer *answer, const char *name, const char *value)
+{
+    append_text(answer, name);
+    append_text(answer, ": ");
+    append_text(answer, value);
+    append_text(answer, "\r\n");
+}
+
 static void begin_answer(hf_http_request *request, uint32_t status, const char *type)
 {
     hf_buffer *answer = &request->answer;
 
     request->status = status;
     request->failed |= hf_buffer_reserve(answer, HEAD_USUAL) != 0;
-    hf_buffer_append_format(answer, "HTTP/1.1 %u %s\r\n", status, hf_http1_reason(status));
+    append_text(answer, "HTTP/1.1 ");
+    append_number(answer, status);
+    append_text(answer, " ");
+    append_text(answer, hf_http1_reason(status));
+    append_text(answer, "\r\n");
     append_date(answer);
     append_trace(answer, request->trace);
     if (type)
-        hf_buffer_append_format(answer, "Content-Type: %s\r\n", type);
+        append_field(answer, "Content-Type", type);
     if (!request->keep_alive)
-        hf_buffer_append_format(answer, "Connection: close\r\n");
+        append_field(answer, "Connection", "close");
     else if (request->head.minor == 0)
-        hf_buffer_append_format(answer, "Connection: keep-alive\r\n");
+        append_field(answer, "Connection", "keep-alive");
 }
 
 void hf_http_respond(hf_http_request *request, uint32_t status, const char *type, hf_slice body,
@@ -294,9 +380,12 @@ void hf_http_respond(hf_http_request *request, uint32_t status, const char *type
 
     begin_answer(request, status, type);
     for (uint32_t i = 0; i < field_count; i++)
-        hf_buffer_append_format(answer, "%s: %s\r\n", fields[i].name, fields[i].value);
-    if (status != 204 && status != 304)
-        hf_buffer_append_format(answer, "Content-Length: %llu\r\n", (unsigned long long)body.size);
+        append_field(answer, fields[i].name, fields[i].value);
+    if (status != 204 && status != 304) {
+        append_text(answer, "Content-Length: ");
+        append_number(answer, body.size);
+        append_text(answer, "\r\n");
+    }
     request->failed |= hf_buffer_append(answer, "\r\n", 2) != 0;
     if (!request->head_only)
         request->failed |= hf_buffer_append(answer, body.data, body.size) != 0;

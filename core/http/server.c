@@ -121,6 +121,7 @@ void hf_http_server_destroy(hf_http_server *server)
         close_listeners(shard);
         while (shard->connections)
             hf_http_connection_close(shard->connections);
+        hf_http_requests_free_spare(shard);
         hf_timer_destroy(shard->sweep);
     }
     hf_router_done(&server->router);

@@ -253,7 +253,8 @@ static int receive(peer_link *link)
             return 0;
         }
         ERR_clear_error();
-        int size = SSL_read(link->ssl, link->in.data + link->in.size, (int)(link->in.capacity - link->in.size));
+        int room = (int)(link->in.capacity - link->in.size);
+        int size = SSL_read(link->ssl, link->in.data + link->in.size, room);
 
         if (size <= 0)
             return blocked(link, size);
@@ -263,6 +264,8 @@ static int receive(peer_link *link)
         hf_metric_increment(link->peers->received_bytes, (uint64_t)size);
         if (!take_frames(link))
             return 0;
+        if (size < room && !SSL_has_pending(link->ssl)) /* the loop tells when there is more */
+            return 1;
     }
 }
 

@@ -40,6 +40,8 @@ static int32_t load_files(SSL_CTX *context, const char *directory, const char *n
     return check_validity(context, certificate, error);
 }
 
+enum { READ_AHEAD = 64 << 10 };
+
 int32_t hf_tls_peer_context(const char *directory, const char *node, int32_t side, SSL_CTX **ret_context,
                             hf_error *error)
 {
@@ -52,8 +54,10 @@ int32_t hf_tls_peer_context(const char *directory, const char *node, int32_t sid
     /* A link lives for days: resumption would save nothing, and early data could be replayed. */
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(context, 0);
-    SSL_CTX_set_mode(context,
-                     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    /* Otherwise each record takes two reads, of its five bytes of header and of the rest. */
+    SSL_CTX_set_read_ahead(context, 1);
+    SSL_CTX_set_default_read_buffer_len(context, READ_AHEAD);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     int32_t result = load_files(context, directory, node, error);
     if (result) {
