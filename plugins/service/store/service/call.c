@@ -163,7 +163,10 @@ static void local_done(struct store_work *work)
     struct local *local = (struct local *)(void *)work;
 
     local->task.run = local_answer;
-    local->call->service->loops->post(local->call->loop, &local->task);
+    if (work->op->code == HF_OK && local->call->loop == store_shard_of(local->call->service, work->op->partition)->loop)
+        local_answer(&local->task); /* what failed may come back at once, and the replica is in the midst of a list */
+    else
+        local->call->service->loops->post(local->call->loop, &local->task);
 }
 
 static void local_execute(hf_task *task)
@@ -183,7 +186,8 @@ static void local_execute(hf_task *task)
 
 static void ask_here(struct store_call *call)
 {
-    struct local *local = calloc(1, sizeof *local);
+    const struct store_shard *shard = store_shard_of(call->service, call->op.partition);
+    struct local *local = malloc(sizeof *local);
 
     if (!local) {
         call->op.code = HF_EBUSY;
@@ -191,11 +195,11 @@ static void ask_here(struct store_call *call)
         finish(call);
         return;
     }
-    local->call = call;
-    local->work.op = &call->op;
-    local->work.done = local_done;
-    local->task.run = local_execute;
-    call->service->loops->post(store_shard_of(call->service, call->op.partition)->loop, &local->task);
+    *local = (struct local){.work = {.op = &call->op, .done = local_done}, .task.run = local_execute, .call = call};
+    if (shard->loop == call->loop)
+        local_execute(&local->task);
+    else
+        call->service->loops->post(shard->loop, &local->task);
 }
 
 /* ---- On another node ------------------------------------------------------------------------------------------ */
@@ -238,14 +242,18 @@ static void ask_there(struct store_call *call)
 
 /* ---- The way -------------------------------------------------------------------------------------------------- */
 
-/* Any replica will do: one here is the nearest. */
+/* Any replica will do: one here is the nearest, and knows the leader. */
 static uint32_t choose(const struct store_call *call, const struct store_partition *partition)
 {
     uint32_t self = call->service->nodes.self;
 
     for (uint32_t i = 0; i < partition->member_count && call->turn % 2 == 0; i++)
-        if (partition->members[i] == self)
-            return self + 1;
+        if (partition->members[i] == self) {
+            uint32_t leader = call->op.stale || call->op.type == STORE_OP_CHANGES
+                                  ? 0
+                                  : store_service_leader(call->service, partition->id);
+            return leader ? leader : self + 1;
+        }
     return partition->members[(call->turn / 2) % partition->member_count] + 1;
 }
 

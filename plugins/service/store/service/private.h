@@ -136,6 +136,8 @@ int32_t store_service_open_replica(struct store_service *service, const struct s
                                    const struct store_table *table, struct store_replica **ret_replica,
                                    hf_error *error);
 int32_t store_service_register(struct store_service *service, struct store_replica *replica); /* takes it over */
+/* The node + 1 that leads the partition as far as its replica here knows; 0: unknown, or no replica here.  [any] */
+uint32_t store_service_leader(struct store_service *service, uint64_t partition);
 int32_t store_service_has(struct store_service *service, uint64_t partition);
 void store_service_log(const struct store_service *service, int32_t level, const char *format, ...) HF_PRINTF(3, 4);
 

@@ -84,6 +84,18 @@ int32_t store_service_has(struct store_service *service, uint64_t partition)
     return has;
 }
 
+uint32_t store_service_leader(struct store_service *service, uint64_t partition)
+{
+    uint32_t leader = 0;
+
+    pthread_rwlock_rdlock(&service->lock);
+    if (partition < service->replica_count && service->replicas[partition])
+        leader =
+            atomic_load_explicit(&store_replica_published(service->replicas[partition])->leader, memory_order_relaxed);
+    pthread_rwlock_unlock(&service->lock);
+    return leader;
+}
+
 void store_service_replica_info(struct store_service *service, uint64_t partition, struct store_replica_info *ret_info)
 {
     struct store_replica_published *published = NULL;
