@@ -111,7 +111,10 @@ static void stream(raft_group *g, raft_progress *pr)
         pr->next += count;
         raft_progress_sent(pr, (uint64_t)g->raft->options.max_inflight_messages, pr->next - 1, count * g->mean_size);
     }
-    if (pr->ask || (pr->commit_sent < g->commit && pr->match > pr->commit_sent))
+    /* While entries are under way, what tells of their commit will tell of this one, too: with a message for each, a busy
+     * group would send and answer twice as many. */
+    bool idle = g->log.last == g->commit;
+    if (pr->ask || (idle && pr->commit_sent < g->commit && pr->match > pr->commit_sent))
         send_append(g, pr, 0);
 }
 
