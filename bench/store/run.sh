@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Writes on three nodes, ours against etcd's, in turn on this machine: 1 KiB values, 200 writers, every write durable on a
-# majority before it is acknowledged.  etcd is measured by its own tool over its own protocol (etcdctl check perf).
-#   bench/store/run.sh [ROUNDS]       needs the packages etcd-server and etcd-client; builds Holdfast when needed
+# Three nodes, ours against etcd's, in turn on this machine: 256-byte values, every write durable on a majority before it
+# is acknowledged, reads linearizable, each system over its own interface (HTTP/1.1, gRPC), the load from one program.
+#   bench/store/run.sh [ROUNDS [SECONDS]]       needs the Debian packages etcd-server and libnghttp2-dev
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-rounds=${1:-1}
+rounds=${1:-1} seconds=${2:-6}
 export HOLDFAST_RUN_DIRECTORY=${HOLDFAST_RUN_DIRECTORY:-$(mktemp -d)}
 source tools/cluster.sh
-records=60000
 work=$(mktemp -d)
+etcd_nodes=127.0.0.1:23701,127.0.0.1:23702,127.0.0.1:23703
 etcd_pids=()
+keys=100000 value=256
 
 stop_etcd() {
     local pid
@@ -19,12 +20,14 @@ stop_etcd() {
 }
 trap 'stop_etcd; stop_cluster; rm -rf "$work" "$HOLDFAST_RUN_DIRECTORY"' EXIT
 
-command -v etcd >/dev/null && command -v etcdctl >/dev/null ||
-    { echo "install etcd-server and etcd-client first" >&2; exit 1; }
-build_release
+command -v etcd >/dev/null || { echo "install etcd-server first" >&2; exit 1; }
+if [ -z "${HOLDFAST_BINARIES:-}" ]; then
+    build_release
+    cmake --build build/run --target store_load -- --quiet
+fi
+store_load=$binaries/store_load
 
-# Prints etcd's writes a second.
-bench_etcd() { # ROUND
+start_etcd() { # ROUND
     local i cluster=e1=http://127.0.0.1:23801,e2=http://127.0.0.1:23802,e3=http://127.0.0.1:23803
     for i in 1 2 3; do
         etcd --name e$i --data-dir "$work/etcd-$1-$i" --listen-client-urls http://127.0.0.1:2370$i \
@@ -33,44 +36,80 @@ bench_etcd() { # ROUND
             --initial-cluster-token bench-"$1" >"$work/etcd-$1-$i.log" 2>&1 &
         etcd_pids+=($!)
     done
-    export ETCDCTL_API=3
-    until etcdctl --endpoints http://127.0.0.1:23701,http://127.0.0.1:23702,http://127.0.0.1:23703 endpoint health \
-        >/dev/null 2>&1; do sleep 0.2; done
-    etcdctl --endpoints http://127.0.0.1:23701,http://127.0.0.1:23702,http://127.0.0.1:23703 check perf --load l \
-        >"$work/etcd-$1.txt" 2>&1 || : # it says FAIL below 7200 a second, which is its own idea of a large cluster
-    stop_etcd
-    sed -n 's/.*[Tt]hroughput.* \([0-9]*\) writes\/s.*/\1/p' "$work/etcd-$1.txt" | head -n 1
+    for i in 1 2 3; do
+        until curl -sf http://127.0.0.1:2370$i/health >/dev/null; do sleep 0.2; done
+    done
 }
 
-make_records() {
-    python3 -c '
-import json, random
-random.seed(1)
-text = "".join(random.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(65536))
-for i in range('$records'):
-    at = random.randrange(64000)
-    print(json.dumps({"n": i, "text": text[at:at + 1000]}))' >"$work/records.jsonl"
-}
-
-# Prints our writes a second.
-bench_holdfast() { # ROUND
-    local began ended
+start_holdfast() {
     rm -rf "$HOLDFAST_RUN_DIRECTORY"
     make_cluster
     start_cluster
-    "$binaries/holdfast" --node "$(node_addresses)" table create bench --hash-ranges 8 >/dev/null
-    began=$(date +%s%N)
-    "$binaries/holdfast" --node "$(node_addresses)" load bench "$work/records.jsonl" --key-line r/ --parallel 200 2>"$work/load.log"
-    ended=$(date +%s%N)
-    stop_cluster
-    echo $((records * 1000000000 / (ended - began)))
+    "$binaries/holdfast" --node "$(node_addresses)" table create bench --format bytes --hash-ranges "${PARTITIONS:-3}" >/dev/null
 }
 
-make_records
+# A supervisor's child does the work, so each of our nodes is its process group; etcd's nodes are the processes.
+node_processes() { # holdfast|etcd
+    local pid
+    [ "$1" = holdfast ] || { echo "${etcd_pids[@]}"; return; }
+    for pid in "${node_pids[@]}"; do pgrep -g "$pid"; done
+}
+
+# Clock ticks of processor time, bytes written, and KiB resident of all nodes.
+usage() { # holdfast|etcd
+    local pid
+    for pid in $(node_processes "$1"); do
+        echo "$(sed 's/.*) //' "/proc/$pid/stat" | cut -d' ' -f12,13) $(sed -n 's/^write_bytes: //p' "/proc/$pid/io")" \
+            "$(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$pid/status")"
+    done | awk '{ ticks += $1 + $2; bytes += $3; kib += $4 } END { print ticks, bytes, kib }'
+}
+
+# Appends lines "row system value" to the results.
+measure() { # holdfast|etcd NODES
+    local clients before after line
+    "$store_load" "$1" put "$2" --fill --clients 64 --keys $keys --value $value >/dev/null
+    for clients in 1 64 256; do
+        before=$(usage "$1")
+        line=$("$store_load" "$1" put "$2" --clients $clients --seconds "$seconds" --keys $keys --value $value)
+        after=$(usage "$1")
+        echo "$line $before $after" | awk -v system="$1" -v clients=$clients -v tick="$(getconf CLK_TCK)" -v value=$value '{
+            writes = $5 / 0.8 # without those of the warm-up, a fifth of the time
+            print "put_" clients "_per_second", system, $1
+            print "put_" clients "_p50_us", system, $2
+            print "put_" clients "_p99_us", system, $3
+            print "put_" clients "_cpu_us", system, ($10 - $7) / tick * 1e6 / writes
+            print "put_" clients "_bytes_written_per_byte", system, ($11 - $8) / (writes * value)
+            print "put_" clients "_refused", system, $6 }' >>"$work/results"
+    done
+    line=$("$store_load" "$1" get "$2" --clients 64 --seconds "$seconds" --keys $keys)
+    echo "$line" | awk -v system="$1" '{ print "get_64_per_second", system, $1; print "get_64_p50_us", system, $2; print "get_64_p99_us", system, $3 }' >>"$work/results"
+    usage "$1" | awk -v system="$1" '{ print "memory_per_node_mib", system, $3 / 3 / 1024 }' >>"$work/results"
+}
+
+# The median of the rounds, for each row.
+report() {
+    sort -k1,1 -k2,2 -k3,3n "$work/results" | awk '
+        { key = $1 " " $2; values[key, ++count[key]] = $3; if (!($1 in seen)) { seen[$1] = 1; rows[++n] = $1 } }
+        function median(key) { return values[key, int((count[key] + 1) / 2)] }
+        END {
+            printf "%-32s %12s %12s %8s\n", "", "holdfast", "etcd", "ratio"
+            for (i = 1; i <= n; i++) {
+                ours = median(rows[i] " holdfast"); theirs = median(rows[i] " etcd")
+                ratio[rows[i]] = theirs ? ours / theirs : 0
+                printf "%-32s %12.1f %12.1f %8.2f\n", rows[i], ours, theirs, ratio[rows[i]]
+            }
+            printf "ratios: writes/s 1 client %.2f, 64 clients %.2f, 256 clients %.2f; p99 at 64 %.2f; reads/s at 64 %.2f\n",
+                ratio["put_1_per_second"], ratio["put_64_per_second"], ratio["put_256_per_second"],
+                ratio["put_64_p99_us"], ratio["get_64_per_second"]
+        }'
+}
+
 for round in $(seq "$rounds"); do
-    theirs=$(bench_etcd "$round")
-    ours=$(bench_holdfast "$round")
-    echo "etcd      $theirs writes/s"
-    echo "holdfast  $ours writes/s"
-    awk -v a="$ours" -v b="$theirs" 'BEGIN { printf "ratio     %.2f\n", a / b }'
+    start_etcd "$round"
+    measure etcd $etcd_nodes
+    stop_etcd
+    start_holdfast
+    measure holdfast "$(node_addresses)"
+    stop_cluster
 done
+report

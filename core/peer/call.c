@@ -56,8 +56,7 @@ int32_t hf_peers_is_up(hf_peer_channel *channel, uint32_t node)
     return result == 0 || result == HF_EBUSY;
 }
 
-/* ---- Calls
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- Calls ---------------------------------------------------------------------------------------------------- */
 
 static void complete(peer_call *call, int32_t code, hf_slice response)
 {

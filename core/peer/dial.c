@@ -12,7 +12,8 @@
 
 struct peer_address {
     char host[256], port[8];
-    int failure; /* of getaddrinfo, 0: found */
+    int failure;   /* of getaddrinfo, 0: found */
+    uint32_t turn; /* a name may have several addresses, and not all need answer: each attempt takes the next */
     struct sockaddr_storage address;
     socklen_t size;
 };
@@ -56,8 +57,14 @@ static void look_up(hf_job *job)
     address->failure = getaddrinfo(address->host, address->port, &hints, &list);
     if (address->failure)
         return;
-    memcpy(&address->address, list->ai_addr, list->ai_addrlen);
-    address->size = list->ai_addrlen;
+    uint32_t count = 0;
+    for (const struct addrinfo *item = list; item; item = item->ai_next)
+        count++;
+    const struct addrinfo *chosen = list;
+    for (uint32_t i = address->turn++ % count; i > 0; i--)
+        chosen = chosen->ai_next;
+    memcpy(&address->address, chosen->ai_addr, chosen->ai_addrlen);
+    address->size = chosen->ai_addrlen;
     freeaddrinfo(list);
 }
 

@@ -73,7 +73,7 @@ int32_t peer_link_open(peer_lane *lane, int fd, int dialled, uint32_t node, peer
     link->watched = dialled ? HF_WATCH_WRITE : HF_WATCH_READ;
     link->heard_us = link->sent_us = hf_loop_now_us(lane->loop);
     hf_buffer_init(&link->in, IN_MAXIMUM);
-    hf_buffer_init(&link->out, peers->settings.queue_limit + HF_PEER_MESSAGE_MAX);
+    hf_buffer_init(&link->out, peers->settings.queue_limit + HF_FRAME_HEAD_SIZE + HF_PEER_MESSAGE_MAX);
     set_options(fd);
     link->ssl = SSL_new(dialled ? peers->client : peers->server);
     if (!link->ssl || SSL_set_fd(link->ssl, fd) != 1 ||
@@ -108,9 +108,15 @@ void peer_link_close(peer_link *link, const char *why)
 
     if (link->state == LINK_CLOSED)
         return;
+    if (was_up && link->lane->stopping) {
+        ERR_clear_error();
+        (void)SSL_shutdown(link->ssl); /* one try, so that the other side sees no accident */
+        ERR_clear_error();
+    }
     if (why && !link->lane->stopping)
-        peer_complain(link->peers, link->node, "the link %s was lost: %s", link->dialled ? "to" : "from", why);
+        peer_complain_of_link(link, why);
     link->state = LINK_CLOSED;
+    peer_link_uncount(link);
     hf_watch_destroy(link->watch);
     SSL_free(link->ssl);
     link->ssl = NULL;
@@ -140,6 +146,22 @@ static void watch(peer_link *link)
         peer_link_close(link, "no memory to watch it");
 }
 
+/* Whether the connection came to its end without a word from TLS. */
+static int ended(const peer_link *link, int reason)
+{
+    return SSL_get_verify_result(link->ssl) == X509_V_OK &&
+           (reason == SSL_ERROR_SYSCALL || ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING);
+}
+
+static void close_for_tls(peer_link *link)
+{
+    hf_error error = {0};
+
+    hf_tls_handshake_error(
+        link->ssl, link->node == NO_NODE ? "a stranger" : link->peers->settings.members[link->node].name, &error);
+    peer_link_close(link, error.message);
+}
+
 /* What a failed TLS call means: 1 wait, 0 the link is closed. */
 static int blocked(peer_link *link, int result)
 {
@@ -151,14 +173,12 @@ static int blocked(peer_link *link, int result)
         link->write_blocked = 1;
         return 1;
     }
-    if (link->state == LINK_HANDSHAKE) {
-        hf_error error = {0};
-        hf_tls_handshake_error(
-            link->ssl, link->node == NO_NODE ? "a stranger" : link->peers->settings.members[link->node].name, &error);
-        peer_link_close(link, error.message);
-    } else {
-        peer_link_close(link, reason == SSL_ERROR_ZERO_RETURN ? "the other side closed it" : "the connection broke");
-    }
+    if (reason == SSL_ERROR_ZERO_RETURN)
+        peer_link_close(link, "the other side closed it");
+    else if (ended(link, reason))
+        peer_link_close(link, link->state == LINK_UP ? "the connection broke" : "it ended the connection early");
+    else
+        close_for_tls(link);
     return 0;
 }
 
@@ -196,14 +216,14 @@ static int take_frames(peer_link *link)
     uint64_t at = 0, needed = 0;
 
     while (link->state != LINK_CLOSED) {
-        const char *why = NULL;
+        const char *why = "it sent what is not a frame";
         hf_frame frame;
         int64_t size = hf_frame_read((hf_slice){link->in.data + at, link->in.size - at}, &frame, &needed);
 
         if (size == 0)
             break;
         if (size < 0 || peer_link_frame(link, &frame, &why) != 0) {
-            peer_link_close(link, why ? why : "it sent what is not a frame");
+            peer_link_close(link, why);
             return 0;
         }
         at += (uint64_t)size;
@@ -238,7 +258,8 @@ static int receive(peer_link *link)
         if (size <= 0)
             return blocked(link, size);
         link->in.size += (uint64_t)size;
-        link->heard_us = hf_loop_now_us(link->lane->loop);
+        if (link->state == LINK_UP) /* before that, drops of a hello do not gain time */
+            link->heard_us = hf_loop_now_us(link->lane->loop);
         hf_metric_increment(link->peers->received_bytes, (uint64_t)size);
         if (!take_frames(link))
             return 0;
@@ -294,8 +315,7 @@ out:
     }
 }
 
-/* ---- Flushing and moving
- * --------------------------------------------------------------------------------------------- */
+/* ---- Flushing and moving -------------------------------------------------------------------------------------- */
 
 static void flush(hf_task *task)
 {

@@ -39,7 +39,8 @@ int32_t hf_peers_create(const hf_peers_settings *settings, hf_peers **ret_peers,
 /* Begins to accept and to dial.  Before the loops run, or while they do.  [main] */
 int32_t hf_peers_start(hf_peers *peers, hf_error *error);
 
-/* Closes all links, completes all calls with HF_ECLOSED, and calls done(arg) on the main loop.  [main] */
+/* Closes all links, ends the calls under way with HF_EIO (their outcome is unknown), and calls done(arg) on the main
+ * loop.  [main] */
 void hf_peers_stop(hf_peers *peers, void (*done)(void *arg), void *arg);
 
 /* It was stopped, or its loops do not run any more.  Accepts NULL.  [main] */

@@ -14,8 +14,7 @@
 
 enum { ACCEPT_BATCH = 16 };
 
-/* ---- Creation
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- Creation ------------------------------------------------------------------------------------------------- */
 
 static int32_t check_members(hf_peers *peers, hf_error *error)
 {
@@ -70,6 +69,22 @@ static int32_t add_metrics(hf_peers *peers, hf_error *error)
     return result;
 }
 
+/* Another node's certificate in this node's file would be refused by every other node, and only there. */
+static int32_t check_own_name(const hf_peers *peers, hf_error *error)
+{
+    const char *self = peers->settings.self;
+    char name[256] = "";
+
+    X509 *certificate = SSL_CTX_get0_certificate(peers->server);
+    if (X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name, sizeof name) <= 0 ||
+        strcmp(name, self) != 0)
+        return hf_error_set(error, HF_EDENIED,
+                            "certificate '%s/%s.crt' is for node '%.100s' and not for '%s'; issue one with "
+                            "'holdfast ca issue'",
+                            peers->settings.certificates, self, name, self);
+    return 0;
+}
+
 static int32_t make_lanes(hf_peers *peers, hf_error *error)
 {
     peers->lanes = calloc(peers->settings.worker_count, sizeof *peers->lanes);
@@ -100,11 +115,14 @@ int32_t hf_peers_create(const hf_peers_settings *settings, hf_peers **ret_peers,
     if (!peers)
         return hf_error_set(error, HF_ENOMEM, "no memory for the peer links");
     peers->settings = *settings;
+    pthread_mutex_init(&peers->complaints_lock, NULL);
     int32_t result = check_members(peers, error);
     if (!result)
         result = hf_tls_peer_context(settings->certificates, settings->self, HF_TLS_SERVER, &peers->server, error);
     if (!result)
         result = hf_tls_peer_context(settings->certificates, settings->self, HF_TLS_CLIENT, &peers->client, error);
+    if (!result)
+        result = check_own_name(peers, error);
     if (!result)
         result = add_metrics(peers, error);
     if (!result)
@@ -133,6 +151,7 @@ void hf_peers_destroy(hf_peers *peers)
     free(peers->lanes);
     SSL_CTX_free(peers->server);
     SSL_CTX_free(peers->client);
+    pthread_mutex_destroy(&peers->complaints_lock);
     free(peers);
 }
 
@@ -174,15 +193,17 @@ const char *hf_peers_node_name(const hf_peers *peers, uint32_t node)
     return node < peers->settings.member_count ? peers->settings.members[node].name : NULL;
 }
 
-/* ---- Running
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- Running -------------------------------------------------------------------------------------------------- */
 
 static void keep_alive(peer_link *link, uint64_t now)
 {
     hf_frame ping = {.type = HF_FRAME_PING};
 
     if (now - link->heard_us > SILENCE_US) {
-        peer_link_close(link, link->state == LINK_CONNECTING ? "it does not answer" : "it has been silent for 3 s");
+        peer_link_close(link, link->state == LINK_CONNECTING  ? "it does not answer"
+                              : link->state == LINK_HANDSHAKE ? "its TLS handshake took more than 3 s"
+                              : link->state == LINK_HELLO     ? "its hello or welcome took more than 3 s"
+                                                              : "it has been silent for 3 s");
         return;
     }
     if (link->state == LINK_UP && !link->out.size && now - link->sent_us > PING_US &&
@@ -220,16 +241,52 @@ typedef struct accepted {
     hf_task task;
     peer_lane *lane;
     int fd;
+    struct sockaddr_storage address;
 } accepted;
+
+void peer_link_uncount(peer_link *link)
+{
+    if (link->counted)
+        atomic_fetch_sub(&link->peers->strangers, 1);
+    link->counted = 0;
+}
 
 static void take_accepted(hf_task *task)
 {
     accepted *connection = (accepted *)(void *)task;
+    peer_lane *lane = connection->lane;
     peer_link *link = NULL;
 
-    if (connection->lane->stopping || peer_link_open(connection->lane, connection->fd, 0, NO_NODE, &link) != 0)
+    if (lane->stopping || peer_link_open(lane, connection->fd, 0, NO_NODE, &link) != 0) {
         close(connection->fd);
+        atomic_fetch_sub(&lane->peers->strangers, 1);
+    } else {
+        link->counted = 1;
+        peer_describe_address(&connection->address, link->from, sizeof link->from);
+    }
     free(connection);
+}
+
+/* Gives an accepted connection to a loop, round robin. */
+static void hand_over(hf_peers *peers, int fd, const struct sockaddr_storage *address)
+{
+    accepted *connection = NULL;
+
+    if (atomic_load(&peers->strangers) >= STRANGERS_MAX)
+        peer_complain(peers, NO_NODE, "%d connections have not said who they are; further ones are closed at once",
+                      STRANGERS_MAX);
+    else
+        connection = malloc(sizeof *connection);
+    if (!connection) {
+        close(fd);
+        return;
+    }
+    atomic_fetch_add(&peers->strangers, 1);
+    *connection = (accepted){.task.run = take_accepted,
+                             .lane = &peers->lanes[peers->next_lane++ % peers->settings.worker_count],
+                             .fd = fd,
+                             .address = *address};
+    hf_loop_post(connection->lane->loop, &connection->task);
 }
 
 static void accept_ready(void *arg, int32_t fd, uint32_t events)
@@ -238,21 +295,15 @@ static void accept_ready(void *arg, int32_t fd, uint32_t events)
 
     (void)events;
     for (int i = 0; i < ACCEPT_BATCH; i++) {
-        int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage address = {0};
+        socklen_t size = sizeof address;
+        int client = accept4(fd, (struct sockaddr *)&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (client < 0) {
             if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
                 peer_complain(peers, NO_NODE, "a link could not be accepted: %s", strerror(errno));
             return;
         }
-        accepted *connection = malloc(sizeof *connection);
-        if (!connection) {
-            close(client);
-            return;
-        }
-        *connection =
-            (accepted){.lane = &peers->lanes[peers->next_lane++ % peers->settings.worker_count], .fd = client};
-        connection->task.run = take_accepted;
-        hf_loop_post(connection->lane->loop, &connection->task);
+        hand_over(peers, client, &address);
     }
 }
 
@@ -268,8 +319,7 @@ int32_t hf_peers_start(hf_peers *peers, hf_error *error)
     return result;
 }
 
-/* ---- Stopping
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- Stopping ------------------------------------------------------------------------------------------------- */
 
 static void all_stopped(hf_task *task)
 {

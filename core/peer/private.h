@@ -9,10 +9,18 @@
 #include "pool.h"
 
 #include <holdfast/lib/hash.h>
+#include <pthread.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 
 enum { TICK_US = 200000, PING_US = 1000000, SILENCE_US = 3000000, BACKOFF_LEAST_US = 50000, BACKOFF_MOST_US = 1000000 };
-enum { INCOMING_REQUESTS_MAX = 4096, CALL_BUCKETS = 256, NO_NODE = UINT32_MAX };
+enum {
+    STRANGERS_MAX = 256,
+    INCOMING_REQUESTS_MAX = 4096,
+    CALL_BUCKETS = 256,
+    NO_NODE = UINT32_MAX,
+    PEER_COMPLAINTS_MAX = 16
+};
 
 typedef struct peer_link peer_link;
 typedef struct peer_lane peer_lane;
@@ -36,10 +44,13 @@ struct peer_link {
     peer_lane *lane;
     peer_link *next, **link; /* in its lane's list */
     uint32_t references;     /* tasks and requests that still look at it, and one while it is open */
-    uint32_t node;           /* NO_NODE: not known yet */
+    uint32_t node;           /* NO_NODE: not known yet; of an accepted one: what its certificate says */
+    uint32_t sender_lane;    /* of an accepted one: the dialler's number for it */
     int dialled;
     int state;
+    int counted; /* among the strangers */
     int fd;
+    char from[48]; /* address of an accepted one; without the port, which would make each complaint another */
     SSL *ssl;
     hf_watch *watch;
     uint32_t watched;
@@ -57,6 +68,7 @@ struct peer_link {
     uint32_t call_count;
     uint32_t incoming;     /* requests not answered */
     int32_t channels[256]; /* the other side's numbers to ours; -1: unknown */
+    char reason[300];      /* why it is refused, where that is not a constant */
 };
 
 /* What one worker loop dials for one node. */
@@ -100,17 +112,26 @@ struct hf_peer_request {
     hf_buffer response;
 };
 
+/* What has been logged about one node in the present window of time, as hashes of the texts. */
+typedef struct peer_complaints {
+    uint64_t begun_us;
+    uint32_t count;
+    uint64_t hashes[PEER_COMPLAINTS_MAX];
+} peer_complaints;
+
 struct hf_peers {
     hf_peers_settings settings;
     uint32_t self;
     uint64_t members_hash;
     SSL_CTX *server, *client;
     hf_watch *listener;
-    uint32_t next_lane; /* for accepted connections */
+    uint32_t next_lane;         /* for accepted connections */
+    _Atomic uint32_t strangers; /* accepted connections that are not welcome yet */
     uint32_t channel_count;
     hf_peer_channel channels[HF_PEER_CHANNELS_MAX];
     peer_lane *lanes;
-    _Atomic uint64_t logged_us[HF_PEER_NODES_MAX + 1]; /* last complaint about a node, or about strangers */
+    pthread_mutex_t complaints_lock;
+    peer_complaints complaints[HF_PEER_NODES_MAX + 1]; /* about each node, and about strangers */
     _Atomic uint32_t up[HF_PEER_NODES_MAX];
     hf_metric *sent_messages, *received_messages, *sent_bytes, *received_bytes, *reconnects;
     hf_metric *link_up[HF_PEER_NODES_MAX];
@@ -119,6 +140,9 @@ struct hf_peers {
     void (*stopped)(void *arg);
     void *stopped_arg;
 };
+
+/* The link is not, or no longer, among the strangers. */
+void peer_link_uncount(peer_link *link);
 
 /* link.c: a connection's bytes.  [its loop] */
 int32_t peer_link_open(peer_lane *lane, int fd, int dialled, uint32_t node, peer_link **ret_link);
@@ -146,7 +170,10 @@ void peer_dial_due(peer_lane *lane, uint64_t now_us);
 void peer_dial_lost(peer_lane *lane, uint32_t node);
 void peer_dial_free(peer_lane *lane);
 
-/* Logs about a node at most once in 10 s. */
+/* complain.c: warnings about a node, or about strangers (NO_NODE): each text once in 10 s, and not many of them. */
 void peer_complain(hf_peers *peers, uint32_t node, const char *format, ...) HF_PRINTF(3, 4);
+void peer_describe_address(const struct sockaddr_storage *address, char *text, uint32_t capacity);
+/* Why the link is about to be closed. */
+void peer_complain_of_link(peer_link *link, const char *why);
 
 #endif

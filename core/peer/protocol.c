@@ -1,8 +1,6 @@
 /* What the frames of a link mean: the hello that begins it, messages, requests and responses. */
 #include "peer/private.h"
 
-#include "log.h"
-
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/value.h>
 #include <stdarg.h>
@@ -10,25 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { COMPLAINT_US = 10000000 };
-
-void peer_complain(hf_peers *peers, uint32_t node, const char *format, ...)
-{
-    _Atomic uint64_t *last = &peers->logged_us[node == NO_NODE ? HF_PEER_NODES_MAX : node];
-    uint64_t now = hf_clock_us(), before = atomic_load(last);
-    char text[400];
-    va_list arguments;
-
-    if ((before && now - before < COMPLAINT_US) || !atomic_compare_exchange_strong(last, &before, now))
-        return;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    hf_log(HF_LOG_WARNING, "peer", "%s: %s", node == NO_NODE ? "a stranger" : peers->settings.members[node].name, text);
-}
-
-/* ---- The beginning
- * --------------------------------------------------------------------------------------------------- */
+/* ---- The beginning -------------------------------------------------------------------------------------------- */
 
 static void send_hello(peer_link *link)
 {
@@ -55,16 +35,26 @@ static void send_hello(peer_link *link)
         peer_link_close(link, "no memory for the hello");
 }
 
+static uint32_t find_node(const hf_peers *peers, const char *name)
+{
+    for (uint32_t i = 0; i < peers->settings.member_count; i++)
+        if (strcmp(name, peers->settings.members[i].name) == 0)
+            return i;
+    return NO_NODE;
+}
+
 void peer_link_begin(peer_link *link)
 {
-    char name[256];
+    const hf_peers *peers = link->peers;
+    char name[256] = "";
     hf_error error = {0};
 
-    if (!link->dialled)
-        return; /* the dialler speaks first */
     if (hf_tls_peer_name(link->ssl, name, sizeof name, &error) != 0) {
         peer_link_close(link, error.message);
-    } else if (strcmp(name, link->peers->settings.members[link->node].name) != 0) {
+    } else if (!link->dialled) { /* the dialler speaks first */
+        uint32_t node = find_node(peers, name);
+        link->node = node == peers->self ? NO_NODE : node;
+    } else if (strcmp(name, peers->settings.members[link->node].name) != 0) {
         hf_error_set(&error, HF_EDENIED, "its certificate is for node '%.100s'; check the address of the member", name);
         peer_link_close(link, error.message);
     } else {
@@ -72,33 +62,47 @@ void peer_link_begin(peer_link *link)
     }
 }
 
-static uint32_t find_node(const hf_peers *peers, hf_slice name)
+static const char *explain(peer_link *link, const char *format, ...) HF_PRINTF(2, 3);
+
+static const char *explain(peer_link *link, const char *format, ...)
 {
-    for (uint32_t i = 0; i < peers->settings.member_count; i++)
-        if (hf_slice_is(name, peers->settings.members[i].name))
-            return i;
-    return NO_NODE;
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(link->reason, sizeof link->reason, format, arguments);
+    va_end(arguments);
+    return link->reason;
 }
 
 /* What is wrong with the hello, or NULL. */
 static const char *check_hello(peer_link *link, const hf_hello *hello)
 {
     const hf_peers *peers = link->peers;
-    char name[256];
+    const char *self = peers->settings.self;
+    char name[256] = "";
 
     if (hello->protocol != HF_PEER_PROTOCOL)
-        return "it speaks another version of the protocol; upgrade one node after the other, and no version further";
+        return explain(link,
+                       "it speaks version %u of the protocol and '%s' speaks %d; upgrade one node after the other, and "
+                       "no version further",
+                       hello->protocol, self, HF_PEER_PROTOCOL);
     if (!hf_slice_is(hello->cluster, peers->settings.cluster))
-        return "it belongs to another cluster (cluster.name)";
-    link->node = find_node(peers, hello->from);
+        return explain(link, "it belongs to the cluster '%.*s' and not to '%s' (cluster.name)",
+                       (int)(hello->cluster.size < 100 ? hello->cluster.size : 100), (const char *)hello->cluster.data,
+                       peers->settings.cluster);
     if (hf_tls_peer_name(link->ssl, name, sizeof name, NULL) != 0 || !hf_slice_is(hello->from, name))
-        return "its name is not the one in its certificate";
-    if (link->node == NO_NODE || link->node == peers->self)
-        return "it is not a member (cluster.members)";
+        return explain(link, "it says that it is '%.*s', but its certificate is for '%.100s'",
+                       (int)(hello->from.size < 100 ? hello->from.size : 100), (const char *)hello->from.data, name);
+    if (strcmp(name, self) == 0)
+        return explain(link, "'%s' is the name of this node, too; two nodes have it, or a member's address is wrong",
+                       self);
+    if (link->node == NO_NODE)
+        return explain(link, "'%.100s' is not a member of '%s' (cluster.members)", name, peers->settings.cluster);
     if (hello->members != peers->members_hash)
         return "it has another list of members (cluster.members must be the same, in the same order, on all nodes)";
-    if (!hf_slice_is(hello->to, peers->settings.self))
-        return "it meant to reach another node; check the addresses of the members";
+    if (!hf_slice_is(hello->to, self))
+        return explain(link, "it meant to reach '%.*s' and this is '%s'; check the addresses of the members",
+                       (int)(hello->to.size < 100 ? hello->to.size : 100), (const char *)hello->to.data, self);
     return NULL;
 }
 
@@ -142,6 +146,7 @@ static int32_t take_hello(peer_link *link, const hf_frame *frame, const char **r
     if (wrong)
         return refuse(link, wrong, ret_why);
     map_channels(link, &hello);
+    link->sender_lane = hello.lane;
     peer_lane *lane = &peers->lanes[hello.lane % peers->settings.worker_count];
     if (lane == link->lane)
         peer_link_welcome(link);
@@ -150,19 +155,35 @@ static int32_t take_hello(peer_link *link, const hf_frame *frame, const char **r
     return 0;
 }
 
+/* A node that dials a lane again has lost its former link.  What is still in that one's socket must not be read after
+ * what comes on the new one, so it ends before the dialler may send. */
+static void replace_former(const peer_link *link)
+{
+    peer_link *next;
+
+    for (peer_link *other = link->lane->links; other; other = next) {
+        next = other->next;
+        if (other != link && !other->dialled && other->state == LINK_UP && other->node == link->node &&
+            other->sender_lane == link->sender_lane)
+            peer_link_close(other, "it has dialled again");
+    }
+}
+
 void peer_link_welcome(peer_link *link)
 {
     hf_frame frame = {.type = HF_FRAME_WELCOME};
 
+    replace_former(link);
+    peer_link_uncount(link);
     link->state = LINK_UP;
+    link->heard_us = hf_loop_now_us(link->lane->loop);
     if (hf_frame_append(&link->out, &frame, NULL, 0) != 0)
         peer_link_close(link, "no memory");
     else
         peer_link_flush_soon(link);
 }
 
-/* ---- Up and down
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- Up and down ---------------------------------------------------------------------------------------------- */
 
 static void tell_channels(peer_link *link, int32_t up)
 {
@@ -183,6 +204,7 @@ static int32_t take_welcome(peer_link *link, const char **ret_why)
         return HF_EPROTOCOL;
     }
     link->state = LINK_UP;
+    link->heard_us = hf_loop_now_us(link->lane->loop);
     dialler->backoff_us = 0;
     hf_metric_set(peers->link_up[link->node], atomic_fetch_add(&peers->up[link->node], 1) + 1);
     tell_channels(link, 1);
@@ -198,8 +220,7 @@ void peer_link_lost(peer_link *link)
     tell_channels(link, 0);
 }
 
-/* ---- Messages and requests
- * --------------------------------------------------------------------------------------------- */
+/* ---- Messages and requests ------------------------------------------------------------------------------------ */
 
 static int32_t take_message(peer_link *link, const hf_frame *frame)
 {
@@ -212,17 +233,19 @@ static int32_t take_message(peer_link *link, const hf_frame *frame)
     return 0;
 }
 
-static int32_t answer_at_once(peer_link *link, const hf_frame *request, int32_t code)
+static int32_t answer_at_once(peer_link *link, const hf_frame *request, int32_t code, const char **ret_why)
 {
     hf_frame frame = {.type = HF_FRAME_RESPONSE, .id = request->id, .code = code};
 
-    if (hf_frame_append(&link->out, &frame, NULL, 0) != 0)
-        return HF_ENOMEM;
+    if (hf_frame_append(&link->out, &frame, NULL, 0) != 0) {
+        *ret_why = "it asks for more answers than it reads";
+        return HF_EBUSY;
+    }
     peer_link_flush_soon(link);
     return 0;
 }
 
-static int32_t take_request(peer_link *link, const hf_frame *frame)
+static int32_t take_request(peer_link *link, const hf_frame *frame, const char **ret_why)
 {
     int32_t number = link->channels[frame->channel];
     hf_peer_channel *channel = number < 0 ? NULL : &link->peers->channels[number];
@@ -230,9 +253,9 @@ static int32_t take_request(peer_link *link, const hf_frame *frame)
 
     hf_metric_increment(link->peers->received_messages, 1);
     if (!channel || !channel->handlers.request)
-        return answer_at_once(link, frame, HF_EUNSUPPORTED);
+        return answer_at_once(link, frame, HF_EUNSUPPORTED, ret_why);
     if (link->incoming >= INCOMING_REQUESTS_MAX || !(request = calloc(1, sizeof *request)))
-        return answer_at_once(link, frame, HF_EBUSY);
+        return answer_at_once(link, frame, HF_EBUSY, ret_why);
     request->link = link;
     request->id = frame->id;
     hf_buffer_init(&request->response, HF_PEER_MESSAGE_MAX);
@@ -242,21 +265,31 @@ static int32_t take_request(peer_link *link, const hf_frame *frame)
     return 0;
 }
 
+/* Where a response does not fit behind what waits, the caller hears that it knows nothing: the link and its other calls
+ * live on. */
+static int append_response(peer_link *link, const hf_peer_request *request)
+{
+    hf_slice piece = {request->response.data, request->response.size};
+    hf_frame frame = {.type = HF_FRAME_RESPONSE, .id = request->id, .code = request->code};
+
+    if (link->out.size <= link->peers->settings.queue_limit && hf_frame_append(&link->out, &frame, &piece, 1) == 0)
+        return 1;
+    frame.code = HF_EIO;
+    return hf_frame_append(&link->out, &frame, NULL, 0) == 0;
+}
+
 /* [the link's loop] */
 static void send_response(hf_task *task)
 {
     hf_peer_request *request = (hf_peer_request *)(void *)task;
     peer_link *link = request->link;
-    hf_slice piece = {request->response.data, request->response.size};
-    hf_frame frame = {.type = HF_FRAME_RESPONSE, .id = request->id, .code = request->code};
 
     link->incoming--;
     if (link->state == LINK_UP) {
-        /* The other side waits for an answer: when there is no memory for it, the link's end is one. */
-        if (hf_frame_append(&link->out, &frame, &piece, 1) != 0)
-            peer_link_close(link, "too much waits to be sent");
-        else
+        if (append_response(link, request))
             peer_link_flush_soon(link);
+        else
+            peer_link_close(link, "it does not read its responses");
     }
     hf_metric_increment(link->peers->sent_messages, 1);
     peer_link_release(link);
@@ -279,27 +312,26 @@ int32_t peer_link_frame(peer_link *link, const hf_frame *frame, const char **ret
         return take_hello(link, frame, ret_why);
     if (frame->type == HF_FRAME_WELCOME)
         return take_welcome(link, ret_why);
-    if (frame->type == HF_FRAME_REFUSED) {
+    if (link->dialled && link->state == LINK_HELLO && frame->type == HF_FRAME_REFUSED) {
         peer_complain(link->peers, link->node, "it refuses this node: %.*s", (int)frame->payload.size,
                       (const char *)frame->payload.data);
+        *ret_why = NULL; /* that says it all */
         return HF_EDENIED;
     }
     if (link->state != LINK_UP) {
         *ret_why = "it sent something before the hello";
         return HF_EPROTOCOL;
     }
-    switch (frame->type) {
-    case HF_FRAME_MESSAGE:
-        return take_message(link, frame);
-    case HF_FRAME_REQUEST:
-        return take_request(link, frame);
-    case HF_FRAME_RESPONSE:
+    if (frame->type == HF_FRAME_PING)
+        return 0;
+    if (link->dialled && frame->type == HF_FRAME_RESPONSE) {
         peer_call_answered(link, frame);
         return 0;
-    case HF_FRAME_PING:
-        return 0;
-    default:
-        *ret_why = "it sent a frame out of place";
-        return HF_EPROTOCOL;
     }
+    if (!link->dialled && frame->type == HF_FRAME_MESSAGE)
+        return take_message(link, frame);
+    if (!link->dialled && frame->type == HF_FRAME_REQUEST)
+        return take_request(link, frame, ret_why);
+    *ret_why = "it sent a frame out of place";
+    return HF_EPROTOCOL;
 }

@@ -1,16 +1,22 @@
 /* The kinds that this host knows.  A table is data of another build: it is read only as far as its own size says. */
 #include "kinds.h"
 
+#include <holdfast/kind/detector.h>
 #include <holdfast/kind/engine.h>
 #include <holdfast/kind/replication.h>
-#include <holdfast/kind/detector.h>
 #include <holdfast/kind/service.h>
 #include <holdfast/lib/error.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define FUNCTION(table, name) {#name, offsetof(table, name)}
-#define KIND(name, table, required) {name, sizeof(table), required, sizeof(required) / sizeof((required)[0])}
+#define FUNCTION(table, name)                                                                                          \
+    {                                                                                                                  \
+#name, offsetof(table, name)                                                                                   \
+    }
+#define KIND(name, table, required)                                                                                    \
+    {                                                                                                                  \
+        name, sizeof(table), required, sizeof(required) / sizeof((required)[0])                                        \
+    }
 
 static const hf_kind_function instance_functions[] = {
     FUNCTION(hf_instance_interface, create),
@@ -30,14 +36,26 @@ static const hf_kind_function engine_functions[] = {
     FUNCTION(hf_engine, import_commit), FUNCTION(hf_engine, import_close), FUNCTION(hf_engine, space_size),
 };
 
+/* The driver calls all of them without looking: none may be missing. */
 static const hf_kind_function replication_functions[] = {
-    FUNCTION(hf_replication, group_open),    FUNCTION(hf_replication, group_close),
-    FUNCTION(hf_replication, tick),          FUNCTION(hf_replication, propose),
-    FUNCTION(hf_replication, receive),       FUNCTION(hf_replication, persisted),
-    FUNCTION(hf_replication, applied),       FUNCTION(hf_replication, read_request),
-    FUNCTION(hf_replication, snapshot_sent), FUNCTION(hf_replication, snapshot_installed),
-    FUNCTION(hf_replication, compacted),     FUNCTION(hf_replication, term_at),
-    FUNCTION(hf_replication, take),          FUNCTION(hf_replication, status),
+    FUNCTION(hf_replication, group_open),
+    FUNCTION(hf_replication, group_close),
+    FUNCTION(hf_replication, tick),
+    FUNCTION(hf_replication, propose),
+    FUNCTION(hf_replication, receive),
+    FUNCTION(hf_replication, persisted),
+    FUNCTION(hf_replication, applied),
+    FUNCTION(hf_replication, read_request),
+    FUNCTION(hf_replication, unreachable),
+    FUNCTION(hf_replication, snapshot_sent),
+    FUNCTION(hf_replication, snapshot_installed),
+    FUNCTION(hf_replication, compacted),
+    FUNCTION(hf_replication, transfer),
+    FUNCTION(hf_replication, campaign),
+    FUNCTION(hf_replication, term_at),
+    FUNCTION(hf_replication, take),
+    FUNCTION(hf_replication, status),
+    FUNCTION(hf_replication, propose_membership),
 };
 
 static const hf_kind kinds[] = {
@@ -74,8 +92,7 @@ static const char *missing_anywhere(const hf_kind *kind, const hf_head *table)
     return name ? name : missing_function(table, kind->required, kind->required_count);
 }
 
-int32_t hf_kind_adopt(const hf_kind *kind, const hf_head *table, const char *who, hf_head **ret_table,
-                      hf_error *error)
+int32_t hf_kind_adopt(const hf_kind *kind, const hf_head *table, const char *who, hf_head **ret_table, hf_error *error)
 {
     if (!table || table->size < sizeof *table)
         return hf_error_set(error, HF_EINVAL, "%s has no function table for kind '%s'", who, kind->name);

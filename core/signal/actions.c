@@ -246,8 +246,7 @@ void hf_signals_run(hf_signals *signals, const char *actor, const char *name, co
         done(arg, result, (hf_slice){NULL, 0}, &error);
 }
 
-/* ---- Wishes of policies
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Wishes of policies --------------------------------------------------------------------------------------- */
 
 /* Why the action must wait, or NULL. */
 static const char *brake(const hf_signals *signals, struct signal_action *action, uint64_t now)

@@ -83,8 +83,7 @@ static asked *begin(hf_signals *signals, hf_http_request *request)
     return own;
 }
 
-/* ---- Signals and actions
- * --------------------------------------------------------------------------------------------- */
+/* ---- Signals and actions -------------------------------------------------------------------------------------- */
 
 static void write_signal(hf_json_writer *writer, const struct active_signal *active)
 {
@@ -178,8 +177,7 @@ static void handle_actions(void *arg, hf_http_request *request)
     hf_buffer_done(&body);
 }
 
-/* ---- Running an action
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Running an action ---------------------------------------------------------------------------------------- */
 
 static void ran(void *arg, int32_t code, hf_slice result, const hf_error *error)
 {
@@ -222,8 +220,7 @@ static void handle_run(void *arg, hf_http_request *request)
     hf_loop_post(signals->settings.main, &own->job.task);
 }
 
-/* ---- The audit log
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- The audit log -------------------------------------------------------------------------------------------- */
 
 static void read_audit(hf_job *job)
 {

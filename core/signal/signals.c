@@ -155,6 +155,12 @@ static struct active_signal **find_active(hf_signals *signals, const struct sign
     return link;
 }
 
+static void free_active(struct active_signal *active)
+{
+    free(active->detail);
+    free(active);
+}
+
 static void take_out(hf_signals *signals, struct active_signal **link)
 {
     struct active_signal *active = *link;
@@ -162,8 +168,7 @@ static void take_out(hf_signals *signals, struct active_signal **link)
     *link = active->next;
     signals->active_count--;
     hf_metric_set(active->kind->active, --active->kind->active_count);
-    free(active->detail);
-    free(active);
+    free_active(active);
 }
 
 static struct active_signal *add_active(hf_signals *signals, const struct message *message)
@@ -332,8 +337,11 @@ void hf_signals_destroy(hf_signals *signals)
 {
     if (!signals)
         return;
-    while (signals->active)
-        take_out(signals, &signals->active);
+    while (signals->active) { /* its gauge went with the process, whose loops had to end first */
+        struct active_signal *active = signals->active;
+        signals->active = active->next;
+        free_active(active);
+    }
     hf_audit_close(signals->audit);
     free((char *)(uintptr_t)signals->settings.directory);
     free((char *)(uintptr_t)signals->settings.reports);

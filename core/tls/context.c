@@ -4,6 +4,7 @@
 #include "tls_error.h"
 
 #include <holdfast/lib/error.h>
+#include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 
@@ -51,8 +52,8 @@ int32_t hf_tls_peer_context(const char *directory, const char *node, int32_t sid
     /* A link lives for days: resumption would save nothing, and early data could be replayed. */
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(context, 0);
-    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                  SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_mode(context,
+                     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     int32_t result = load_files(context, directory, node, error);
     if (result) {
@@ -73,16 +74,51 @@ int32_t hf_tls_peer_name(const SSL *connection, char *name, uint64_t capacity, h
     return 0;
 }
 
+/* What the other side's alert says of our certificate, or NULL.  In TLS 1.3 it may come after our own handshake. */
+static const char *alert_meaning(int reason)
+{
+    switch (reason) {
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+        return "it has expired, or one of the clocks is wrong; issue another with 'holdfast ca issue'";
+    case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+        return "it is of another authority; all nodes need certificates that come from the same 'holdfast ca init'";
+    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+        return "there is none";
+    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
+    case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
+    case SSL_R_TLSV1_ALERT_ACCESS_DENIED:
+        return "see its log; the clocks may differ";
+    default:
+        return NULL;
+    }
+}
+
+static int32_t failure_without_verdict(const char *peer, hf_error *error)
+{
+    unsigned long code = ERR_peek_error();
+    const char *meaning = ERR_GET_LIB(code) == ERR_LIB_SSL ? alert_meaning(ERR_GET_REASON(code)) : NULL;
+
+    if (!meaning)
+        return hf_tls_error(error, HF_EDENIED, "TLS with %s failed", peer);
+    ERR_clear_error();
+    return hf_error_set(error, HF_EDENIED, "%s refuses this node's certificate: %s", peer, meaning);
+}
+
 int32_t hf_tls_handshake_error(const SSL *connection, const char *peer, hf_error *error)
 {
     long verdict = SSL_get_verify_result(connection);
 
     switch (verdict) {
     case X509_V_OK:
-        return hf_tls_error(error, HF_EDENIED, "TLS with %s failed", peer);
+        return failure_without_verdict(peer, error);
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return hf_tls_error(error, HF_EDENIED,
+                            "the certificate of %s is not valid yet; check the clocks of both machines", peer);
     case X509_V_ERR_CERT_HAS_EXPIRED:
-        return hf_tls_error(error, HF_EDENIED, "the certificate of %s has expired; issue another with 'holdfast ca issue'",
-                            peer);
+        return hf_tls_error(error, HF_EDENIED,
+                            "the certificate of %s has expired; issue another with 'holdfast ca issue'", peer);
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:

@@ -24,3 +24,32 @@ function(holdfast_add_plugin kind name)
         install(TARGETS ${target} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/holdfast/plugins-1)
     endif()
 endfunction()
+
+# holdfast_check_plugin(KIND NAME [WITH kind-name...] [SET name=value...] [TIMEOUT seconds])
+#
+# A test that checks the plugin with the conformance kit: KIND_NAME_check.  WITH names the plugins, or their files, that
+# provide what this one asks for; SET, options that differ from their defaults.
+function(holdfast_check_plugin kind name)
+    if(NOT HOLDFAST_OUTSIDE AND NOT HOLDFAST_TESTS)
+        return()
+    endif()
+    cmake_parse_arguments(arg "" "TIMEOUT" "WITH;SET" ${ARGN})
+    set(arguments "")
+    foreach(other ${arg_WITH})
+        if(EXISTS ${other})
+            list(APPEND arguments --with ${other})
+        else() # perhaps added only later
+            list(APPEND arguments --with $<TARGET_FILE:holdfast-${other}>)
+        endif()
+    endforeach()
+    foreach(setting ${arg_SET})
+        list(APPEND arguments --set ${setting})
+    endforeach()
+    if(NOT arg_TIMEOUT)
+        set(arg_TIMEOUT 300)
+    endif()
+    add_test(NAME ${kind}_${name}_check
+             COMMAND holdfast-plugin-check ${arguments} $<TARGET_FILE:holdfast-${kind}-${name}>)
+    set_tests_properties(${kind}_${name}_check PROPERTIES TIMEOUT ${arg_TIMEOUT}
+                         ENVIRONMENT "${HOLDFAST_TEST_ENVIRONMENT}")
+endfunction()

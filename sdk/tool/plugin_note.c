@@ -3,10 +3,11 @@
  * A build step, run by holdfast_add_plugin after linking: loads the plugin, asks its entry, and adds the section
  * .note.holdfast with JSON made from the same C tables that the plugin runs with (docs/decisions/0004).  objcopy from
  * binutils does the ELF work. */
+#include "manifest.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <holdfast/holdfast.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,125 +20,6 @@ static _Noreturn void fail(const char *what, const char *why)
 {
     fprintf(stderr, "holdfast-plugin-note: %s: %s\n", what, why);
     exit(1);
-}
-
-/* ---- JSON ---------------------------------------------------------------------------------------------------- */
-
-static void print_string(FILE *out, const char *text)
-{
-    fputc('"', out);
-    for (const char *c = text ? text : ""; *c; c++) {
-        if (*c == '"' || *c == '\\')
-            fprintf(out, "\\%c", *c);
-        else if ((unsigned char)*c < 0x20)
-            fprintf(out, "\\u%04x", *c);
-        else
-            fputc(*c, out);
-    }
-    fputc('"', out);
-}
-
-static void print_field(FILE *out, const char *name, const char *text)
-{
-    fprintf(out, "\"%s\":", name);
-    print_string(out, text);
-}
-
-static const char *type_name(int32_t type)
-{
-    static const char *const names[] = {"",       "boolean",  "integer", "float",   "string", "size",   "duration",
-                                        "choice", "strings",  "group",   "groups",  "path",   "address"};
-
-    if (type < HF_OPTION_BOOLEAN || type > HF_OPTION_ADDRESS)
-        fail("an option", "its type is none of HF_OPTION_...");
-    return names[type];
-}
-
-static void print_options(FILE *out, const hf_option_table *table);
-
-static void print_limits(FILE *out, const hf_option *option)
-{
-    if (option->minimum || option->maximum)
-        fprintf(out, ",\"minimum\":%" PRId64 ",\"maximum\":%" PRId64, option->minimum, option->maximum);
-    if (option->minimum_float != 0 || option->maximum_float != 0)
-        fprintf(out, ",\"minimum\":%.17g,\"maximum\":%.17g", option->minimum_float, option->maximum_float);
-}
-
-static void print_option(FILE *out, const hf_option *option)
-{
-    fputc('{', out);
-    print_field(out, "name", option->name);
-    fputc(',', out);
-    print_field(out, "type", type_name(option->type));
-    fprintf(out, ",\"required\":%s,\"reloadable\":%s,\"secret\":%s", option->flags & HF_OPTION_REQUIRED ? "true" : "false",
-            option->flags & HF_OPTION_RELOADABLE ? "true" : "false", option->flags & HF_OPTION_SECRET ? "true" : "false");
-    print_limits(out, option);
-    if (option->default_text) {
-        fputc(',', out);
-        print_field(out, "default", option->default_text);
-    }
-    if (option->choices) {
-        fputs(",\"choices\":[", out);
-        for (uint32_t i = 0; option->choices[i]; i++) {
-            fputs(i ? "," : "", out);
-            print_string(out, option->choices[i]);
-        }
-        fputc(']', out);
-    }
-    fputc(',', out);
-    print_field(out, "doc", option->doc);
-    if (option->members) {
-        fputs(",\"members\":", out);
-        print_options(out, option->members);
-    }
-    fputc('}', out);
-}
-
-static void print_options(FILE *out, const hf_option_table *table)
-{
-    fputc('[', out);
-    for (uint32_t i = 0; i < table->count; i++) {
-        fputs(i ? "," : "", out);
-        print_option(out, &table->rows[i]);
-    }
-    fputc(']', out);
-}
-
-static void print_provide(FILE *out, const hf_provide *provide)
-{
-    fputc('{', out);
-    print_field(out, "kind", provide->kind);
-    fputc(',', out);
-    print_field(out, "name", provide->name);
-    fputc(',', out);
-    print_field(out, "summary", provide->summary);
-    fputs(",\"options\":", out);
-    print_options(out, &provide->options);
-    fputc('}', out);
-}
-
-static void print_manifest(FILE *out, const hf_plugin *plugin)
-{
-    fprintf(out, "{\"interface_major\":%u,\"interface_minor\":%u,\"minor_needed\":%u,", plugin->interface_major,
-            plugin->interface_minor, plugin->minor_needed);
-    print_field(out, "id", plugin->id);
-    fputc(',', out);
-    print_field(out, "version", plugin->version);
-    fputc(',', out);
-    print_field(out, "summary", plugin->summary);
-    fputc(',', out);
-    print_field(out, "licence", plugin->licence);
-    fputs(",\"requires\":[", out);
-    for (uint32_t i = 0; plugin->requires_ && plugin->requires_[i]; i++) {
-        fputs(i ? "," : "", out);
-        print_string(out, plugin->requires_[i]);
-    }
-    fputs("],\"provides\":[", out);
-    for (uint32_t i = 0; i < plugin->provide_count; i++) {
-        fputs(i ? "," : "", out);
-        print_provide(out, plugin->provides[i]);
-    }
-    fputs("]}", out);
 }
 
 /* ---- The note ------------------------------------------------------------------------------------------------ */
@@ -207,7 +89,9 @@ int main(int count, char **arguments)
     FILE *out = open_memstream(&json, &size);
     if (!out)
         fail(arguments[1], "no memory");
-    print_manifest(out, plugin);
+    const char *fault = hf_manifest_write(out, plugin);
+    if (fault)
+        fail(arguments[1], fault);
     if (fclose(out))
         fail(arguments[1], "no memory");
 

@@ -3,20 +3,23 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from free_ports import free_ports
+
 
 class Node:
-    """One node.  `port` serves HTTP; its folder has holdfast.cfg, data/, log and pid."""
+    """One node.  `address` serves HTTP, `peer_port` the other nodes; its folder has holdfast.cfg, data/, log and pid."""
 
     def __init__(self, name, address, directory, holdfastd):
         self.name = name
         self.address = address
         self.directory = directory
         self.holdfastd = holdfastd
+        self.peer_port = None
         self.process = None
         self.pid = None
         self.alive = False
@@ -85,16 +88,6 @@ class Node:
             return file.read()
 
 
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 class Cluster:
     """Nodes n1, n2, ... in `directory`.  `store` is the text of the section `store`."""
 
@@ -103,7 +96,7 @@ class Cluster:
         self.binaries = binaries
         ports = free_ports(2 * count)
         names = ["n%d" % (i + 1) for i in range(count)]
-        certificates = os.path.join(directory, "certificates")
+        self.certificates = certificates = os.path.join(directory, "certificates")
         self.run("ca", "init", certificates, "--cluster", "test")
         members = " ".join('%s: { address = "127.0.0.1:%d"; };' % (name, ports[count + i])
                            for i, name in enumerate(names))
@@ -121,6 +114,7 @@ class Cluster:
                            'listen = "127.0.0.1:%d"; }; }; };\n' % ports[i])
                 file.write("store: { %s };\n" % store)
             self.nodes.append(Node(name, "127.0.0.1:%d" % ports[i], folder, os.path.join(binaries, "holdfastd")))
+            self.nodes[-1].peer_port = ports[count + i]
 
     def run(self, *arguments):
         subprocess.run([os.path.join(self.binaries, "holdfast"), *arguments], check=True, stdout=subprocess.DEVNULL)

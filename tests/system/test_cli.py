@@ -84,7 +84,8 @@ def check_load(cli, directory):
     assert json.loads(first)["n"] == 4999
     changes = len(cli("changes", "items").splitlines())
     cli("load", "items", path, "--key", "group,n")  # nothing is written twice
-    assert len(cli("changes", "items").splitlines()) == changes
+    again = len(cli("changes", "items").splitlines())
+    assert again == changes, (changes, again)
     path = os.path.join(directory, "bad.jsonl")
     with open(path, "w") as file:
         file.write('{"region":"eu","id":"x1"}\nnot json\n\n{"region":"mars","id":"x2"}\n{"region":"eu"}\n{"region":"us","id":"x3"}\n')

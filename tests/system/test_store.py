@@ -392,13 +392,15 @@ class Case:
     def test_lost_majority(self):
         one, two, three = self.nodes
         self.put(one, "majority", item())
+        stale = path("items", "majority", consistency="stale")
+        Cluster.wait(lambda: one.request("GET", stale)[0] == 200, "the record to reach this node")
         two.kill()
         three.kill()
         Cluster.wait(lambda: one.request("PUT", path("items", "majority"), item(), timeout=30)[0] == 503, "writes to be refused")
         text, _ = self.check(one, "PUT", path("items", "majority"), 503, item(n=2))
         assert json.loads(text)["type"].rpartition(":")[2] in ("no-leader", "unknown-outcome")
         self.check(one, "GET", path("items", "majority"), 503, problem="no-leader")
-        _, fields = self.check(one, "GET", path("items", "majority", consistency="stale"), 200)
+        _, fields = self.check(one, "GET", stale, 200)
         assert int(fields["Holdfast-Staleness-Ms"]) > 0
         _, cluster = one.json("GET", "/v1/cluster")
         assert cluster["state"] == "degraded" and len(cluster["problems"]) >= 2, cluster

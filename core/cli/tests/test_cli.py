@@ -17,6 +17,9 @@ import threading
 import unittest
 from urllib.parse import parse_qs, unquote, urlsplit
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../tests/support"))
+from free_ports import free_ports
+
 OK, FAILED, USAGE, NOT_FOUND, CONFLICT, UNAVAILABLE = range(6)
 PROGRAM = None
 
@@ -111,9 +114,7 @@ class Case(unittest.TestCase):
 
     def dead(self):
         """An address where nobody listens."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return "127.0.0.1:%d" % probe.getsockname()[1]
+        return "127.0.0.1:%d" % free_ports(1)[0]
 
     def run_cli(self, nodes, *arguments, code=OK, stdin=b"", environment=None):
         known = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}

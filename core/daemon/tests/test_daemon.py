@@ -14,6 +14,9 @@ import threading
 import time
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../tests/support"))
+from free_ports import free_ports
+
 HOLDFASTD, PLUGINS = sys.argv[1], sys.argv[2]
 DEADLINE_S = 30  # for any single condition; a sanitizer's build is slow
 
@@ -27,13 +30,6 @@ def wait_for(what, condition):
             return result
         time.sleep(0.01)
     raise AssertionError("waited in vain for " + what)
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def digest(token):
@@ -61,7 +57,7 @@ class Node:
         self.folder = tempfile.mkdtemp(prefix="holdfast-test-")
         self.path = os.path.join(self.folder, "holdfast.cfg")
         self.log_path = os.path.join(self.folder, "log")
-        self.ports = {name: free_port() for name in processes}
+        self.ports = {name: free_ports(1)[0] for name in processes}
         self.parts = {"state": "state", "plugins": '"service/probe"', "probe": "", "log": "", "restart": "50ms", "workers": 2,
                       "more": ""}
         self.process = None

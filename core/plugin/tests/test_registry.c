@@ -130,15 +130,18 @@ static void a_missing_required_function_is_named(void **state)
     fixture->table = complete_table();
     fixture->table.destroy = NULL;
     refused(fixture, HF_EINVAL, "'destroy'");
+    fixture->table = complete_table();
+    fixture->table.transfer = NULL;
+    refused(fixture, HF_EINVAL, "'transfer'");
 }
 
 static void an_older_smaller_table_is_read_only_as_far_as_it_goes(void **state)
 {
     struct fixture *fixture = *state;
 
-    /* `status` is the last function and required: a table that ends before it has none, whatever follows in memory. */
-    fixture->table.head.size = offsetof(hf_replication, status);
-    refused(fixture, HF_EINVAL, "'status'");
+    /* The last function is required: a table that ends before it has none, whatever follows in memory. */
+    fixture->table.head.size = offsetof(hf_replication, propose_membership);
+    refused(fixture, HF_EINVAL, "'propose_membership'");
 }
 
 static void a_newer_longer_table_is_accepted_and_cut(void **state)

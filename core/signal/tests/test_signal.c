@@ -101,9 +101,9 @@ static void destroy(struct fixture *fixture)
         return;
     hf_pool_destroy(fixture->pool);
     hf_loop_destroy(fixture->loop);
+    hf_metrics_destroy(fixture->metrics); /* in the order of the daemon, where they go with the process */
     hf_signals_destroy(fixture->signals);
     hf_lua_host_destroy(fixture->lua);
-    hf_metrics_destroy(fixture->metrics);
     fixture->loop = NULL;
 }
 

@@ -189,10 +189,13 @@ static int32_t add_places(struct threshold *self, hf_error *error)
     const hf_node_interface *node = (const hf_node_interface *)self->host->query(self->host, HF_NODE_INTERFACE);
     int32_t result = HF_OK;
 
+    if (self->options->paths.count == 0 && !node)
+        return hf_error_set(error, HF_EUNSUPPORTED,
+                            "the host says nothing of a state directory; name the folders to watch in 'paths'");
     for (uint64_t i = 0; i < self->options->paths.count && result == HF_OK; i++)
         result = add_place(self, self->options->paths.items[i], error);
     if (self->options->paths.count == 0) {
-        const char *own = node ? node->state_directory(self->host, error) : NULL;
+        const char *own = node->state_directory(self->host, error);
         result = own ? add_place(self, own, error) : HF_EIO;
     }
     return result;

@@ -1,13 +1,15 @@
 /* engine/memory: records in memory only, for tests and caches.
  * Owns: a tree per database.  Writers exchange the tree under a lock; readers take a reference and read without it. */
-#include "stream.h"
 #include "tree.h"
 
 #include <holdfast/kind/engine.h>
 #include <holdfast/lib/error.h>
+#include <holdfast/lib/export.h>
 
 #include <pthread.h>
 #include <string.h>
+
+static const char export_magic[] = "HFEM";
 
 typedef struct {
     const hf_host *host;
@@ -27,7 +29,7 @@ struct hf_engine_export {
     uint64_t space;
     hf_slice last;
     int32_t begun;
-    stream_writer stream;
+    hf_export_writer stream;
 };
 
 struct hf_engine_import {
@@ -35,7 +37,7 @@ struct hf_engine_import {
     uint64_t space;
     tree_node *root;
     tree_context context;
-    stream_reader stream;
+    hf_export_reader stream;
 };
 
 static int32_t instance_create(const hf_host *host, const void *configuration, void **ret_self, hf_error *error)
@@ -117,9 +119,9 @@ static int32_t check(const hf_engine_operation *operations, uint64_t count, hf_e
 
         if (o->type < HF_ENGINE_PUT || o->type > HF_ENGINE_DELETE_RANGE)
             return hf_error_set(error, HF_EINVAL, "there is no operation of type %d", o->type);
-        if (o->key.size > STREAM_KEY_MAX || o->value.size > STREAM_VALUE_MAX)
+        if (o->key.size > HF_EXPORT_KEY_MAX || o->value.size > HF_EXPORT_VALUE_MAX)
             return hf_error_set(error, HF_ETOOLARGE, "a key or a value is over the limit of %d or %d bytes",
-                                STREAM_KEY_MAX, STREAM_VALUE_MAX);
+                                HF_EXPORT_KEY_MAX, HF_EXPORT_VALUE_MAX);
     }
     return 0;
 }
@@ -250,7 +252,7 @@ static int32_t export_open(hf_engine_database *database, uint64_t space, hf_engi
     source->host = database->host;
     source->root = current(database);
     source->space = space;
-    stream_writer_init(&source->stream, export_next, source);
+    hf_export_writer_init(&source->stream, export_magic, export_next, source);
     *ret_export = source;
     return 0;
 }
@@ -258,7 +260,7 @@ static int32_t export_open(hf_engine_database *database, uint64_t space, hf_engi
 static int32_t export_read(hf_engine_export *source, uint8_t *buffer, uint64_t capacity, uint64_t *ret_size,
                            hf_error *error)
 {
-    return stream_writer_read(&source->stream, buffer, capacity, ret_size, error);
+    return hf_export_writer_read(&source->stream, buffer, capacity, ret_size, error);
 }
 
 static void export_close(hf_engine_export *source)
@@ -289,20 +291,20 @@ static int32_t import_open(hf_engine_database *database, uint64_t space, hf_engi
     target->database = database;
     target->space = space;
     target->context = (tree_context){database->host, 0xd1342543de82ef95u, 0};
-    stream_reader_init(&target->stream, database->host, import_record, target);
+    hf_export_reader_init(&target->stream, database->host, export_magic, import_record, target);
     *ret_import = target;
     return 0;
 }
 
 static int32_t import_write(hf_engine_import *target, hf_slice bytes, hf_error *error)
 {
-    return stream_reader_feed(&target->stream, bytes, error);
+    return hf_export_reader_feed(&target->stream, bytes, error);
 }
 
 static int32_t import_commit(hf_engine_import *target, hf_error *error)
 {
     hf_engine_database *database = target->database;
-    int32_t r = stream_reader_finish(&target->stream, error);
+    int32_t r = hf_export_reader_finish(&target->stream, error);
 
     if (r < 0)
         return r;
@@ -320,7 +322,7 @@ static void import_close(hf_engine_import *target)
 {
     if (!target)
         return;
-    stream_reader_done(&target->stream);
+    hf_export_reader_done(&target->stream);
     tree_unref(target->context.host, target->root);
     target->context.host->free(target->context.host, target);
 }

@@ -4,14 +4,16 @@
  * all of it one sequence number, the newest; a tombstone covers only what is older than itself, so the space's old
  * records vanish and the new ones appear in the same step, by one edit of the manifest, which is synced. */
 #include "database.h"
-#include "stream.h"
 
 #include <holdfast/lib/error.h>
+#include <holdfast/lib/export.h>
 
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+static const char export_magic[] = "HFER";
 
 struct hf_engine_export {
     const hf_host *host;
@@ -19,7 +21,7 @@ struct hf_engine_export {
     rocksdb_readoptions_t *options;
     rocksdb_iterator_t *iterator; /* is its own snapshot */
     int32_t begun;
-    stream_writer stream;
+    hf_export_writer stream;
 };
 
 struct hf_engine_import {
@@ -29,7 +31,7 @@ struct hf_engine_import {
     rocksdb_sstfilewriter_t *writer;
     disk_key last; /* of the records so far */
     char *path;
-    stream_reader stream;
+    hf_export_reader stream;
 };
 
 /* ---- Export ---- */
@@ -70,7 +72,7 @@ static int32_t export_prepare(hf_engine_export *source, hf_engine_database *data
     rocksdb_readoptions_set_fill_cache(source->options, 0); /* read once: do not displace what others need */
     source->iterator = rocksdb_create_iterator(database->db, source->options);
     rocksdb_iter_seek_to_first(source->iterator);
-    stream_writer_init(&source->stream, export_next, source);
+    hf_export_writer_init(&source->stream, export_magic, export_next, source);
     return 0;
 }
 
@@ -95,7 +97,7 @@ int32_t database_export_open(hf_engine_database *database, uint64_t space, hf_en
 int32_t database_export_read(hf_engine_export *source, uint8_t *buffer, uint64_t capacity, uint64_t *ret_size,
                              hf_error *error)
 {
-    return stream_writer_read(&source->stream, buffer, capacity, ret_size, error);
+    return hf_export_writer_read(&source->stream, buffer, capacity, ret_size, error);
 }
 
 void database_export_close(hf_engine_export *source)
@@ -190,7 +192,7 @@ int32_t database_import_open(hf_engine_database *database, uint64_t space, hf_en
         return hf_error_set(error, HF_ENOMEM, "no memory for an import");
     target->database = database;
     target->space = space;
-    stream_reader_init(&target->stream, database->host, import_record, target);
+    hf_export_reader_init(&target->stream, database->host, export_magic, import_record, target);
     int32_t r = import_prepare(target, error);
 
     if (r < 0) {
@@ -203,7 +205,7 @@ int32_t database_import_open(hf_engine_database *database, uint64_t space, hf_en
 
 int32_t database_import_write(hf_engine_import *target, hf_slice bytes, hf_error *error)
 {
-    return stream_reader_feed(&target->stream, bytes, error);
+    return hf_export_reader_feed(&target->stream, bytes, error);
 }
 
 static int32_t ingest(hf_engine_import *target, hf_error *error)
@@ -221,7 +223,7 @@ static int32_t ingest(hf_engine_import *target, hf_error *error)
 int32_t database_import_commit(hf_engine_import *target, hf_error *error)
 {
     char *message = NULL;
-    int32_t r = stream_reader_finish(&target->stream, error);
+    int32_t r = hf_export_reader_finish(&target->stream, error);
 
     if (r < 0)
         return r;
@@ -250,7 +252,7 @@ void database_import_close(hf_engine_import *target)
         rocksdb_envoptions_destroy(target->env_options);
     if (target->path)
         (void)unlink(target->path); /* gone already after a commit */
-    stream_reader_done(&target->stream);
+    hf_export_reader_done(&target->stream);
     host->free(host, target->last.bytes);
     host->free(host, target->path);
     host->free(host, target);

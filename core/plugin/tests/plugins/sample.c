@@ -43,13 +43,18 @@ static const hf_replication table = {
     .persisted = ANY(void (*)(hf_replication_group *, uint64_t)),
     .applied = ANY(void (*)(hf_replication_group *, uint64_t)),
     .read_request = ANY(int32_t(*)(hf_replication_group *, uint64_t, hf_error *)),
+    .unreachable = ANY(void (*)(hf_replication_group *, uint64_t, uint64_t)),
     .snapshot_sent = ANY(void (*)(hf_replication_group *, uint64_t, uint64_t, int32_t)),
     .snapshot_installed = ANY(int32_t(*)(hf_replication_group *, uint64_t, uint64_t, const hf_replication_member *,
                                          uint32_t, hf_error *)),
     .compacted = ANY(int32_t(*)(hf_replication_group *, uint64_t, hf_error *)),
+    .transfer = ANY(int32_t(*)(hf_replication_group *, uint64_t, hf_error *)),
+    .campaign = ANY(void (*)(hf_replication_group *)),
     .term_at = ANY(int32_t(*)(hf_replication_group *, uint64_t, uint64_t *)),
     .take = ANY(void (*)(hf_replication_group *, hf_replication_output *)),
     .status = ANY(void (*)(hf_replication_group *, hf_replication_status *)),
+    .propose_membership = ANY(int32_t(*)(hf_replication_group *, const hf_replication_member *, uint32_t, uint64_t *,
+                                         uint64_t *, hf_error *)),
 };
 
 typedef struct sample_options {

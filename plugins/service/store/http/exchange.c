@@ -14,8 +14,7 @@ uint64_t store_now_us(const struct store_http *http)
     return http->loops->now_us(http->loops->current(http->host));
 }
 
-/* ---- Problems
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- Problems ------------------------------------------------------------------------------------------------- */
 
 static const struct meaning {
     int32_t code;
@@ -73,8 +72,7 @@ void store_refuse(struct exchange *exchange, uint32_t status, const char *proble
     store_exchange_end(exchange);
 }
 
-/* ---- Life
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- Life ----------------------------------------------------------------------------------------------------- */
 
 void store_exchange_end(struct exchange *exchange)
 {

@@ -11,8 +11,7 @@
 
 enum { LIMIT_USUAL = 100, PAGE_MAXIMUM = 64 << 20 };
 
-/* ---- One record
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- One record ----------------------------------------------------------------------------------------------- */
 
 static void fill_get(struct exchange *exchange, uint32_t place, const struct store_partition *partition, hf_slice key)
 {
@@ -119,8 +118,7 @@ void store_http_get(void *arg, hf_http_request *request)
     store_http_ask_all(exchange, key);
 }
 
-/* ---- Scans
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Scans ---------------------------------------------------------------------------------------------------- */
 
 /* One partition's page, with its next row. */
 struct source {

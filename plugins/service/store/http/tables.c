@@ -12,8 +12,7 @@
 
 enum { DOCUMENT_MAXIMUM = 64 << 20, PROBLEMS_MAX = 50 };
 
-/* ---- Writing documents
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Writing documents ---------------------------------------------------------------------------------------- */
 
 static void begin_document(hf_json_writer *writer, hf_buffer *body)
 {
@@ -54,8 +53,7 @@ static int32_t may_read(struct store_http *http, hf_http_request *request, const
     return http->http->allowed(request, table[0] == '_' ? HF_HTTP_ADMIN : HF_HTTP_READ, hf_slice_of(table));
 }
 
-/* ---- Tables
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- Tables --------------------------------------------------------------------------------------------------- */
 
 void store_http_tables(void *arg, hf_http_request *request)
 {
@@ -165,8 +163,7 @@ void store_http_create_table(void *arg, hf_http_request *request)
     store_service_create_table(http->service, &creation->declaration, created, creation);
 }
 
-/* ---- Partitions
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- Partitions ----------------------------------------------------------------------------------------------- */
 
 static const char *role_name(const struct store_replica_info *info)
 {
@@ -292,8 +289,7 @@ void store_http_leader(void *arg, hf_http_request *request)
     store_service_transfer(http->service, id, node, transferred, exchange);
 }
 
-/* ---- The cluster
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- The cluster ---------------------------------------------------------------------------------------------- */
 
 struct census {
     uint32_t leads[STORE_NODES_MAX];

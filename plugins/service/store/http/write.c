@@ -18,8 +18,7 @@ int32_t store_http_key(struct exchange *exchange, hf_slice *ret_key)
     return 0;
 }
 
-/* ---- Which partition
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Which partition ------------------------------------------------------------------------------------------ */
 
 static void refuse_value(struct exchange *exchange, hf_slice value)
 {
@@ -56,8 +55,7 @@ static const struct store_partition *find_partition(struct exchange *exchange, h
     return partition;
 }
 
-/* ---- The command
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- The command ---------------------------------------------------------------------------------------------- */
 
 /* "VERSION" in quotes, or *. */
 static int32_t read_match(hf_slice text, struct store_operation *operation)
@@ -175,8 +173,7 @@ static void finish_write(struct exchange *exchange)
     store_refuse_op(exchange, op);
 }
 
-/* ---- PUT
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- PUT ------------------------------------------------------------------------------------------------------ */
 
 /* 0 after answering. */
 static int32_t check_value(struct exchange *exchange, hf_slice value)
@@ -218,8 +215,7 @@ void store_http_put(void *arg, hf_http_request *request)
     send_command(exchange, partition, &operation, 1);
 }
 
-/* ---- DELETE
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- DELETE --------------------------------------------------------------------------------------------------- */
 
 static void finish_delete(struct exchange *exchange)
 {
@@ -296,8 +292,7 @@ void store_http_delete(void *arg, hf_http_request *request)
         refuse_value(exchange, named);
 }
 
-/* ---- Batches
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- Batches -------------------------------------------------------------------------------------------------- */
 
 /* The value of a put: JSON text of "value", or the bytes of "value_base64".  A sentence when it is wrong. */
 static const char *read_value(struct exchange *exchange, const hf_value *item, hf_slice *ret_value)

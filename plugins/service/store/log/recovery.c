@@ -153,7 +153,7 @@ static int32_t read_header(struct recovery *recovery, struct segment *segment, s
     if (r == 0 && memcmp(header->node, options->node, sizeof header->node) != 0)
         return hf_error_set(error, HF_ESTATE,
                             "log segment %016" PRIx64
-                            " was written by another node; give this node its own data directory",
+                            " was written by another node or in another cluster; give this node its own data directory",
                             segment->number);
     int plausible = r == 0 && header->number == segment->number && header->segment_size >= SEGMENT_SIZE_MIN &&
                     header->segment_size <= SEGMENT_SIZE_MAX;

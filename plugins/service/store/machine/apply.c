@@ -10,13 +10,15 @@ enum {
     WRITE_OPERATIONS_MAX = 1000, /* of several entries; a larger entry has a write of its own */
     WRITE_BYTES_MAX = 1 << 20,
     /* Beside two for each of its own: idempotency key, position, and what is forgotten. */
-    ENTRY_OPERATIONS = 2 + 1 + STORE_FORGET_CHANGES * 8 + STORE_FORGET_REPEATS * 2
+    ENTRY_OPERATIONS = 2 + 1 + STORE_FORGET_CHANGES * 8 + STORE_FORGET_REPEATS * 2,
+    FEW_OPERATIONS = 4 /* of nearly all commands */
 };
 
 struct run {
     struct store_applying applying;
-    struct store_operation *operations; /* owned; room for one command's, NULL until it is needed */
-    uint64_t pending;                   /* entries that are gathered and not yet written */
+    struct store_operation few[FEW_OPERATIONS];
+    struct store_operation *many; /* owned; room for any command's operations, NULL until it is needed */
+    uint64_t pending;             /* entries that are gathered and not yet written */
     uint64_t applied;
 };
 
@@ -55,6 +57,7 @@ static int32_t flush(struct run *run, hf_error *error)
     if (run->pending == 0)
         return 0;
     gather->count = gather->whole; /* an entry that failed may have left a part */
+    store_gather_order(gather, STORE_TAG_CHANGE);
     int32_t r = gather_position(&run->applying, error);
 
     if (r == 0)
@@ -76,6 +79,8 @@ static int32_t load_windows(struct run *run, hf_error *error)
 
     if (!changes && !repeats)
         return 0;
+    if (run->applying.read_flags & HF_ENGINE_CACHED_ONLY)
+        return hf_error_set(error, HF_EBUSY, "what is to be forgotten must be read from the disk");
     int32_t r = flush(run, error); /* the newest are not in the engine yet */
 
     if (r == 0 && changes)
@@ -95,11 +100,17 @@ static int32_t make_room(struct run *run, uint64_t operation_count, uint64_t siz
     return 0;
 }
 
-static int32_t allocate_operations(struct run *run, hf_error *error)
+static int32_t decode(struct run *run, hf_slice payload, struct store_command *ret_command, hf_error *error)
 {
-    if (!run->operations)
-        run->operations = malloc(STORE_OPERATIONS_MAX * sizeof *run->operations);
-    return run->operations ? 0 : hf_error_set(error, HF_ENOMEM, "no memory for the operations of a command");
+    int32_t r = store_command_decode(payload, run->few, FEW_OPERATIONS, ret_command, error);
+
+    if (r != HF_ETOOLARGE)
+        return r;
+    if (!run->many)
+        run->many = malloc(STORE_OPERATIONS_MAX * sizeof *run->many);
+    if (!run->many)
+        return hf_error_set(error, HF_ENOMEM, "no memory for the operations of a command");
+    return store_command_decode(payload, run->many, STORE_OPERATIONS_MAX, ret_command, error);
 }
 
 /* Bytes that are no command are so on every replica, and are passed over.  A command of a newer release is not: other
@@ -109,11 +120,8 @@ static int32_t apply_command(struct run *run, const struct store_entry *entry, s
 {
     struct store_command command = {0};
     hf_error failure;
-    int32_t r = allocate_operations(run, error);
+    int32_t r = decode(run, entry->payload, &command, &failure);
 
-    if (r < 0)
-        return r;
-    r = store_command_decode(entry->payload, run->operations, STORE_OPERATIONS_MAX, &command, &failure);
     if (r == HF_ECORRUPT) {
         ret_outcome->code = r;
         return 0;
@@ -197,9 +205,9 @@ static int32_t apply_entry(struct run *run, const struct store_entry *entry, str
 }
 
 int32_t store_machine_apply(struct store_machine *machine, const struct store_entry *entries, uint64_t count,
-                            struct store_outcome *ret_outcomes, uint64_t *ret_applied, hf_error *error)
+                            uint32_t flags, struct store_outcome *ret_outcomes, uint64_t *ret_applied, hf_error *error)
 {
-    struct run run = {.applying = {.machine = machine}};
+    struct run run = {.applying = {.machine = machine, .read_flags = flags}};
     int32_t r = 0;
 
     store_machine_position(machine, &run.applying.position);
@@ -212,12 +220,14 @@ int32_t store_machine_apply(struct store_machine *machine, const struct store_en
 
     if (flushed < 0)
         r = flushed;
-    if (r < 0) { /* the windows have seen entries that are not in the engine */
+    int read_refused = r == HF_EBUSY && flushed == 0; /* then the entry has not come as far as the windows */
+
+    if (r < 0 && !read_refused) { /* the windows have seen entries that are not in the engine */
         store_window_reset(&machine->changes);
         store_window_reset(&machine->repeats);
     }
     store_gather_done(&run.applying.gather);
-    free(run.operations);
+    free(run.many);
     *ret_applied = run.applied;
     return r;
 }

@@ -135,3 +135,20 @@ const hf_engine_operation *store_gather_find(const struct store_gather *gather, 
 
     return slot && *slot ? &gather->operations[*slot - 1] : NULL;
 }
+
+void store_gather_order(struct store_gather *gather, uint8_t tag)
+{
+    hf_engine_operation *ordered = gather->count > 1 ? malloc(gather->count * sizeof *ordered) : NULL;
+    uint64_t count = 0;
+
+    if (!ordered)
+        return; /* any order is right */
+    for (int last = 0; last < 2; last++)
+        for (uint64_t i = 0; i < gather->count; i++) {
+            const hf_engine_operation *operation = &gather->operations[i];
+            if ((operation->key.data[0] == tag) == last)
+                ordered[count++] = *operation;
+        }
+    memcpy(gather->operations, ordered, count * sizeof *ordered);
+    free(ordered);
+}

@@ -34,6 +34,7 @@ struct store_applying {
     struct store_machine *machine;
     struct store_gather gather;
     struct store_position position; /* after the gathered entries */
+    uint32_t read_flags;            /* for the engine */
 };
 
 /* perform.c */

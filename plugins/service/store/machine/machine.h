@@ -75,9 +75,10 @@ void store_machine_state(struct store_machine *machine, struct store_machine_sta
  * an engine write where they can.  *ret_applied entries were applied and have an outcome, also when an error comes
  * back: HF_EBUSY (the engine is behind: call again later with the rest), HF_EINVAL (not the next entry), HF_EIO,
  * HF_ECORRUPT (what is stored), HF_ENOMEM, HF_EVERSION: an entry of a newer release, which other replicas may
- * understand; passing over it would make this one differ, so nothing after it can be applied before an upgrade. */
+ * understand; passing over it would make this one differ, so nothing after it can be applied before an upgrade.
+ * With HF_ENGINE_CACHED_ONLY in `flags` it does not wait for a disk: HF_EBUSY also means that it would have had to. */
 int32_t store_machine_apply(struct store_machine *machine, const struct store_entry *entries, uint64_t count,
-                            struct store_outcome *ret_outcomes, uint64_t *ret_applied, hf_error *error);
+                            uint32_t flags, struct store_outcome *ret_outcomes, uint64_t *ret_applied, hf_error *error);
 
 /* Finds a record; checks its value against the checksum.  HF_ENOTFOUND, HF_ECORRUPT, HF_EBUSY (cached only). */
 int32_t store_machine_get(struct store_machine *machine, hf_slice key, uint32_t flags, struct store_record *ret_record,

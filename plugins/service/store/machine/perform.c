@@ -29,7 +29,8 @@ static int32_t read_present(struct store_applying *applying, hf_slice key, struc
         ret_value->bytes = gathered->value;
         return gathered->type == HF_ENGINE_PUT ? 0 : HF_ENOTFOUND;
     }
-    int32_t r = machine->engine->get(machine->database, machine->space, key, 0, &ret_value->bytes, &failure);
+    int32_t r =
+        machine->engine->get(machine->database, machine->space, key, applying->read_flags, &ret_value->bytes, &failure);
 
     ret_value->from_engine = r == 0;
     if (r < 0 && r != HF_ENOTFOUND && error) /* that there is none is no failure here */

@@ -1,9 +1,11 @@
-/* Committed entries go to the state machine, in one pool job at a time. */
+/* Committed entries go to the state machine: a few at once on the loop, more in a pool job, one job at a time. */
 #include "replica/private.h"
 
 #include <holdfast/lib/error.h>
 
 #include <stdlib.h>
+
+enum { INLINE_ENTRIES_MAX = 32, INLINE_BYTES_MAX = 32 << 10 };
 
 /* Takes what is committed and not yet applied, up to the limits of a job. */
 static void gather(struct store_replica *replica, struct store_apply *apply)
@@ -49,12 +51,8 @@ static int32_t read_missing(struct store_replica *replica, struct store_apply *a
     return result;
 }
 
-/* [pool] */
-static void work(hf_job *job)
+static void apply_gathered(struct store_replica *replica, struct store_apply *apply, uint32_t flags)
 {
-    struct store_apply *apply = (struct store_apply *)(void *)job;
-    struct store_replica *replica = apply->replica;
-
     apply->applied = 0;
     apply->code = HF_OK;
     apply->error = (hf_error){0};
@@ -62,16 +60,13 @@ static void work(hf_job *job)
         if (apply->missing[i])
             apply->code = read_missing(replica, apply, i);
     if (apply->code == HF_OK)
-        apply->code = store_machine_apply(replica->machine, apply->entries, apply->count, apply->outcomes,
+        apply->code = store_machine_apply(replica->machine, apply->entries, apply->count, flags, apply->outcomes,
                                           &apply->applied, &apply->error);
 }
 
-static void done(hf_job *job)
+/* Answers what was applied; the rest stays committed. */
+static void settle(struct store_replica *replica, struct store_apply *apply)
 {
-    struct store_apply *apply = (struct store_apply *)(void *)job;
-    struct store_replica *replica = apply->replica;
-
-    replica->exclusive = 0;
     for (uint64_t i = 0; i < apply->count; i++) {
         if (i < apply->applied)
             store_works_settle(replica, apply->entries[i].index, apply->entries[i].term, &apply->outcomes[i]);
@@ -87,21 +82,32 @@ static void done(hf_job *job)
         if (replica->setup.changed)
             replica->setup.changed(replica->setup.arg, replica);
     }
-    if (apply->code != HF_OK && apply->code != HF_EBUSY) /* busy: the next tick tries again */
+    if (apply->code != HF_OK && apply->code != HF_EBUSY) /* busy: tried again later */
         store_replica_fail(replica, "applying entries", &apply->error);
+}
+
+/* [pool] */
+static void work(hf_job *job)
+{
+    struct store_apply *apply = (struct store_apply *)(void *)job;
+
+    apply_gathered(apply->replica, apply, 0);
+}
+
+static void done(hf_job *job)
+{
+    struct store_apply *apply = (struct store_apply *)(void *)job;
+    struct store_replica *replica = apply->replica;
+
+    replica->exclusive = 0;
+    settle(replica, apply);
     if (apply->code == HF_OK)
         store_replica_run(replica);
     store_replica_check_stopped(replica);
 }
 
-void store_apply_start(struct store_replica *replica)
+static void submit(struct store_replica *replica, struct store_apply *apply)
 {
-    struct store_apply *apply = replica->apply;
-
-    if (replica->exclusive || replica->failed || replica->stopping || store_snapshot_receive_claim(replica) ||
-        store_snapshot_send_claim(replica) || replica->applied >= replica->commit)
-        return;
-    gather(replica, apply);
     apply->job.loop = replica->setup.loop;
     apply->job.work = work;
     apply->job.done = done;
@@ -111,4 +117,42 @@ void store_apply_start(struct store_replica *replica)
     replica->exclusive = 0; /* the pool is full: the next tick tries again */
     for (uint64_t i = 0; i < apply->count; i++)
         store_payload_release(apply->payloads[i]);
+}
+
+/* A few entries in memory cost less than the way to the pool and back. */
+static int is_small(const struct store_replica *replica, const struct store_apply *apply)
+{
+    uint64_t bytes = 0;
+
+    if (apply->count > INLINE_ENTRIES_MAX || replica->environment->engine->head.capabilities & HF_ENGINE_WRITES_BLOCK)
+        return 0;
+    for (uint64_t i = 0; i < apply->count; i++) {
+        if (apply->missing[i])
+            return 0;
+        bytes += apply->entries[i].payload.size;
+    }
+    return bytes <= INLINE_BYTES_MAX;
+}
+
+static int may_start(struct store_replica *replica)
+{
+    return !replica->exclusive && !replica->failed && !replica->stopping && !store_snapshot_receive_claim(replica) &&
+           !store_snapshot_send_claim(replica) && replica->applied < replica->commit;
+}
+
+void store_apply_start(struct store_replica *replica)
+{
+    struct store_apply *apply = replica->apply;
+
+    if (!may_start(replica))
+        return;
+    gather(replica, apply);
+    if (is_small(replica, apply)) {
+        apply_gathered(replica, apply, HF_ENGINE_CACHED_ONLY);
+        settle(replica, apply);
+        if (apply->code != HF_EBUSY || !may_start(replica))
+            return;
+        gather(replica, apply); /* the rest needs the disk, or the engine is behind */
+    }
+    submit(replica, apply);
 }

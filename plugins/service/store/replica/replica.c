@@ -67,6 +67,34 @@ static int32_t store_and_wait(struct store_log *log, const struct store_log_reco
     return awaited.code == HF_OK ? HF_OK : hf_error_set(error, awaited.code, "the log could not be written");
 }
 
+/* The log is gone, with it the term and the vote; but nobody else votes, and the engine alone has every write that was
+ * answered: a replacement of the node takes over what the engine keeps elsewhere. */
+static int can_do_without_log(const struct store_replica *replica, const struct store_machine_state *state,
+                              const struct store_log_group_info *info)
+{
+    return (replica->environment->engine->head.capabilities & HF_ENGINE_WRITES_DURABLE) && state->member_count == 1 &&
+           state->members[0].replica == (uint64_t)replica->environment->self + 1 && info->term == 0 &&
+           info->last_index == 0;
+}
+
+static int32_t begin_without_log(const struct store_replica *replica, const struct store_machine_state *state,
+                                 struct store_log_group_info *info, hf_error *error)
+{
+    const struct store_log_record record = {.type = STORE_LOG_STATE,
+                                            .group = replica->setup.partition,
+                                            .term = state->applied_term,
+                                            .commit = state->applied_index};
+    int32_t result = store_and_wait(replica->environment->log, &record, 1, error);
+
+    if (result != HF_OK)
+        return result;
+    info->term = state->applied_term;
+    info->commit = state->applied_index;
+    store_replica_log(replica, HF_LOG_WARNING, "there is no log; going on behind what the engine has, entry %llu",
+                      (unsigned long long)state->applied_index);
+    return HF_OK;
+}
+
 /* The applied position is not in the log: a snapshot was installed, or the log's last entries were applied before they
  * were durable here.  The log's entries are then of no use, and it begins anew behind what is applied. */
 static int32_t begin_log_behind(const struct store_replica *replica, const struct store_machine_state *state,
@@ -108,6 +136,12 @@ static int32_t reconcile(const struct store_replica *replica, const struct store
     if (store_log_entry(replica->environment->log, replica->setup.partition, state->applied_index, &entry) == HF_OK &&
         entry.term == state->applied_term)
         return HF_OK;
+    if (can_do_without_log(replica, state, info)) {
+        int32_t result = begin_without_log(replica, state, info, error);
+
+        if (result != HF_OK)
+            return result;
+    }
     return begin_log_behind(replica, state, info, error);
 }
 

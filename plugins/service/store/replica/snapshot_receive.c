@@ -108,8 +108,7 @@ static void submit(struct store_snapshot_receiver *receiver, int32_t phase, void
     end(receiver, result);
 }
 
-/* ---- Installing
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Installing ----------------------------------------------------------------------------------------------- */
 
 static void commit_job(hf_job *job)
 {
@@ -204,8 +203,7 @@ int32_t store_snapshot_receive_claim(struct store_replica *replica)
     return replica->exclusive;
 }
 
-/* ---- Requests
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- Requests ------------------------------------------------------------------------------------------------- */
 
 static int32_t begin(struct store_replica *replica, const struct store_snapshot_request *request,
                      hf_peer_request *answer)

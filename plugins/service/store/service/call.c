@@ -19,8 +19,7 @@ struct local {
 
 static void decide(struct store_call *call);
 
-/* ---- Ending and waiting
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Ending and waiting --------------------------------------------------------------------------------------- */
 
 static void finish(struct store_call *call)
 {
@@ -106,8 +105,7 @@ void store_calls_end(struct store_shard *shard)
     }
 }
 
-/* ---- Answers
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- Answers -------------------------------------------------------------------------------------------------- */
 
 static void follow_leader(struct store_call *call)
 {
@@ -149,8 +147,7 @@ static void answered(struct store_call *call)
     }
 }
 
-/* ---- On this node
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- On this node --------------------------------------------------------------------------------------------- */
 
 static void local_answer(hf_task *task)
 {
@@ -201,8 +198,7 @@ static void ask_here(struct store_call *call)
     call->service->loops->post(store_shard_of(call->service, call->op.partition)->loop, &local->task);
 }
 
-/* ---- On another node
- * --------------------------------------------------------------------------------------------------- */
+/* ---- On another node ------------------------------------------------------------------------------------------ */
 
 static void remote_done(void *arg, int32_t code, hf_slice response)
 {
@@ -240,8 +236,7 @@ static void ask_there(struct store_call *call)
     hf_buffer_done(&request);
 }
 
-/* ---- The way
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- The way -------------------------------------------------------------------------------------------------- */
 
 /* Any replica will do: one here is the nearest. */
 static uint32_t choose(const struct store_call *call, const struct store_partition *partition)

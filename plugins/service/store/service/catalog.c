@@ -119,8 +119,7 @@ static void rebuild_work(hf_job *job)
         rebuild->code = open_missing(rebuild);
 }
 
-/* ---- To the loops
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- To the loops --------------------------------------------------------------------------------------------- */
 
 struct hand_over {
     hf_task task;
@@ -254,8 +253,7 @@ int32_t store_catalog_open(struct store_service *service, hf_error *error)
     return rebuild.code;
 }
 
-/* ---- Making a table
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Making a table ------------------------------------------------------------------------------------------- */
 
 enum { READ_TABLE = 1, READ_META, WRITE, AWAIT };
 enum { CREATE_TIMEOUT_US = 15000000, CONFLICTS_MAX = 20, RECORD_MAX = 8 << 20 };
@@ -546,8 +544,7 @@ void store_service_find_table(struct store_service *service, hf_slice name, uint
     begin_creation(service, &declaration, 1, timeout_us, done, arg);
 }
 
-/* ---- Tables of the configuration
- * ----------------------------------------------------------------------------------------- */
+/* ---- Tables of the configuration ------------------------------------------------------------------------------ */
 
 static void ensured_main(hf_task *task)
 {

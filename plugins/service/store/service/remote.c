@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Messages of groups
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Messages of groups --------------------------------------------------------------------------------------- */
 
 struct arrived {
     hf_task task;
@@ -62,8 +61,7 @@ static void message_arrived(void *arg, uint32_t node, hf_slice bytes)
     service->loops->post(shard->loop, &arrived->task);
 }
 
-/* ---- Links
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- Links ---------------------------------------------------------------------------------------------------- */
 
 static void link_changed(void *arg, uint32_t node, int32_t up)
 {
@@ -77,8 +75,7 @@ static void link_changed(void *arg, uint32_t node, int32_t up)
             store_replica_unreachable(shard->replicas[i], node);
 }
 
-/* ---- Operations
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- Operations ----------------------------------------------------------------------------------------------- */
 
 struct asked {
     struct store_work work;
@@ -145,8 +142,7 @@ static void operation_arrived(void *arg, uint32_t node, hf_peer_request *request
     service->loops->post(store_shard_of(service, asked->op.partition)->loop, &asked->task);
 }
 
-/* ---- Snapshots
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- Snapshots ------------------------------------------------------------------------------------------------ */
 
 struct piece {
     hf_task task;

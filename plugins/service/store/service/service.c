@@ -26,8 +26,7 @@ void store_service_log(const struct store_service *service, int32_t level, const
     service->host->log(service->host, level, (hf_slice){(const uint8_t *)text, strlen(text)});
 }
 
-/* ---- Replicas
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- Replicas ------------------------------------------------------------------------------------------------- */
 
 int32_t store_service_open_replica(struct store_service *service, const struct store_partition *partition,
                                    const struct store_table *table, struct store_replica **ret_replica, hf_error *error)
@@ -106,8 +105,7 @@ void store_service_replica_info(struct store_service *service, uint64_t partitio
     ret_info->bytes = service->engine->space_size(service->database, partition);
 }
 
-/* ---- Opening
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- Opening -------------------------------------------------------------------------------------------------- */
 
 static int32_t query(const hf_host *host, const char *name, const hf_head **ret_table, hf_error *error)
 {
@@ -352,8 +350,7 @@ int32_t store_service_create(const hf_host *host, const void *configuration, voi
     return HF_OK;
 }
 
-/* ---- Running
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- Running -------------------------------------------------------------------------------------------------- */
 
 void store_shard_hurry(struct store_shard *shard)
 {
@@ -478,8 +475,7 @@ void store_service_config_abort(void *self)
     (void)self;
 }
 
-/* ---- Ending
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Ending --------------------------------------------------------------------------------------------------- */
 
 static void all_stopped(hf_task *task)
 {
@@ -579,8 +575,7 @@ void store_service_destroy(void *self)
     free(service);
 }
 
-/* ---- Questions
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- Questions ------------------------------------------------------------------------------------------------ */
 
 struct store_routing *store_service_routing(struct store_service *service)
 {
@@ -641,8 +636,7 @@ void store_service_health(void *self, hf_health *ret_health)
         ret_health->state = HF_HEALTH_FAILING;
 }
 
-/* ---- Leadership
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- Leadership ----------------------------------------------------------------------------------------------- */
 
 struct transfer {
     hf_task task;

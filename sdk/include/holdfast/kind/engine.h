@@ -53,7 +53,8 @@ struct hf_engine {
     void (*close)(hf_engine_database *database);
 
     /* Applies the operations in order, all or nothing.  HF_EBUSY: compaction is behind; nothing was written, retry
-     * later.  [any] */
+     * later.  HF_ETIMEOUT: whether they were applied is not known; whoever goes on must read first.  [any], with
+     * HF_ENGINE_WRITES_BLOCK [pool] */
     int32_t (*write)(hf_engine_database *database, const hf_engine_operation *operations, uint64_t count,
                      hf_error *error);
 
@@ -99,7 +100,9 @@ struct hf_engine {
 /* Capability bits. */
 enum {
     HF_ENGINE_CAN_CHECKPOINT = 1,
-    HF_ENGINE_DURABLE = 2 /* what was flushed is there after close, crash and open */
+    HF_ENGINE_DURABLE = 2,       /* what was flushed is there after close, crash and open */
+    HF_ENGINE_WRITES_BLOCK = 4,  /* `write` waits for a disk or a network: not on a loop */
+    HF_ENGINE_WRITES_DURABLE = 8 /* every write is durable when it returns, whatever becomes of the node's disks */
 };
 
 #ifdef __cplusplus

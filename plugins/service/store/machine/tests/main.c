@@ -97,7 +97,7 @@ struct store_outcome kit_apply(struct store_machine *machine, const struct store
     if (store_command_encode(&payload, command, &error) < 0)
         fail_msg("encode: %s", error.message);
     entry.payload = BYTES(payload);
-    if (store_machine_apply(machine, &entry, 1, &outcome, &applied, &error) < 0)
+    if (store_machine_apply(machine, &entry, 1, 0, &outcome, &applied, &error) < 0)
         fail_msg("apply: %s", error.message);
     assert_int_equal(applied, 1);
     hf_buffer_done(&payload);

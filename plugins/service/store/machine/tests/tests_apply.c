@@ -161,7 +161,7 @@ static int32_t apply_entry(struct store_machine *m, struct store_entry entry, st
 {
     uint64_t applied = 9;
     hf_error error = {0};
-    int32_t r = store_machine_apply(m, &entry, 1, ret_outcome, &applied, &error);
+    int32_t r = store_machine_apply(m, &entry, 1, 0, ret_outcome, &applied, &error);
 
     assert_int_equal(applied, r == 0);
     assert_int_equal(error.code, r);
@@ -215,11 +215,11 @@ static void entries_out_of_order_are_refused(void **state)
 
     assert_int_equal(apply_entry(m, (struct store_entry){0, 1, HF_ENTRY_EMPTY, NOTHING}, o), HF_EINVAL);
     assert_int_equal(apply_entry(m, (struct store_entry){2, 1, HF_ENTRY_EMPTY, NOTHING}, o), HF_EINVAL);
-    assert_int_equal(store_machine_apply(m, entries, 3, o, &applied, NULL), HF_EINVAL);
+    assert_int_equal(store_machine_apply(m, entries, 3, 0, o, &applied, NULL), HF_EINVAL);
     assert_int_equal(applied, 2); /* what came before is applied */
     assert_int_equal(kit_state(m).applied_index, 2);
     assert_int_equal(apply_entry(m, (struct store_entry){3, 4, HF_ENTRY_EMPTY, NOTHING}, o), HF_EINVAL);
-    assert_int_equal(store_machine_apply(m, entries, 0, o, &applied, NULL), 0);
+    assert_int_equal(store_machine_apply(m, entries, 0, 0, o, &applied, NULL), 0);
     assert_int_equal(applied, 0);
 }
 

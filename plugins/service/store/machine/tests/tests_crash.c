@@ -19,7 +19,7 @@ static uint64_t apply_some(struct store_machine *machine, uint64_t count)
         kit_random_entry(&random[i], SEED, first + i);
         entries[i] = random[i].entry;
     }
-    int32_t r = store_machine_apply(machine, entries, count, outcomes, &applied, NULL);
+    int32_t r = store_machine_apply(machine, entries, count, 0, outcomes, &applied, NULL);
 
     for (uint64_t i = 0; i < count; i++)
         hf_buffer_done(&random[i].payload);

@@ -57,7 +57,7 @@ static int32_t apply_conditional(struct kit *kit)
     hf_buffer_init(&payload, 1 << 20);
     assert_int_equal(store_command_encode(&payload, &command, NULL), 0);
     entry.payload = BYTES(payload);
-    int32_t r = store_machine_apply(kit->machine, &entry, 1, &outcome, &applied, &error);
+    int32_t r = store_machine_apply(kit->machine, &entry, 1, 0, &outcome, &applied, &error);
 
     assert_int_equal(applied, r == 0);
     hf_buffer_done(&payload);

@@ -110,7 +110,7 @@ static void apply_one_by_one(struct store_machine *machine, struct model *model)
         struct store_outcome outcome;
 
         expected[i] = model_apply(model, &entries[i], &random_entries[i].command);
-        assert_int_equal(store_machine_apply(machine, &entries[i], 1, &outcome, &applied, NULL), 0);
+        assert_int_equal(store_machine_apply(machine, &entries[i], 1, 0, &outcome, &applied, NULL), 0);
         assert_outcome(outcome, expected[i]);
         assert_state(machine, &model->state);
     }
@@ -135,7 +135,7 @@ static void apply_divided(struct kit *kit, uint64_t space, struct store_machine 
                  applied = UINT64_MAX;
 
         faulty.one_in = one_in;
-        int32_t r = store_machine_apply(*machine, entries + done, count, outcomes, &applied, NULL);
+        int32_t r = store_machine_apply(*machine, entries + done, count, 0, outcomes, &applied, NULL);
 
         faulty.one_in = 0;
         assert_true(r == 0 ? applied == count : one_in && applied < count && (r == HF_EBUSY || r == HF_EIO));

@@ -1,0 +1,209 @@
+/* Filling a configuration: the host's own code judges every value (core/config/option.c); only the walk through groups
+ * is the kit's. */
+#include "options.h"
+
+#include "host_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAME_SIZE = 256 };
+
+struct hf_kit_configuration {
+    const hf_provide *provide;
+    uint8_t *record;
+    uint64_t size;
+    hf_config_pool pool;
+    uint32_t items; /* in every list of groups */
+};
+
+typedef int32_t (*visit_function)(void *arg, const hf_option *option, void *field, const char *name);
+
+static const char file[] = "/etc/holdfast/holdfast.cfg"; /* relative paths become absolute from here */
+
+/* ---- Walking ----------------------------------------------------------------------------------------------------- */
+
+/* Calls `visit` for every option below; returns what it returned when that was not 0. */
+static int32_t walk(const hf_option_table *table, uint8_t *record, const char *prefix, visit_function visit, void *arg)
+{
+    char name[NAME_SIZE];
+
+    for (uint32_t i = 0; i < table->count; i++) {
+        hf_option option = hf_config_option_row(table, i);
+        uint8_t *field = record + option.offset;
+        snprintf(name, sizeof name, "%s%s", prefix, option.name);
+        int32_t result = visit(arg, &option, field, name);
+        if (!result && option.type == HF_OPTION_GROUP) {
+            snprintf(name, sizeof name, "%s%s.", prefix, option.name);
+            result = walk(option.members, field, name, visit, arg);
+        }
+        const hf_groups *groups = (const hf_groups *)(const void *)field;
+        for (uint64_t item = 0; !result && option.type == HF_OPTION_GROUPS && item < groups->count; item++) {
+            uint8_t *at = (uint8_t *)groups->items + item * option.item_size;
+            snprintf(name, sizeof name, "%s%s.%s.", prefix, option.name, *(const char **)(void *)at);
+            result = walk(option.members, at, name, visit, arg);
+        }
+        if (result)
+            return result;
+    }
+    return 0;
+}
+
+static void make_items(hf_kit_configuration *configuration, const hf_option *option, hf_groups *groups)
+{
+    groups->count = configuration->items;
+    groups->items = hf_config_pool_alloc(&configuration->pool, configuration->items * option->item_size);
+    if (!groups->items)
+        hf_kit_fail("the kit itself is out of memory");
+    for (uint32_t i = 0; i < configuration->items; i++) {
+        char name[2] = {(char)('a' + i % 26), 0};
+        *(const char **)(void *)((uint8_t *)groups->items + i * option->item_size) =
+            hf_config_pool_copy(&configuration->pool, name, 1);
+    }
+}
+
+static int32_t store_default(void *arg, const hf_option *option, void *field, const char *name)
+{
+    hf_kit_configuration *configuration = arg;
+
+    if (option->type == HF_OPTION_GROUP)
+        return 0;
+    if (option->type == HF_OPTION_GROUPS) {
+        if (configuration->items)
+            make_items(configuration, option, field);
+        return 0;
+    }
+    if (hf_config_option_store_default(option, file, &configuration->pool, field) != HF_OK)
+        hf_kit_fail("the option %s has the default '%s', which it does not accept itself", name,
+                    option->default_text ? option->default_text : "");
+    return 0;
+}
+
+/* ---- Settings ---------------------------------------------------------------------------------------------------- */
+
+/* A value as people type it after NAME=. */
+static void parse_value(const hf_option *option, const char *text, hf_config_node *node, hf_config_node *items,
+                        char *copy)
+{
+    *node = (hf_config_node){.file = file, .type = HF_CONFIG_NODE_STRING, .string = text};
+    if (option->type == HF_OPTION_BOOLEAN) {
+        node->type = HF_CONFIG_NODE_BOOLEAN;
+        node->integer = strcmp(text, "true") == 0;
+    } else if (option->type == HF_OPTION_INTEGER) {
+        node->type = HF_CONFIG_NODE_INTEGER;
+        node->integer = strtoll(text, NULL, 0);
+    } else if (option->type == HF_OPTION_FLOAT) {
+        node->type = HF_CONFIG_NODE_FLOAT;
+        node->number = strtod(text, NULL);
+    } else if (option->type == HF_OPTION_STRINGS) {
+        node->type = HF_CONFIG_NODE_LIST;
+        for (char *item = strtok(copy, ","); item && node->child_count < 64; item = strtok(NULL, ",")) {
+            items[node->child_count] = (hf_config_node){.type = HF_CONFIG_NODE_STRING, .string = item, .file = file};
+            if (node->child_count)
+                items[node->child_count - 1].next = &items[node->child_count];
+            node->first = items;
+            node->child_count++;
+        }
+    }
+}
+
+struct setting {
+    hf_kit_configuration *configuration;
+    const char *text; /* "NAME=VALUE" */
+};
+
+static int32_t apply_setting(void *arg, const hf_option *option, void *field, const char *name)
+{
+    const struct setting *setting = arg;
+    size_t size = strlen(name);
+    hf_config_node node, items[64];
+    char expected[200];
+
+    if (strncmp(setting->text, name, size) != 0 || setting->text[size] != '=')
+        return 0;
+    char *copy = strdup(setting->text + size + 1);
+    if (!copy)
+        hf_kit_fail("the kit itself is out of memory");
+    parse_value(option, setting->text + size + 1, &node, items, copy);
+    int32_t result = kit_configuration_store(setting->configuration, option, field, &node);
+    free(copy);
+    hf_config_option_expected(option, expected, sizeof expected);
+    if (result != HF_OK)
+        hf_kit_fail("--set %s: expected %s", setting->text, expected);
+    return 1;
+}
+
+/* ---- The configuration ------------------------------------------------------------------------------------------- */
+
+hf_kit_configuration *kit_configuration_with_items(const hf_kit_subject *subject, const hf_provide *provide,
+                                                   uint32_t items)
+{
+    hf_kit_configuration *configuration = kit_allocate(sizeof *configuration);
+
+    configuration->provide = provide;
+    configuration->items = items;
+    configuration->size = provide->configuration_size ? provide->configuration_size : 1;
+    configuration->record = kit_allocate(configuration->size);
+    walk(&provide->options, configuration->record, "", store_default, configuration);
+    for (uint32_t i = 0; i < subject->setting_count; i++) {
+        struct setting setting = {configuration, subject->settings[i]};
+        if (!walk(&provide->options, configuration->record, "", apply_setting, &setting))
+            hf_kit_fail("--set %s: %s/%s has no such option", subject->settings[i], provide->kind, provide->name);
+    }
+    return configuration;
+}
+
+hf_kit_configuration *hf_kit_configuration_create(const hf_kit_subject *subject, const hf_provide *provide)
+{
+    return kit_configuration_with_items(subject, provide, 0);
+}
+
+const void *hf_kit_configuration_get(const hf_kit_configuration *configuration)
+{
+    return configuration->record;
+}
+
+void hf_kit_configuration_free(hf_kit_configuration *configuration)
+{
+    if (!configuration)
+        return;
+    memset(configuration->record, 0xa5, configuration->size);
+    free(configuration->record);
+    hf_config_pool_done(&configuration->pool);
+    free(configuration);
+}
+
+struct search {
+    uint32_t left;
+    hf_option *option;
+    void **field;
+    char *name;
+    size_t name_size;
+};
+
+static int32_t count_down(void *arg, const hf_option *option, void *field, const char *name)
+{
+    struct search *search = arg;
+
+    if (option->type == HF_OPTION_GROUP || option->type == HF_OPTION_GROUPS || search->left-- > 0)
+        return 0;
+    *search->option = *option;
+    *search->field = field;
+    snprintf(search->name, search->name_size, "%s", name);
+    return 1;
+}
+
+int32_t kit_configuration_field(hf_kit_configuration *configuration, uint32_t index, hf_option *ret_option,
+                                void **ret_field, char *name, size_t name_size)
+{
+    struct search search = {index, ret_option, ret_field, name, name_size};
+
+    return walk(&configuration->provide->options, configuration->record, "", count_down, &search);
+}
+
+int32_t kit_configuration_store(hf_kit_configuration *configuration, const hf_option *option, void *field,
+                                const hf_config_node *node)
+{
+    return hf_config_option_store(option, node, &configuration->pool, field);
+}

@@ -1,0 +1,21 @@
+/* options.h: the fields of a configuration, one by one. */
+#ifndef HOLDFAST_KIT_OPTIONS_H
+#define HOLDFAST_KIT_OPTIONS_H
+
+#include <holdfast/kit/plugin.h>
+
+#include "config/option.h"
+
+/* A configuration whose lists of groups have `items` members each, called "a", "b" ... */
+hf_kit_configuration *kit_configuration_with_items(const hf_kit_subject *subject, const hf_provide *provide,
+                                                   uint32_t items);
+
+/* The index-th field, counted through all groups; 0 behind the last.  `name` is its dotted path. */
+int32_t kit_configuration_field(hf_kit_configuration *configuration, uint32_t index, hf_option *ret_option,
+                                void **ret_field, char *name, size_t name_size);
+
+/* As the host does it: HF_EINVAL when the option does not expect such a value. */
+int32_t kit_configuration_store(hf_kit_configuration *configuration, const hf_option *option, void *field,
+                                const hf_config_node *node);
+
+#endif
