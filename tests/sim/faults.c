@@ -1,0 +1,61 @@
+/* faults.c: what goes wrong, and when it stops. */
+#include "sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void nemesis(void)
+{
+    uint32_t id = (uint32_t)roll(count) + 1;
+    node *n = &nodes[id - 1];
+
+    schedule((event){.at = now + 20 * MS + roll(250 * MS), .type = EV_NEMESIS});
+    switch (roll(13)) {
+    case 0:
+    case 1:
+        crash_for_a_while(id);
+        return;
+    case 11:
+        fail_disk(id);
+        return;
+    case 2:
+    case 3:
+        partition(roll(3) == 0);
+        return;
+    case 4:
+    case 5:
+    case 6:
+        memset(blocked, 0, sizeof blocked);
+        return;
+    case 7:
+        n->paused_until = now + roll(800 * MS);
+        return;
+    case 8:
+        n->disk_slow = roll(2) ? 0 : 100 * MS;
+        return;
+    case 9:
+        compact(id);
+        return;
+    case 10:
+        if (n->up && n->paused_until <= now && raft->transfer(n->g, roll(count) + 1, NULL) == 0)
+            after_call(id, NULL, 0, 0);
+        return;
+    default:
+        if (n->up && n->paused_until <= now) {
+            raft->unreachable(n->g, roll(count) + 1, local_time(n));
+            after_call(id, NULL, 0, 0);
+        }
+    }
+}
+
+void make_calm(void)
+{
+    calm = true;
+    memset(blocked, 0, sizeof blocked);
+    for (uint32_t i = 0; i < count; i++) {
+        nodes[i].paused_until = nodes[i].disk_slow = 0;
+        if (!nodes[i].up)
+            start(i + 1);
+    }
+}

@@ -1,0 +1,49 @@
+/* network.c: messages between replicas: lost, doubled, delayed, cut off. */
+#include "sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void transmit(packet *p)
+{
+    uint32_t from = (uint32_t)p->m.from - 1, to = (uint32_t)p->m.to - 1;
+    bool drop = blocked[from][to] || (!calm && roll(100) < loss);
+    uint32_t copies = drop ? 0 : !calm && roll(100) < duplicate ? 2 : 1;
+
+    for (uint32_t i = 0; i < copies; i++) {
+        packet *c = malloc(sizeof *c);
+
+        if (!c)
+            abort();
+        *c = *p;
+        c->entries = NULL;
+        if (p->m.entry_count) {
+            c->entries = malloc(p->m.entry_count * sizeof *c->entries);
+            if (!c->entries)
+                abort();
+            memcpy(c->entries, p->entries, p->m.entry_count * sizeof *c->entries);
+        }
+        schedule((event){.at = now + 100 + roll(delay) + (roll(50) == 0 ? roll(200 * MS) : 0),
+                         .type = EV_MESSAGE,
+                         .node = to,
+                         .from = from,
+                         .data = c});
+    }
+    free_packet(p);
+}
+
+void partition(bool one_way)
+{
+    uint64_t side = roll(1u << count);
+
+    for (uint32_t a = 0; a < count; a++)
+        for (uint32_t b = 0; b < count; b++)
+            blocked[a][b] = (side >> a & 1) != (side >> b & 1) && (!one_way || (side >> a & 1));
+}
+
+void isolate(uint32_t index)
+{
+    for (uint32_t i = 0; i < count; i++)
+        blocked[i][index] = blocked[index][i] = true;
+}

@@ -1,0 +1,163 @@
+/* sim.h: what the files of the simulator share. */
+#ifndef HOLDFAST_SIM_H
+#define HOLDFAST_SIM_H
+
+#include <holdfast/holdfast.h>
+#include <holdfast/kind/replication.h>
+
+#include <stdbool.h>
+
+extern int hf_raft_test_bug;
+
+enum { NODES = 5, KEYS = 4, LOG_MAX = 6000, OPS_MAX = 2048, WRITES_MAX = 512, KNOWN_MAX = 16384 };
+enum { BUG_APPLY_TWICE = 5 };
+enum { EV_TICK, EV_MESSAGE, EV_DISK, EV_CLIENT, EV_NEMESIS, EV_RESTART, EV_SNAPSHOT, EV_SNAPSHOT_DONE, EV_ATTACK };
+
+#define MS      1000u
+#define RUN_US  (6000 * MS) /* with faults */
+#define CALM_US (5000 * MS) /* healed: everything must come right again */
+
+typedef struct {
+    uint64_t term;
+    int32_t type;
+    uint32_t op;
+} entry;
+typedef struct {
+    uint64_t version[KEYS];
+    uint64_t index, term;
+    uint8_t seen[OPS_MAX];
+} machine; /* replicated state */
+typedef struct {
+    uint64_t id, truncate, first, count;
+    bool has_state;
+    hf_replication_state state;
+    entry *entries;
+} disk_write;
+typedef struct {
+    hf_replication_message m;
+    entry *entries;
+    uint64_t after;
+    uint64_t life;
+} packet;
+
+typedef struct event {
+    uint64_t at, seq;
+    int type;
+    uint32_t node, from;
+    uint64_t life, number;
+    void *data; /* packet or machine, owned */
+} event;
+
+typedef struct {
+    bool up;
+    uint64_t life, paused_until, offset, rate, disk_free, disk_slow;
+    hf_replication_group *g;
+    entry log[LOG_MAX]; /* in memory; index is the position */
+    machine now;
+    /* what survives a crash */
+    entry disk[LOG_MAX];
+    uint64_t disk_last;
+    hf_replication_state disk_state;
+    machine snapshot;
+    disk_write writes[WRITES_MAX];
+    uint32_t write_first, write_count;
+    packet *held[4096]; /* messages that wait for the disk */
+    uint32_t held_count;
+    uint64_t lead_term;
+} node;
+
+typedef struct {
+    bool used, write, done;
+    uint32_t key, node;
+    uint64_t life, floor, index, term, read_index;
+    bool read_ready;
+} operation;
+typedef struct {
+    uint64_t index, term, previous;
+    uint32_t op;
+    int32_t type;
+} known_entry;
+
+extern uint64_t rng, now, sequence, seed, hash_value, highest_applied;
+extern uint32_t count, op_count, loss, duplicate, delay, commits;
+extern bool calm, failed, verbose;
+extern char reason[HF_ERROR_MESSAGE_SIZE + 120];
+extern node nodes[NODES];
+extern bool blocked[NODES][NODES];
+extern operation ops[OPS_MAX];
+extern entry agreed[LOG_MAX];
+extern uint64_t agreed_by[LOG_MAX]; /* the term of the replica that applied it first */
+extern known_entry known[KNOWN_MAX];
+extern uint64_t floors[KEYS];
+extern uint32_t leader_of[4096];
+extern event *heap;
+extern size_t heap_count, heap_capacity;
+extern const hf_replication *raft;
+extern void *instance;
+
+/* ---- random.c ---- */
+
+uint64_t roll(uint64_t below);
+void trace(uint64_t a, uint64_t b);
+void fail(const char *what, uint64_t a, uint64_t b);
+
+/* ---- events.c ---- */
+
+bool earlier(const event *a, const event *b);
+void schedule(event e);
+event next_event(void);
+void free_packet(packet *p);
+void free_event(event *e);
+
+/* ---- checks.c ---- */
+
+uint64_t term_on_disk(const node *n, uint64_t index);
+void check_known(uint64_t index, uint64_t previous, const entry *e);
+void check_commit(uint64_t index, uint64_t term);
+void check_leader(node *n, uint32_t id, const hf_replication_status *s);
+void check_end(void);
+
+/* ---- network.c ---- */
+
+void transmit(packet *p);
+void partition(bool one_way);
+void isolate(uint32_t index);
+
+/* ---- disk.c ---- */
+
+void store(node *n, const disk_write *w, uint64_t entries);
+void drop_write(node *n);
+void take_storage(node *n, uint32_t id, const hf_replication_output *o);
+void complete_writes(node *n, uint32_t id, uint64_t last);
+void fail_disk(uint32_t id);
+
+/* ---- node.c ---- */
+
+uint64_t local_time(const node *n);
+void release_held(node *n, uint64_t done);
+void send_out(node *n, const hf_replication_output *o);
+void apply_one(node *n, uint32_t id, uint64_t index, uint64_t term);
+void apply(node *n, uint32_t id, uint64_t commit, uint64_t term);
+void after_call(uint32_t id, const entry *staged, uint64_t staged_first, uint64_t staged_count);
+void start(uint32_t id);
+void crash(uint32_t id);
+void deliver(event *e);
+void install(event *e);
+void compact(uint32_t id);
+void crash_for_a_while(uint32_t id);
+
+/* ---- clients.c ---- */
+
+void answer_reads(node *n, uint32_t id, const hf_replication_output *o);
+void client(void);
+
+/* ---- linearizability.c ---- */
+
+void finish(operation *o, uint64_t version);
+
+/* ---- faults.c ---- */
+
+void nemesis(void);
+void make_calm(void);
+
+#endif
