@@ -69,6 +69,7 @@ void complete_writes(node *n, uint32_t id, uint64_t last)
  * started anew. */
 void fail_disk(uint32_t id)
 {
+    fault_counts[FAULT_FAILED_WRITE] += nodes[id - 1].up && nodes[id - 1].write_count;
     while (nodes[id - 1].up && nodes[id - 1].write_count)
         drop_write(&nodes[id - 1]);
     crash_for_a_while(id);

@@ -5,6 +5,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+uint64_t fault_counts[FAULTS];
+
+bool report_faults(void)
+{
+    static const char *const names[FAULTS] = {
+        "lost messages", "doubled messages",      "late messages", "crashes",           "lost writes",
+        "torn writes",   "failed writes",         "slow disks",    "partitions",        "one-way partitions",
+        "pauses",        "clocks off their rate", "transfers",     "unreachable peers", "snapshots installed"};
+    bool all = true;
+
+    for (int i = 0; i < FAULTS; i++) {
+        printf("%-22s %llu\n", names[i], (unsigned long long)fault_counts[i]);
+        all = all && fault_counts[i] > 0;
+    }
+    return all;
+}
+
 void nemesis(void)
 {
     uint32_t id = (uint32_t)roll(count) + 1;
@@ -30,20 +47,25 @@ void nemesis(void)
         return;
     case 7:
         n->paused_until = now + roll(800 * MS);
+        fault_counts[FAULT_PAUSE]++;
         return;
     case 8:
         n->disk_slow = roll(2) ? 0 : 100 * MS;
+        fault_counts[FAULT_SLOW_DISK] += n->disk_slow != 0;
         return;
     case 9:
         compact(id);
         return;
     case 10:
-        if (n->up && n->paused_until <= now && raft->transfer(n->g, roll(count) + 1, NULL) == 0)
+        if (n->up && n->paused_until <= now && raft->transfer(n->g, roll(count) + 1, NULL) == 0) {
+            fault_counts[FAULT_TRANSFER]++;
             after_call(id, NULL, 0, 0);
+        }
         return;
     default:
         if (n->up && n->paused_until <= now) {
             raft->unreachable(n->g, roll(count) + 1, local_time(n));
+            fault_counts[FAULT_UNREACHABLE]++;
             after_call(id, NULL, 0, 0);
         }
     }

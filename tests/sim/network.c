@@ -11,6 +11,9 @@ void transmit(packet *p)
     bool drop = blocked[from][to] || (!calm && roll(100) < loss);
     uint32_t copies = drop ? 0 : !calm && roll(100) < duplicate ? 2 : 1;
 
+    fault_counts[FAULT_LOSS] += drop && !blocked[from][to];
+    fault_counts[FAULT_DUPLICATE] += copies == 2;
+
     for (uint32_t i = 0; i < copies; i++) {
         packet *c = malloc(sizeof *c);
 
@@ -24,11 +27,9 @@ void transmit(packet *p)
                 abort();
             memcpy(c->entries, p->entries, p->m.entry_count * sizeof *c->entries);
         }
-        schedule((event){.at = now + 100 + roll(delay) + (roll(50) == 0 ? roll(200 * MS) : 0),
-                         .type = EV_MESSAGE,
-                         .node = to,
-                         .from = from,
-                         .data = c});
+        uint64_t usual = now + 100 + roll(delay), late = roll(50) == 0 ? roll(200 * MS) : 0;
+        fault_counts[FAULT_LATE] += late > 0;
+        schedule((event){.at = usual + late, .type = EV_MESSAGE, .node = to, .from = from, .data = c});
     }
     free_packet(p);
 }
@@ -36,6 +37,8 @@ void transmit(packet *p)
 void partition(bool one_way)
 {
     uint64_t side = roll(1u << count);
+
+    fault_counts[one_way ? FAULT_ONE_WAY : FAULT_PARTITION] += side != 0 && side != (1u << count) - 1;
 
     for (uint32_t a = 0; a < count; a++)
         for (uint32_t b = 0; b < count; b++)

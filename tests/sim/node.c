@@ -190,8 +190,12 @@ void crash(uint32_t id)
         store(n, &n->writes[n->write_first % WRITES_MAX], n->writes[n->write_first % WRITES_MAX].count);
         drop_write(n);
     }
-    if (n->write_count && roll(2))
+    if (n->write_count && roll(2)) {
         store(n, &n->writes[n->write_first % WRITES_MAX], roll(n->writes[n->write_first % WRITES_MAX].count + 1));
+        fault_counts[FAULT_TORN_WRITE] += !calm;
+    }
+    fault_counts[FAULT_LOST_WRITE] += calm ? 0 : n->write_count;
+    fault_counts[FAULT_CRASH] += !calm; /* and not the end of the run */
     while (n->write_count)
         drop_write(n);
     for (uint32_t i = 0; i < n->held_count; i++)
@@ -249,6 +253,7 @@ void install(event *e)
             members[i] = (hf_replication_member){.replica = i + 1};
         if (raft->snapshot_installed(n->g, m->index, m->term, members, count, NULL))
             fail("a snapshot was refused", m->index, e->node + 1);
+        fault_counts[FAULT_SNAPSHOT]++;
         after_call(e->node + 1, NULL, 0, 0);
     }
     schedule((event){.at = now + roll(delay) + 1,

@@ -13,6 +13,26 @@ enum { NODES = 5, KEYS = 4, LOG_MAX = 6000, OPS_MAX = 2048, WRITES_MAX = 512, KN
 enum { BUG_APPLY_TWICE = 5 };
 enum { EV_TICK, EV_MESSAGE, EV_DISK, EV_CLIENT, EV_NEMESIS, EV_RESTART, EV_SNAPSHOT, EV_SNAPSHOT_DONE, EV_ATTACK };
 
+/* What goes wrong; counted over all seeds. */
+enum {
+    FAULT_LOSS,
+    FAULT_DUPLICATE,
+    FAULT_LATE, /* overtaken by what was sent after it */
+    FAULT_CRASH,
+    FAULT_LOST_WRITE,
+    FAULT_TORN_WRITE,
+    FAULT_FAILED_WRITE,
+    FAULT_SLOW_DISK,
+    FAULT_PARTITION,
+    FAULT_ONE_WAY,
+    FAULT_PAUSE,
+    FAULT_CLOCK,
+    FAULT_TRANSFER,
+    FAULT_UNREACHABLE,
+    FAULT_SNAPSHOT,
+    FAULTS
+};
+
 #define MS      1000u
 #define RUN_US  (6000 * MS) /* with faults */
 #define CALM_US (5000 * MS) /* healed: everything must come right again */
@@ -90,6 +110,7 @@ extern uint64_t agreed_by[LOG_MAX]; /* the term of the replica that applied it f
 extern known_entry known[KNOWN_MAX];
 extern uint64_t floors[KEYS];
 extern uint32_t leader_of[4096];
+extern uint64_t fault_counts[FAULTS];
 extern event *heap;
 extern size_t heap_count, heap_capacity;
 extern const hf_replication *raft;
@@ -159,5 +180,7 @@ void finish(operation *o, uint64_t version);
 
 void nemesis(void);
 void make_calm(void);
+/* Prints the counts; false: one of the faults never happened. */
+bool report_faults(void);
 
 #endif
