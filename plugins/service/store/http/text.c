@@ -1,3 +1,4 @@
+/* Times, Base64 and numbers as text. */
 #include "http/private.h"
 
 #include <stdio.h>
@@ -52,10 +53,12 @@ int32_t store_base64_read(hf_slice text, hf_arena *arena, hf_slice *ret_bytes)
 {
     uint8_t *to;
     uint32_t bits = 0, count = 0;
-    uint64_t size = 0;
+    uint64_t size = 0, padded = text.size;
 
-    while (text.size && text.data[text.size - 1] == '=')
+    while (text.size && padded - text.size < 2 && text.data[text.size - 1] == '=')
         text.size--;
+    if (padded != text.size && padded % 4)
+        return HF_EINVAL;
     to = hf_arena_alloc(arena, text.size);
     if (!to)
         return HF_ENOMEM;
@@ -72,7 +75,8 @@ int32_t store_base64_read(hf_slice text, hf_arena *arena, hf_slice *ret_bytes)
         }
     }
     *ret_bytes = (hf_slice){to, size};
-    return count >= 6 ? HF_EINVAL : HF_OK;
+    /* One text for each value: the bits that are left over must be zero (RFC 4648, 3.5). */
+    return count >= 6 || bits & ((1u << count) - 1) ? HF_EINVAL : HF_OK;
 }
 
 int32_t store_number_read(hf_slice text, uint64_t maximum, uint64_t *ret_number)
