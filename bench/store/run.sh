@@ -72,18 +72,18 @@ measure() { # holdfast|etcd NODES
         before=$(usage "$1")
         line=$("$store_load" "$1" put "$2" --clients $clients --seconds "$seconds" --keys $keys --value $value)
         after=$(usage "$1")
-        echo "$line $before $after" | awk -v system="$1" -v clients=$clients -v tick="$(getconf CLK_TCK)" -v value=$value '{
+        echo "$line $before $after" | awk -v who="$1" -v clients=$clients -v tick="$(getconf CLK_TCK)" -v value=$value '{
             writes = $5 / 0.8 # without those of the warm-up, a fifth of the time
-            print "put_" clients "_per_second", system, $1
-            print "put_" clients "_p50_us", system, $2
-            print "put_" clients "_p99_us", system, $3
-            print "put_" clients "_cpu_us", system, ($10 - $7) / tick * 1e6 / writes
-            print "put_" clients "_bytes_written_per_byte", system, ($11 - $8) / (writes * value)
-            print "put_" clients "_refused", system, $6 }' >>"$work/results"
+            print "put_" clients "_per_second", who, $1
+            print "put_" clients "_p50_us", who, $2
+            print "put_" clients "_p99_us", who, $3
+            print "put_" clients "_cpu_us", who, ($10 - $7) / tick * 1e6 / writes
+            print "put_" clients "_bytes_written_per_byte", who, ($11 - $8) / (writes * value)
+            print "put_" clients "_refused", who, $6 }' >>"$work/results"
     done
     line=$("$store_load" "$1" get "$2" --clients 64 --seconds "$seconds" --keys $keys)
-    echo "$line" | awk -v system="$1" '{ print "get_64_per_second", system, $1; print "get_64_p50_us", system, $2; print "get_64_p99_us", system, $3 }' >>"$work/results"
-    usage "$1" | awk -v system="$1" '{ print "memory_per_node_mib", system, $3 / 3 / 1024 }' >>"$work/results"
+    echo "$line" | awk -v who="$1" '{ print "get_64_per_second", who, $1; print "get_64_p50_us", who, $2; print "get_64_p99_us", who, $3 }' >>"$work/results"
+    usage "$1" | awk -v who="$1" '{ print "memory_per_node_mib", who, $3 / 3 / 1024 }' >>"$work/results"
 }
 
 # The median of the rounds, for each row.
