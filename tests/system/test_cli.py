@@ -59,7 +59,7 @@ def check_records(cli):
     cli("get", "items", "none", code=NOT_FOUND, error="no record")
     cli("get", "nowhere", "a", code=NOT_FOUND, error="no table")
     cli("put", "items", "a/1", '{"region":"eu"}', "--if-absent", code=CONFLICT)
-    cli("put", "items", "a/1", '{"region":"eu"}', "--if-version", "1", code=CONFLICT)
+    cli("put", "items", "a/1", '{"region":"eu"}', "--if-version", "1000", code=CONFLICT)
     cli("put", "items", "a/1", "{", code=FAILED, error="not JSON")
     version = json.loads(cli("--json", "put", "items", "a/1", '{"region":"eu","n":2}'))["version"]
     cli("put", "items", "a/1", '{"region":"eu","n":3}', "--if-version", str(version))

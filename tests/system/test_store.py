@@ -239,15 +239,15 @@ class Case:
         self.check(one, "DELETE", path("items", "feed/3"), 200)
         last = self.put(one, "feed/4", item("cn", n=44))
         # A replica may be a moment behind; what it then tells is the same on all.
-        Cluster.wait(lambda: any(line["index"] == last for line in self.lines(two, partition="cn")), "n2 to have it all")
+        Cluster.wait(lambda: any(line["version"] == last for line in self.lines(two, partition="cn")), "n2 to have it all")
         partition = next(p["id"] for p in one.json("GET", "/v1/tables/items/partitions")[1]["partitions"] if p["value"] == "cn")
         mine = [line for line in self.lines(two, **{"partition": "cn", "from": "%d:%d" % (partition, versions[0])})
                 if line["key"].startswith("feed/")]
         assert [line["key"] for line in mine] == ["feed/%d" % i for i in range(10)] + ["feed/3", "feed/4"], mine
         assert mine[10]["type"] == "delete" and mine[11]["value"]["n"] == 44
         assert mine[4].get("superseded") and mine[5]["value"]["n"] == 5
-        rest = self.lines(two, **{"partition": "cn", "from": "%d:%d" % (partition, mine[9]["index"])})
-        assert [line["index"] for line in rest][:3] == [line["index"] for line in mine[9:12]]
+        rest = self.lines(two, **{"partition": "cn", "from": "%d:%d" % (partition, mine[9]["version"])})
+        assert [line["version"] for line in rest][:3] == [line["version"] for line in mine[9:12]]
 
     def test_changes_follow(self):
         seen, failed = [], []
@@ -265,7 +265,7 @@ class Case:
                     for line in answer:
                         if line.strip():
                             change = json.loads(line)
-                            start = "%d:%d" % (change["partition"], change["index"] + 1)
+                            start = "%d:%d" % (change["partition"], change["version"] + 1)
                             if change["key"].startswith("follow/"):
                                 seen.append(change["key"])
                 except (OSError, http.client.HTTPException):

@@ -263,10 +263,10 @@ class Pages(Case):
         self.assertEqual(len(out.splitlines()), 3)
 
     def test_changes(self):
-        lines = b'{"partition":1,"index":1}\n\n\n{"partition":1,"index":2}\n'
+        lines = b'{"partition":1,"version":1}\n\n\n{"partition":1,"version":2}\n'
         server = self.serve(answers((200, lines)))
         out, _ = self.run_cli(server.address, "changes", "t", "--from", "1:1,2:5", "--follow", "--partition", "eu")
-        self.assertEqual(out.splitlines(), ['{"partition":1,"index":1}', '{"partition":1,"index":2}'])
+        self.assertEqual(out.splitlines(), ['{"partition":1,"version":1}', '{"partition":1,"version":2}'])
         query = parse_qs(urlsplit(server.requests[0]["path"]).query)
         self.assertEqual(query, {"from": ["1:1,2:5"], "follow": ["1"], "partition": ["eu"]})
         server = self.serve(answers(problem(410, "gone", "begin with a scan")))

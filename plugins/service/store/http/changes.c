@@ -136,8 +136,8 @@ static void write_change(hf_buffer *lines, const struct feed *feed, const struct
     hf_json_begin_object(&writer);
     hf_json_name(&writer, "partition");
     hf_json_unsigned(&writer, feed->partition->id);
-    hf_json_name(&writer, "index");
-    hf_json_unsigned(&writer, row->index);
+    hf_json_name(&writer, "version");
+    hf_json_unsigned(&writer, row->version);
     hf_json_name(&writer, "type");
     hf_json_text(&writer, row->type == STORE_DELETE ? "delete" : "put");
     hf_json_name(&writer, "key");
@@ -206,7 +206,7 @@ static void fail(struct feed *feed)
     if (op.code == HF_ENOTFOUND) {
         hf_error error = {0};
         hf_error_set(&error, HF_ENOTFOUND,
-                     "changes from index %llu on are no longer kept; the oldest is %llu; begin with a scan",
+                     "changes from version %llu on are no longer kept; the oldest is %llu; begin with a scan",
                      (unsigned long long)op.from, (unsigned long long)first);
         http->http->problem(request, 410, "gone", &error, NULL);
         return;
@@ -283,16 +283,16 @@ static int32_t read_from(struct store_stream *stream, hf_slice text)
         const uint8_t *comma = memchr(text.data, ',', text.size);
         hf_slice part = {text.data, comma ? (uint64_t)(comma - text.data) : text.size};
         const uint8_t *colon = part.size ? memchr(part.data, ':', part.size) : NULL;
-        uint64_t id = 0, index = 0;
+        uint64_t id = 0, version = 0;
 
         if (!colon ||
             store_number_read((hf_slice){part.data, (uint64_t)(colon - part.data)}, INT64_MAX, &id) != HF_OK ||
             store_number_read((hf_slice){colon + 1, part.size - (uint64_t)(colon - part.data) - 1}, INT64_MAX,
-                              &index) != HF_OK)
+                              &version) != HF_OK)
             return HF_EINVAL;
         for (uint32_t i = 0; i < stream->count; i++)
             if (stream->feeds[i].partition->id == id)
-                stream->feeds[i].from = index;
+                stream->feeds[i].from = version;
         text.data += part.size + (comma != NULL);
         text.size -= part.size + (comma != NULL);
     }

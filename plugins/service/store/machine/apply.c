@@ -9,17 +9,18 @@
 enum {
     WRITE_OPERATIONS_MAX = 1000, /* of several entries; a larger entry has a write of its own */
     WRITE_BYTES_MAX = 1 << 20,
-    /* Beside two for each of its own: idempotency key, position, and what is forgotten. */
-    ENTRY_OPERATIONS = 2 + 1 + STORE_FORGET_CHANGES * 8 + STORE_FORGET_REPEATS * 2,
-    FEW_OPERATIONS = 4 /* of nearly all commands */
+    ROW_BYTES_MAX = 256 << 20, /* far more than the keys of an entry's commands */
+    FEW_OPERATIONS = 4         /* of nearly all commands */
 };
 
 struct run {
     struct store_applying applying;
     struct store_operation few[FEW_OPERATIONS];
     struct store_operation *many; /* owned; room for any command's operations, NULL until it is needed */
-    uint64_t pending;             /* entries that are gathered and not yet written */
+    struct store_outcomes *outcomes;
+    uint64_t pending; /* entries that are gathered and not yet written */
     uint64_t applied;
+    int windows_ahead; /* 1: the windows have seen what is not gathered as a whole */
 };
 
 /* ---- Writing ----------------------------------------------------------------------------------------------------- */
@@ -90,19 +91,16 @@ static int32_t load_windows(struct run *run, hf_error *error)
     return r;
 }
 
-static int32_t make_room(struct run *run, uint64_t operation_count, uint64_t size, hf_error *error)
+static int32_t make_room(struct run *run, uint64_t size, hf_error *error)
 {
     const struct store_gather *gather = &run->applying.gather;
 
-    if (gather->count + 2 * operation_count + ENTRY_OPERATIONS > WRITE_OPERATIONS_MAX ||
-        gather->bytes + size > WRITE_BYTES_MAX)
-        return flush(run, error);
-    return 0;
+    return gather->count >= WRITE_OPERATIONS_MAX || gather->bytes + size > WRITE_BYTES_MAX ? flush(run, error) : 0;
 }
 
-static int32_t decode(struct run *run, hf_slice payload, struct store_command *ret_command, hf_error *error)
+static int32_t decode(struct run *run, hf_slice bytes, struct store_command *ret_command, hf_error *error)
 {
-    int32_t r = store_command_decode(payload, run->few, FEW_OPERATIONS, ret_command, error);
+    int32_t r = store_command_decode(bytes, run->few, FEW_OPERATIONS, ret_command, error);
 
     if (r != HF_ETOOLARGE)
         return r;
@@ -110,20 +108,41 @@ static int32_t decode(struct run *run, hf_slice payload, struct store_command *r
         run->many = malloc(STORE_OPERATIONS_MAX * sizeof *run->many);
     if (!run->many)
         return hf_error_set(error, HF_ENOMEM, "no memory for the operations of a command");
-    return store_command_decode(payload, run->many, STORE_OPERATIONS_MAX, ret_command, error);
+    return store_command_decode(bytes, run->many, STORE_OPERATIONS_MAX, ret_command, error);
+}
+
+static int32_t add_outcome(struct run *run, struct store_outcome **ret_outcome, hf_error *error)
+{
+    struct store_outcomes *outcomes = run->outcomes;
+
+    if (outcomes->count == outcomes->capacity) {
+        uint64_t capacity = outcomes->capacity ? outcomes->capacity * 2 : STORE_BUNDLE_COMMANDS_MAX;
+        struct store_outcome *items = realloc(outcomes->items, capacity * sizeof *items);
+
+        if (!items)
+            return hf_error_set(error, HF_ENOMEM, "no memory for the outcomes of an entry's commands");
+        outcomes->items = items;
+        outcomes->capacity = capacity;
+    }
+    *ret_outcome = &outcomes->items[outcomes->count++];
+    **ret_outcome = (struct store_outcome){0};
+    return 0;
 }
 
 /* Bytes that are no command are so on every replica, and are passed over.  A command of a newer release is not: other
  * replicas may perform it, so this one must wait. */
-static int32_t apply_command(struct run *run, const struct store_entry *entry, struct store_outcome *ret_outcome,
-                             hf_error *error)
+static int32_t apply_command(struct run *run, hf_slice bytes, hf_error *error)
 {
+    struct store_outcome *outcome = NULL;
     struct store_command command = {0};
     hf_error failure;
-    int32_t r = decode(run, entry->payload, &command, &failure);
+    int32_t r = add_outcome(run, &outcome, error);
 
+    if (r < 0)
+        return r;
+    r = decode(run, bytes, &command, &failure);
     if (r == HF_ECORRUPT) {
-        ret_outcome->code = r;
+        outcome->code = r;
         return 0;
     }
     if (r < 0) {
@@ -131,37 +150,62 @@ static int32_t apply_command(struct run *run, const struct store_entry *entry, s
             *error = failure;
         return r;
     }
-    r = make_room(run, command.operation_count, entry->payload.size, error);
+    command.time_us = run->applying.bundle.time_us;
+    return store_perform(&run->applying, &command, outcome, error);
+}
+
+static int32_t apply_bundle(struct run *run, struct store_entry *entry, hf_error *error)
+{
+    struct store_bundle bundle;
+    hf_slice command = {NULL, 0};
+    hf_error failure;
+    int32_t r = store_bundle_read(entry->payload, &bundle, &failure);
+
+    if (r == HF_ECORRUPT)
+        return 0; /* as above */
+    if (r < 0) {
+        if (error)
+            *error = failure;
+        return r;
+    }
+    r = make_room(run, entry->payload.size, error);
     if (r == 0)
         r = load_windows(run, error);
-    return r < 0 ? r : store_perform(&run->applying, entry->index, &command, ret_outcome, error);
+    if (r < 0)
+        return r;
+    store_entry_begin(&run->applying, &bundle);
+    while (r == 0 && store_bundle_next(&bundle, &command))
+        r = apply_command(run, command, error);
+    if (r < 0)
+        return r;
+    run->windows_ahead = 1;
+    r = store_entry_end(&run->applying, error);
+    run->windows_ahead = r < 0;
+    return r;
 }
 
 /* ---- Entries ----------------------------------------------------------------------------------------------------- */
 
-static void apply_membership(struct run *run, hf_slice payload, struct store_outcome *ret_outcome)
+/* Passes over what cannot be one, as every replica does. */
+static void apply_membership(struct run *run, hf_slice payload)
 {
     struct store_machine_state *state = &run->applying.position.state;
     uint64_t count = payload.size / sizeof(hf_replication_member);
 
-    if (count == 0 || count > STORE_MEMBERS_MAX || payload.size % sizeof(hf_replication_member) != 0) {
-        ret_outcome->code = HF_ECORRUPT;
+    if (count == 0 || count > STORE_MEMBERS_MAX || payload.size % sizeof(hf_replication_member) != 0)
         return;
-    }
     memset(state->members, 0, sizeof state->members);
     memcpy(state->members, payload.data, payload.size);
     state->member_count = (uint32_t)count;
 }
 
-static int32_t apply_by_type(struct run *run, const struct store_entry *entry, struct store_outcome *ret_outcome,
-                             hf_error *error)
+static int32_t apply_by_type(struct run *run, struct store_entry *entry, hf_error *error)
 {
-    *ret_outcome = (struct store_outcome){0};
     switch (entry->type) {
     case HF_ENTRY_NORMAL:
-        return apply_command(run, entry, ret_outcome, error);
+        return apply_bundle(run, entry, error);
     case HF_ENTRY_MEMBERSHIP:
-        apply_membership(run, entry->payload, ret_outcome);
+        apply_membership(run, entry->payload);
         return 0;
     case HF_ENTRY_EMPTY:
         return 0;
@@ -184,19 +228,20 @@ static int32_t check_order(const struct store_machine_state *state, const struct
                         (unsigned long long)state->applied_index, (unsigned long long)state->applied_term);
 }
 
-static int32_t apply_entry(struct run *run, const struct store_entry *entry, struct store_outcome *ret_outcome,
-                           hf_error *error)
+static int32_t apply_entry(struct run *run, struct store_entry *entry, hf_error *error)
 {
     struct store_applying *applying = &run->applying;
     struct store_position before = applying->position;
+    uint64_t outcomes_before = run->outcomes->count;
     int32_t r = check_order(&before.state, entry, error);
 
     if (r == 0)
-        r = apply_by_type(run, entry, ret_outcome, error);
+        r = apply_by_type(run, entry, error);
     if (r < 0) {
         applying->position = before;
         return r;
     }
+    entry->outcome_count = (uint32_t)(run->outcomes->count - outcomes_before);
     applying->position.state.applied_index = entry->index;
     applying->position.state.applied_term = entry->term;
     applying->gather.whole = applying->gather.count;
@@ -204,30 +249,44 @@ static int32_t apply_entry(struct run *run, const struct store_entry *entry, str
     return 0;
 }
 
-int32_t store_machine_apply(struct store_machine *machine, const struct store_entry *entries, uint64_t count,
-                            uint32_t flags, struct store_outcome *ret_outcomes, uint64_t *ret_applied, hf_error *error)
+static void begin_run(struct run *run, struct store_machine *machine, uint32_t flags, struct store_outcomes *outcomes)
 {
-    struct run run = {.applying = {.machine = machine, .read_flags = flags}};
+    *run = (struct run){.applying = {.machine = machine, .read_flags = flags}, .outcomes = outcomes};
+    outcomes->count = 0;
+    store_machine_position(machine, &run->applying.position);
+    store_gather_init(&run->applying.gather, machine->space);
+    hf_buffer_init(&run->applying.changes, ROW_BYTES_MAX);
+    hf_buffer_init(&run->applying.remembered, ROW_BYTES_MAX);
+}
+
+static void end_run(struct run *run)
+{
+    store_gather_done(&run->applying.gather);
+    hf_buffer_done(&run->applying.changes);
+    hf_buffer_done(&run->applying.remembered);
+    free(run->many);
+}
+
+int32_t store_machine_apply(struct store_machine *machine, struct store_entry *entries, uint64_t count, uint32_t flags,
+                            struct store_outcomes *outcomes, uint64_t *ret_applied, hf_error *error)
+{
+    struct run run;
     int32_t r = 0;
 
-    store_machine_position(machine, &run.applying.position);
-    store_gather_init(&run.applying.gather, machine->space);
+    begin_run(&run, machine, flags, outcomes);
     for (uint64_t i = 0; r == 0 && i < count; i++)
-        r = apply_entry(&run, &entries[i], &ret_outcomes[i], error);
+        r = apply_entry(&run, &entries[i], error);
 
     /* What came before a failed entry is applied all the same, unless it was the write that failed. */
     int32_t flushed = flush(&run, error);
 
     if (flushed < 0)
         r = flushed;
-    int read_refused = r == HF_EBUSY && flushed == 0; /* then the entry has not come as far as the windows */
-
-    if (r < 0 && !read_refused) { /* the windows have seen entries that are not in the engine */
+    if (flushed < 0 || run.windows_ahead) { /* the windows have seen entries that are not in the engine */
         store_window_reset(&machine->changes);
         store_window_reset(&machine->repeats);
     }
-    store_gather_done(&run.applying.gather);
-    free(run.many);
     *ret_applied = run.applied;
+    end_run(&run);
     return r;
 }

@@ -1,8 +1,8 @@
 /* Commands as bytes.
  *
  * All numbers are big endian:
- *   format 1, time 8, user 8, configuration 8, trace 16, feed horizon 8, repeat horizon 8,
- *   idempotency key: size 1 and bytes, operation count 2, and for each operation
+ *   format 1, user 8, configuration 8, trace 16, idempotency key: size 1 and bytes, operation count 2,
+ *   and for each operation
  *   type 1, condition 1, version 8 (only with STORE_IF_VERSION), key: size 2 and bytes,
  *   and of a put the checksum 4 and the value: size 4 and bytes.
  * A command has exactly one encoding, and nothing follows it. */
@@ -17,8 +17,8 @@
 #include <string.h>
 
 enum {
-    FORMAT = 1,
-    HEAD_SIZE = 1 + 8 + 8 + 8 + 16 + 8 + 8 + 1,
+    FORMAT = 2, /* 1: with the entry's times, before the first release */
+    HEAD_SIZE = 1 + 8 + 8 + 16 + 1,
     KEY_SLOTS = 4096 /* more than twice STORE_OPERATIONS_MAX, a power of two */
 };
 
@@ -123,12 +123,9 @@ static uint8_t *write_bytes(uint8_t *to, const void *bytes, uint64_t size)
 static uint8_t *write_head(uint8_t *to, const struct store_command *command)
 {
     *to++ = FORMAT;
-    to = write_number(to, command->time_us, 8);
     to = write_number(to, command->user, 8);
     to = write_number(to, command->configuration, 8);
     to = write_bytes(to, command->trace, sizeof command->trace);
-    to = write_number(to, command->feed_horizon_us, 8);
-    to = write_number(to, command->repeat_horizon_us, 8);
     to = write_number(to, command->idempotency_key.size, 1);
     to = write_bytes(to, command->idempotency_key.data, command->idempotency_key.size);
     return write_number(to, command->operation_count, 2);
@@ -203,15 +200,12 @@ static uint64_t read_number(struct reader *reader, int size)
 static void read_head(struct reader *reader, struct store_command *ret_command)
 {
     *ret_command = (struct store_command){0};
-    ret_command->time_us = read_number(reader, 8);
     ret_command->user = read_number(reader, 8);
     ret_command->configuration = read_number(reader, 8);
     hf_slice trace = read_bytes(reader, sizeof ret_command->trace);
 
     if (trace.size)
         memcpy(ret_command->trace, trace.data, trace.size);
-    ret_command->feed_horizon_us = read_number(reader, 8);
-    ret_command->repeat_horizon_us = read_number(reader, 8);
     ret_command->idempotency_key = read_bytes(reader, read_number(reader, 1));
     ret_command->operation_count = read_number(reader, 2);
 }
@@ -237,7 +231,7 @@ static int32_t check_format(struct reader *reader, hf_error *error)
         return hf_error_set(error, HF_EVERSION,
                             "a command has format %llu and this release knows up to %d; upgrade this node",
                             (unsigned long long)format, FORMAT);
-    if (format == 0)
+    if (format < FORMAT)
         return hf_error_set(error, HF_ECORRUPT, "a command of %llu bytes has no valid format number",
                             (unsigned long long)reader->rest.size);
     return 0;
@@ -276,11 +270,9 @@ int32_t store_command_decode(hf_slice bytes, struct store_operation *operations,
     return check_operations(operations, ret_command->operation_count, HF_ECORRUPT, error);
 }
 
-void store_command_stamp(uint8_t *bytes, uint64_t time_us, uint64_t feed_horizon_us, uint64_t repeat_horizon_us)
+uint32_t store_command_operations(hf_slice bytes)
 {
-    enum { TIME = 1, FEED_HORIZON = 1 + 8 + 8 + 8 + 16, REPEAT_HORIZON = FEED_HORIZON + 8 };
+    uint64_t at = bytes.size >= HEAD_SIZE ? HEAD_SIZE + (uint64_t)bytes.data[HEAD_SIZE - 1] : 0;
 
-    store_write_be(bytes + TIME, time_us, 8);
-    store_write_be(bytes + FEED_HORIZON, feed_horizon_us, 8);
-    store_write_be(bytes + REPEAT_HORIZON, repeat_horizon_us, 8);
+    return at && bytes.size >= at + 2 ? (uint32_t)store_read_be(bytes.data + at, 2) : 0;
 }

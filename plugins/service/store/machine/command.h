@@ -1,4 +1,4 @@
-/* command.h: what one entry of a partition's log asks for, and its bytes.  Pure; [any]. */
+/* command.h: what one writer asks of a partition, and its bytes.  Pure; [any]. */
 #ifndef STORE_COMMAND_H
 #define STORE_COMMAND_H
 
@@ -32,14 +32,11 @@ struct store_operation {
 
 /* All or nothing.  Identity runs through everything: who asked, under which configuration, when, in which trace. */
 struct store_command {
-    uint64_t time_us;         /* since 1970, by the leader's clock */
-    uint64_t user;            /* hash of who asked; 0: unknown */
-    uint64_t configuration;   /* version of the configuration that was in force; 0: unknown */
-    uint8_t trace[16];        /* zero: none */
-    hf_slice idempotency_key; /* 0..STORE_IDEMPOTENCY_KEY_MAX bytes; empty: none */
-    uint64_t
-        feed_horizon_us; /* changes older than this may be forgotten; set by the leader, so that all replicas agree */
-    uint64_t repeat_horizon_us;               /* likewise for remembered idempotency keys */
+    uint64_t time_us;                         /* of the entry, which see (bundle.h); not among the command's bytes */
+    uint64_t user;                            /* hash of who asked; 0: unknown */
+    uint64_t configuration;                   /* version of the configuration that was in force; 0: unknown */
+    uint8_t trace[16];                        /* zero: none */
+    hf_slice idempotency_key;                 /* 0..STORE_IDEMPOTENCY_KEY_MAX bytes; empty: none */
     const struct store_operation *operations; /* their keys are distinct */
     uint64_t operation_count;                 /* 1..STORE_OPERATIONS_MAX */
 };
@@ -54,7 +51,7 @@ int32_t store_command_encode(hf_buffer *buffer, const struct store_command *comm
 int32_t store_command_decode(hf_slice bytes, struct store_operation *operations, uint64_t capacity,
                              struct store_command *ret_command, hf_error *error);
 
-/* Sets the times of an encoded command, which only the leader knows. */
-void store_command_stamp(uint8_t *bytes, uint64_t time_us, uint64_t feed_horizon_us, uint64_t repeat_horizon_us);
+/* How many operations a command has, by its bytes alone; 0 when they are none. */
+uint32_t store_command_operations(hf_slice bytes);
 
 #endif

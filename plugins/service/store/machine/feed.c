@@ -50,7 +50,7 @@ static int32_t find_value(struct reading *reading, struct store_change *change, 
         return r;
     }
     r = store_record_read(stored, ret_record, reading->error);
-    if (r == 0 && ret_record->version == change->index) {
+    if (r == 0 && ret_record->version == change->version) {
         change->superseded = 0;
         change->value = ret_record->value;
         r = store_record_check(ret_record, reading->error);
@@ -60,25 +60,39 @@ static int32_t find_value(struct reading *reading, struct store_change *change, 
     return r;
 }
 
-static int32_t visit_change(void *arg, hf_slice key, hf_slice value)
+static int32_t give(struct reading *reading, struct store_change *change)
+{
+    struct store_record record = {0};
+
+    if (change->type == STORE_PUT)
+        reading->result = find_value(reading, change, &record);
+    if (reading->result < 0)
+        return 1;
+    int32_t end = reading->visit(reading->arg, change);
+
+    if (change->type == STORE_PUT && !change->superseded)
+        store_record_release(reading->machine, &record);
+    return end;
+}
+
+static int32_t visit_row(void *arg, hf_slice key, hf_slice value)
 {
     struct reading *reading = arg;
+    struct store_changes changes = {0};
     struct store_change change = {0};
-    struct store_record record = {0};
+    int32_t r, end = 0;
 
     if (!reading->checked)
         reading->result = check_view(reading);
     if (reading->result == 0)
-        reading->result = store_change_read(key, value, &change, reading->error);
-    if (reading->result == 0 && change.type == STORE_PUT)
-        reading->result = find_value(reading, &change, &record);
+        reading->result = store_changes_read(key, value, &changes, reading->error);
     if (reading->result < 0)
         return 1;
-
-    int32_t end = reading->visit(reading->arg, &change);
-
-    if (change.type == STORE_PUT && !change.superseded)
-        store_record_release(reading->machine, &record);
+    while (!end && (r = store_changes_next(&changes, &change, reading->error)) != 0) {
+        if (r < 0)
+            reading->result = r;
+        end = r < 0 || (change.version >= reading->from && give(reading, &change));
+    }
     return end;
 }
 
@@ -88,10 +102,10 @@ int32_t store_machine_changes(struct store_machine *machine, uint64_t from, stor
     struct reading reading = {machine, from, 0, visit, arg, error, 0};
     struct store_space_key first, end;
 
-    store_space_key_at_index(&first, STORE_TAG_CHANGE, from);
+    store_space_key_at_version(&first, STORE_TAG_CHANGE, from);
     store_space_key_after_tag(&end, STORE_TAG_CHANGE);
     int32_t r = machine->engine->scan(machine->database, machine->space, store_space_key_slice(&first),
-                                      store_space_key_slice(&end), 0, visit_change, &reading, error);
+                                      store_space_key_slice(&end), 0, visit_row, &reading, error);
 
     if (r == 0 && !reading.checked)
         reading.result = check_view(&reading);

@@ -3,11 +3,27 @@
 
 #include "layout.h"
 
+#include <holdfast/lib/error.h>
+
+#include <stdlib.h>
 #include <string.h>
+
+static void drop_first(struct store_window *window)
+{
+    free((void *)(uintptr_t)window->items[window->first].keys.data);
+    window->first = (window->first + 1) % STORE_WINDOW_SIZE;
+    window->count--;
+}
+
+static void drop_all(struct store_window *window)
+{
+    while (window->count > 0)
+        drop_first(window);
+}
 
 void store_window_reset(struct store_window *window)
 {
-    window->first = window->count = 0;
+    drop_all(window);
     window->complete = 0;
     window->from = 0;
 }
@@ -19,20 +35,31 @@ const struct store_window_item *store_window_oldest(const struct store_window *w
 
 void store_window_remove_oldest(struct store_window *window)
 {
-    window->from = window->items[window->first].index + 1;
-    window->first = (window->first + 1) % STORE_WINDOW_SIZE;
-    window->count--;
+    window->from = window->items[window->first].last + 1;
+    drop_first(window);
 }
 
-void store_window_add_newest(struct store_window *window, const struct store_window_item *item)
+int32_t store_window_add_newest(struct store_window *window, const struct store_window_item *item)
 {
+    struct store_window_item *place = &window->items[(window->first + window->count) % STORE_WINDOW_SIZE];
+    uint8_t *keys = NULL;
+
     if (!window->complete)
-        return;
+        return 0;
     if (window->count == STORE_WINDOW_SIZE) {
         window->complete = 0;
-        return;
+        return 0;
     }
-    window->items[(window->first + window->count++) % STORE_WINDOW_SIZE] = *item;
+    if (item->keys.size) {
+        keys = malloc(item->keys.size);
+        if (!keys)
+            return HF_ENOMEM;
+        memcpy(keys, item->keys.data, item->keys.size);
+    }
+    *place = *item;
+    place->keys.data = keys;
+    window->count++;
+    return 0;
 }
 
 /* ---- Loading ----------------------------------------------------------------------------------------------------- */
@@ -52,9 +79,9 @@ static int32_t load(struct store_window *window, const hf_engine *engine, hf_eng
     struct loading loading = {window, error, 0};
     struct store_space_key from, to;
 
-    window->first = window->count = 0;
+    drop_all(window);
     window->complete = 1;
-    store_space_key_at_index(&from, tag, window->from);
+    store_space_key_at_version(&from, tag, window->from);
     store_space_key_after_tag(&to, tag);
     int32_t r = engine->scan(database, space, store_space_key_slice(&from), store_space_key_slice(&to), 0, visit,
                              &loading, error);
@@ -66,25 +93,27 @@ static int32_t load(struct store_window *window, const hf_engine *engine, hf_eng
     return r;
 }
 
+/* Adds a row to the window; 1 ends the scan. */
+static int32_t add_loaded(struct loading *loading, const struct store_window_item *item)
+{
+    if (store_window_add_newest(loading->window, item) != 0)
+        loading->result = hf_error_set(loading->error, HF_ENOMEM, "no memory for what is to be forgotten next");
+    return loading->result < 0 || !loading->window->complete;
+}
+
 static int32_t load_change(void *arg, hf_slice key, hf_slice value)
 {
     struct loading *loading = arg;
-    struct store_window *window = loading->window;
-    struct store_change change;
+    struct store_changes changes;
+    struct store_change first = {0};
 
-    loading->result = store_change_read(key, value, &change, loading->error);
+    loading->result = store_changes_read(key, value, &changes, loading->error);
+    if (loading->result == 0 && store_changes_next(&changes, &first, loading->error) != 1)
+        loading->result = HF_ECORRUPT;
     if (loading->result < 0)
         return 1;
-    struct store_window_item *newest =
-        window->count ? &window->items[(window->first + window->count - 1) % STORE_WINDOW_SIZE] : NULL;
-
-    if (newest && newest->index == change.index) {
-        newest->operations++;
-        return 0;
-    }
-    store_window_add_newest(
-        window, &(struct store_window_item){.index = change.index, .time_us = change.time_us, .operations = 1});
-    return !window->complete;
+    return add_loaded(
+        loading, &(struct store_window_item){.first = first.version, .last = changes.last, .time_us = changes.time_us});
 }
 
 int32_t store_window_load_changes(struct store_window *window, const hf_engine *engine, hf_engine_database *database,
@@ -97,15 +126,9 @@ static int32_t load_repeat(void *arg, hf_slice key, hf_slice value)
 {
     struct loading *loading = arg;
     struct store_window_item item = {0};
-    hf_slice idempotency_key = {NULL, 0};
 
-    loading->result = store_remembered_read(key, value, &item.index, &item.time_us, &idempotency_key, loading->error);
-    if (loading->result < 0)
-        return 1;
-    item.key_size = (uint32_t)idempotency_key.size;
-    memcpy(item.key, idempotency_key.data, idempotency_key.size);
-    store_window_add_newest(loading->window, &item);
-    return !loading->window->complete;
+    loading->result = store_remembered_read(key, value, &item.last, &item.time_us, &item.keys, loading->error);
+    return loading->result < 0 ? 1 : add_loaded(loading, &item);
 }
 
 int32_t store_window_load_repeats(struct store_window *window, const hf_engine *engine, hf_engine_database *database,

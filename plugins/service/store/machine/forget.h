@@ -10,23 +10,23 @@
 
 enum {
     STORE_FORGET_CHANGES = 4,                       /* entries of the change feed that one entry forgets at most */
-    STORE_FORGET_REPEATS = 2,                       /* idempotency keys, likewise */
+    STORE_FORGET_REPEATS = 2,                       /* entries' idempotency keys, likewise */
     STORE_FORGET_WANTED = STORE_FORGET_CHANGES + 1, /* one more, which tells where the rest begins */
     STORE_WINDOW_SIZE = 32
 };
 
+/* One entry's row. */
 struct store_window_item {
-    uint64_t index;
+    uint64_t first; /* version of its first change */
+    uint64_t last;  /* the row's version */
     uint64_t time_us;
-    uint32_t operations; /* of an entry in the change feed */
-    uint32_t key_size;
-    uint8_t key[STORE_IDEMPOTENCY_KEY_MAX]; /* of a remembered idempotency key */
+    hf_slice keys; /* its idempotency keys; a copy that the window owns */
 };
 
 struct store_window {
     uint32_t first, count;
     int complete;  /* 1: the window is the whole sequence */
-    uint64_t from; /* nothing before this index remains; where loading begins */
+    uint64_t from; /* nothing before this version remains; where loading begins */
     struct store_window_item items[STORE_WINDOW_SIZE];
 };
 
@@ -39,8 +39,9 @@ static inline int store_window_must_load(const struct store_window *window)
 /* The oldest, or NULL. */
 const struct store_window_item *store_window_oldest(const struct store_window *window);
 void store_window_remove_oldest(struct store_window *window);
-/* Something new at the end of the sequence; not held when there is no room. */
-void store_window_add_newest(struct store_window *window, const struct store_window_item *item);
+/* Something new at the end of the sequence; not held when there is no room.  HF_ENOMEM: the keys could not be copied.
+ */
+int32_t store_window_add_newest(struct store_window *window, const struct store_window_item *item);
 
 /* Fill the window from the engine, which must hold the whole sequence.  HF_EIO, HF_ECORRUPT. */
 int32_t store_window_load_changes(struct store_window *window, const hf_engine *engine, hf_engine_database *database,

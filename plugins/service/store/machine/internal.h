@@ -33,15 +33,25 @@ void store_machine_set_feed_floor(struct store_machine *machine, uint64_t floor)
 struct store_applying {
     struct store_machine *machine;
     struct store_gather gather;
-    struct store_position position; /* after the gathered entries */
+    struct store_position position; /* after the gathered commands */
     uint32_t read_flags;            /* for the engine */
+
+    /* The entry that is being performed. */
+    struct store_bundle bundle;
+    uint64_t first_change, last_change; /* versions; 0: nothing was changed */
+    uint64_t last_remembered;
+    hf_buffer changes, remembered; /* rows, as far as they have come */
 };
 
 /* perform.c */
-/* Gathers what a command changes, as of the gathered entries before it, and what it makes to be forgotten.  Both
- * windows are loaded.  On an error the gathered operations and the position hold half of it.  HF_EIO, HF_ECORRUPT,
- * HF_EVERSION (a stored record), HF_ENOMEM. */
-int32_t store_perform(struct store_applying *applying, uint64_t index, const struct store_command *command,
+/* Gathers what the entry's next command changes, as of what is gathered before it.  On an error the gathered operations
+ * and the position hold a part of the entry.  HF_EIO, HF_ECORRUPT, HF_EVERSION (a stored record), HF_ENOMEM. */
+int32_t store_perform(struct store_applying *applying, const struct store_command *command,
                       struct store_outcome *ret_outcome, hf_error *error);
+
+/* entry.c: begins an entry, and gathers what it leaves as a whole and what it makes to be forgotten.  Both windows are
+ * loaded.  Errors as store_perform. */
+void store_entry_begin(struct store_applying *applying, const struct store_bundle *bundle);
+int32_t store_entry_end(struct store_applying *applying, hf_error *error);
 
 #endif

@@ -9,6 +9,8 @@
 #include <assert.h>
 #include <string.h>
 
+enum { VERSION_KEY_SIZE = 1 + 8 };
+
 /* ---- Keys -------------------------------------------------------------------------------------------------------- */
 
 void store_space_key_make(struct store_space_key *ret_key, uint8_t tag, hf_slice rest)
@@ -20,18 +22,11 @@ void store_space_key_make(struct store_space_key *ret_key, uint8_t tag, hf_slice
     ret_key->size = 1 + rest.size;
 }
 
-void store_space_key_at_index(struct store_space_key *ret_key, uint8_t tag, uint64_t index)
+void store_space_key_at_version(struct store_space_key *ret_key, uint8_t tag, uint64_t version)
 {
     ret_key->bytes[0] = tag;
-    store_write_be(ret_key->bytes + 1, index, 8);
-    ret_key->size = 9;
-}
-
-void store_space_key_of_change(struct store_space_key *ret_key, uint64_t index, uint32_t operation)
-{
-    store_space_key_at_index(ret_key, STORE_TAG_CHANGE, index);
-    store_write_be(ret_key->bytes + 9, operation, 4);
-    ret_key->size = 13;
+    store_write_be(ret_key->bytes + 1, version, 8);
+    ret_key->size = VERSION_KEY_SIZE;
 }
 
 void store_space_key_after_tag(struct store_space_key *ret_key, uint8_t tag)
@@ -44,13 +39,14 @@ void store_space_key_after_tag(struct store_space_key *ret_key, uint8_t tag)
 
 uint64_t store_position_write(uint8_t to[STORE_POSITION_SIZE_MAX], const struct store_position *position)
 {
-    uint8_t *at = to + 26;
+    uint8_t *at = to + STORE_POSITION_HEAD_SIZE;
 
     to[0] = STORE_SPACE_FORMAT;
     store_write_be(to + 1, position->state.applied_index, 8);
     store_write_be(to + 9, position->state.applied_term, 8);
-    store_write_be(to + 17, position->feed_forgotten, 8);
-    to[25] = (uint8_t)position->state.member_count;
+    store_write_be(to + 17, position->state.version, 8);
+    store_write_be(to + 25, position->feed_forgotten, 8);
+    to[33] = (uint8_t)position->state.member_count;
     for (uint32_t i = 0; i < position->state.member_count; i++, at += 9) {
         store_write_be(at, position->state.members[i].replica, 8);
         at[8] = position->state.members[i].learner != 0;
@@ -61,29 +57,46 @@ uint64_t store_position_write(uint8_t to[STORE_POSITION_SIZE_MAX], const struct 
 
 static int position_is_whole(hf_slice bytes)
 {
-    return bytes.size >= 30 && bytes.data[25] <= STORE_MEMBERS_MAX && bytes.size == 30 + bytes.data[25] * 9u &&
+    enum { EMPTY_SIZE = STORE_POSITION_HEAD_SIZE + 4 };
+
+    return bytes.size >= EMPTY_SIZE && bytes.data[33] <= STORE_MEMBERS_MAX &&
+           bytes.size == EMPTY_SIZE + bytes.data[33] * 9u &&
            hf_crc32c(0, bytes.data, bytes.size - 4) == store_read_be(bytes.data + bytes.size - 4, 4);
+}
+
+/* The format comes first and alone: what else there is depends on it. */
+static int32_t check_format(hf_slice bytes, hf_error *error)
+{
+    if (bytes.size == 0 || bytes.data[0] == 0 || bytes.data[0] == STORE_SPACE_FORMAT)
+        return 0;
+    return hf_error_set(error, HF_EVERSION, "the partition's space has format %d and this release knows format %d; %s",
+                        bytes.data[0], STORE_SPACE_FORMAT,
+                        bytes.data[0] > STORE_SPACE_FORMAT ? "upgrade this node"
+                                                           : "empty the node's data directory, it is of a version "
+                                                             "before the first release");
 }
 
 int32_t store_position_read(hf_slice bytes, struct store_position *ret_position, hf_error *error)
 {
-    /* The format comes first and alone: what else there is depends on it. */
-    if (bytes.size > 0 && bytes.data[0] > STORE_SPACE_FORMAT)
-        return hf_error_set(error, HF_EVERSION,
-                            "the partition's space has format %d and this release knows up to %d; upgrade this node",
-                            bytes.data[0], STORE_SPACE_FORMAT);
+    int32_t r = check_format(bytes, error);
+
+    if (r < 0)
+        return r;
     if (!position_is_whole(bytes) || bytes.data[0] == 0)
         return hf_error_set(error, HF_ECORRUPT,
                             "the partition's applied position (%llu bytes) is damaged; fetch the partition anew from "
                             "another replica",
                             (unsigned long long)bytes.size);
-    *ret_position = (struct store_position){.feed_forgotten = store_read_be(bytes.data + 17, 8)};
-    ret_position->state.applied_index = store_read_be(bytes.data + 1, 8);
-    ret_position->state.applied_term = store_read_be(bytes.data + 9, 8);
-    ret_position->state.member_count = bytes.data[25];
-    for (uint32_t i = 0; i < ret_position->state.member_count; i++)
-        ret_position->state.members[i] = (hf_replication_member){.replica = store_read_be(bytes.data + 26 + i * 9u, 8),
-                                                                 .learner = bytes.data[34 + i * 9u]};
+    *ret_position = (struct store_position){.feed_forgotten = store_read_be(bytes.data + 25, 8)};
+    struct store_machine_state *state = &ret_position->state;
+    const uint8_t *at = bytes.data + STORE_POSITION_HEAD_SIZE;
+
+    state->applied_index = store_read_be(bytes.data + 1, 8);
+    state->applied_term = store_read_be(bytes.data + 9, 8);
+    state->version = store_read_be(bytes.data + 17, 8);
+    state->member_count = bytes.data[33];
+    for (uint32_t i = 0; i < state->member_count; i++, at += 9)
+        state->members[i] = (hf_replication_member){.replica = store_read_be(at, 8), .learner = at[8]};
     return 0;
 }
 
@@ -132,37 +145,116 @@ int32_t store_record_check(const struct store_record *record, hf_error *error)
 
 /* ---- Changes ----------------------------------------------------------------------------------------------------- */
 
-void store_change_write_head(uint8_t to[STORE_CHANGE_HEAD_SIZE], int32_t type, uint64_t time_us, uint64_t user)
+void store_row_write_time(uint8_t to[STORE_ROW_TIME_SIZE], uint64_t time_us)
 {
-    to[0] = (uint8_t)type;
-    store_write_be(to + 1, time_us, 8);
-    store_write_be(to + 9, user, 8);
+    store_write_be(to, time_us, STORE_ROW_TIME_SIZE);
 }
 
-int32_t store_change_read(hf_slice key, hf_slice bytes, struct store_change *ret_change, hf_error *error)
+static int32_t append_number(hf_buffer *row, uint64_t number, int size)
 {
-    if (key.size != 13 || bytes.size <= STORE_CHANGE_HEAD_SIZE || bytes.size > STORE_CHANGE_HEAD_SIZE + STORE_KEY_MAX ||
-        (bytes.data[0] != STORE_PUT && bytes.data[0] != STORE_DELETE))
-        return hf_error_set(error, HF_ECORRUPT,
-                            "an entry of the change feed (%llu bytes) is damaged; fetch the partition anew from "
-                            "another replica",
-                            (unsigned long long)bytes.size);
-    *ret_change = (struct store_change){
-        .index = store_read_be(key.data + 1, 8),
-        .operation = (uint32_t)store_read_be(key.data + 9, 4),
-        .type = bytes.data[0],
-        .time_us = store_read_be(bytes.data + 1, 8),
-        .user = store_read_be(bytes.data + 9, 8),
-        .key = {bytes.data + STORE_CHANGE_HEAD_SIZE, bytes.size - STORE_CHANGE_HEAD_SIZE},
-    };
+    uint8_t bytes[8];
+
+    store_write_be(bytes, number, size);
+    return hf_buffer_append(row, bytes, (uint64_t)size);
+}
+
+int32_t store_changes_add(hf_buffer *row, uint64_t version, const struct store_command *command)
+{
+    int32_t r = append_number(row, version, 8);
+
+    if (r == 0)
+        r = append_number(row, command->user, 8);
+    if (r == 0)
+        r = append_number(row, command->operation_count, 2);
+    for (uint64_t i = 0; r == 0 && i < command->operation_count; i++) {
+        const struct store_operation *operation = &command->operations[i];
+
+        r = append_number(row, (uint64_t)operation->type << 16 | operation->key.size, 3);
+        if (r == 0)
+            r = hf_buffer_append(row, operation->key.data, operation->key.size);
+    }
+    return r;
+}
+
+static int32_t changes_damaged(hf_slice row, hf_error *error)
+{
+    return hf_error_set(error, HF_ECORRUPT,
+                        "an entry of the change feed (%llu bytes) is damaged; fetch the partition anew from another "
+                        "replica",
+                        (unsigned long long)row.size);
+}
+
+/* The next number of `rest`, which has that many bytes. */
+static uint64_t take_number(hf_slice *rest, uint64_t size)
+{
+    uint64_t number = store_read_be(rest->data, (int)size);
+
+    rest->data += size;
+    rest->size -= size;
+    return number;
+}
+
+int32_t store_changes_read(hf_slice key, hf_slice row, struct store_changes *ret_changes, hf_error *error)
+{
+    if (key.size != VERSION_KEY_SIZE || row.size < STORE_ROW_TIME_SIZE)
+        return changes_damaged(row, error);
+    *ret_changes = (struct store_changes){.last = store_read_be(key.data + 1, 8), .rest = row};
+    ret_changes->time_us = take_number(&ret_changes->rest, STORE_ROW_TIME_SIZE);
     return 0;
+}
+
+/* The versions of a row grow, and the last one is the row's. */
+static int32_t next_command(struct store_changes *changes, hf_error *error)
+{
+    uint64_t before = changes->version;
+
+    if (changes->rest.size < 18)
+        return changes_damaged(changes->rest, error);
+    changes->version = take_number(&changes->rest, 8);
+    changes->user = take_number(&changes->rest, 8);
+    changes->operation_count = (uint32_t)take_number(&changes->rest, 2);
+    changes->operation = 0;
+    if (changes->version <= before || changes->version > changes->last || changes->operation_count == 0 ||
+        changes->operation_count > STORE_OPERATIONS_MAX)
+        return changes_damaged(changes->rest, error);
+    return 0;
+}
+
+int32_t store_changes_next(struct store_changes *changes, struct store_change *ret_change, hf_error *error)
+{
+    hf_slice *rest = &changes->rest;
+    int32_t r = 0;
+
+    if (changes->operation == changes->operation_count) {
+        if (rest->size == 0 && changes->version == changes->last)
+            return 0;
+        r = next_command(changes, error);
+    }
+    if (r < 0)
+        return r;
+    if (rest->size < 3)
+        return changes_damaged(*rest, error);
+    *ret_change = (struct store_change){.version = changes->version,
+                                        .operation = changes->operation++,
+                                        .type = (int32_t)take_number(rest, 1),
+                                        .time_us = changes->time_us,
+                                        .user = changes->user};
+    uint64_t size = take_number(rest, 2);
+
+    if (size == 0 || size > STORE_KEY_MAX || size > rest->size ||
+        (ret_change->type != STORE_PUT && ret_change->type != STORE_DELETE))
+        return changes_damaged(*rest, error);
+    ret_change->key = (hf_slice){rest->data, size};
+    rest->data += size;
+    rest->size -= size;
+    return 1;
 }
 
 /* ---- Remembered idempotency keys --------------------------------------------------------------------------------- */
 
-void store_repeat_write(uint8_t to[STORE_REPEAT_SIZE], uint64_t index, const struct store_outcome *outcome)
+void store_repeat_write(uint8_t to[STORE_REPEAT_SIZE], uint64_t version, const struct store_outcome *outcome)
 {
-    store_write_be(to, index, 8);
+    store_write_be(to, version, 8);
     store_write_be(to + 8, (uint32_t)outcome->code, 4);
     store_write_be(to + 12, outcome->version, 8);
     store_write_be(to + 20, outcome->operation, 4);
@@ -192,14 +284,36 @@ int32_t store_repeat_read(hf_slice bytes, struct store_outcome *ret_outcome, hf_
     return 0;
 }
 
-int32_t store_remembered_read(hf_slice key, hf_slice bytes, uint64_t *ret_index, uint64_t *ret_time_us,
-                              hf_slice *ret_idempotency_key, hf_error *error)
+int32_t store_remembered_add(hf_buffer *row, hf_slice idempotency_key)
 {
-    if (key.size != 9 || bytes.size <= STORE_REMEMBERED_HEAD_SIZE ||
-        bytes.size > STORE_REMEMBERED_HEAD_SIZE + STORE_IDEMPOTENCY_KEY_MAX)
-        return repeat_damaged(bytes, error);
-    *ret_index = store_read_be(key.data + 1, 8);
-    *ret_time_us = store_read_be(bytes.data, 8);
-    *ret_idempotency_key = (hf_slice){bytes.data + STORE_REMEMBERED_HEAD_SIZE, bytes.size - STORE_REMEMBERED_HEAD_SIZE};
-    return 0;
+    int32_t r = append_number(row, idempotency_key.size, 1);
+
+    return r < 0 ? r : hf_buffer_append(row, idempotency_key.data, idempotency_key.size);
+}
+
+int store_remembered_next(hf_slice *keys, hf_slice *ret_idempotency_key)
+{
+    uint64_t size = keys->size ? keys->data[0] : 0;
+
+    if (size == 0 || size > STORE_IDEMPOTENCY_KEY_MAX || size >= keys->size)
+        return 0;
+    *ret_idempotency_key = (hf_slice){keys->data + 1, size};
+    keys->data += 1 + size;
+    keys->size -= 1 + size;
+    return 1;
+}
+
+int32_t store_remembered_read(hf_slice key, hf_slice row, uint64_t *ret_version, uint64_t *ret_time_us,
+                              hf_slice *ret_keys, hf_error *error)
+{
+    if (key.size != VERSION_KEY_SIZE || row.size <= STORE_ROW_TIME_SIZE)
+        return repeat_damaged(row, error);
+    hf_slice rest = row, keys, one;
+
+    *ret_version = store_read_be(key.data + 1, 8);
+    *ret_time_us = take_number(&rest, STORE_ROW_TIME_SIZE);
+    *ret_keys = keys = rest;
+    while (store_remembered_next(&keys, &one))
+        ;
+    return keys.size ? repeat_damaged(row, error) : 0;
 }

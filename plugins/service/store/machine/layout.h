@@ -1,12 +1,15 @@
 /* layout.h: what stands under which key of a partition's space.  Pure; [any].
  *
  * Numbers in keys and values are big endian.
- *   'a'                     format 1, applied index 8, applied term 8, forgotten 8, member count 1,
- *                           for each member its replica 8 and learner 1, CRC-32C of all before 4
- *   'r' KEY                 format 1, version 8, time 8, CRC-32C of the value 4, value
- *   'c' INDEX 8 OPERATION 4 type 1, time 8, user 8, key
- *   'i' IDEMPOTENCY_KEY     index 8, code 4, version 8, operation 4: the outcome of the first time
- *   't' INDEX 8             time 8, idempotency key: what is remembered, in order
+ *   'a'                 format 1, applied index 8, applied term 8, version 8, forgotten 8, member count 1,
+ *                       for each member its replica 8 and learner 1, CRC-32C of all before 4
+ *   'r' KEY             format 1, version 8, time 8, CRC-32C of the value 4, value
+ *   'c' VERSION 8       what an entry changed, under the version of the last command that changed something: time 8,
+ *                       for each such command version 8, user 8, operation count 2, for each operation type 1,
+ *                       key size 2 and key
+ *   'i' IDEMPOTENCY_KEY version of the command 8, code 4, version 8, operation 4: the outcome of the first time
+ *   't' VERSION 8       the idempotency keys of an entry, under the version of the last command that had one: time 8,
+ *                       for each its size 1 and bytes
  * The format in 'a' is that of the whole space; records have one of their own, so that a later release can read old
  * ones beside new ones. */
 #ifndef STORE_LAYOUT_H
@@ -15,13 +18,13 @@
 #include "machine.h"
 
 enum {
-    STORE_SPACE_FORMAT = 1,
+    STORE_SPACE_FORMAT = 2, /* 1: before the first release */
     STORE_RECORD_FORMAT = 1,
     STORE_RECORD_HEAD_SIZE = 1 + 8 + 8 + 4,
-    STORE_CHANGE_HEAD_SIZE = 1 + 8 + 8,
+    STORE_ROW_TIME_SIZE = 8,
     STORE_REPEAT_SIZE = 8 + 4 + 8 + 4,
-    STORE_REMEMBERED_HEAD_SIZE = 8,
-    STORE_POSITION_SIZE_MAX = 1 + 8 + 8 + 8 + 1 + STORE_MEMBERS_MAX * 9 + 4
+    STORE_POSITION_HEAD_SIZE = 1 + 8 + 8 + 8 + 8 + 1,
+    STORE_POSITION_SIZE_MAX = STORE_POSITION_HEAD_SIZE + STORE_MEMBERS_MAX * 9 + 4
 };
 
 enum {
@@ -45,16 +48,15 @@ static inline hf_slice store_space_key_slice(const struct store_space_key *key)
 
 /* The tag, and up to STORE_KEY_MAX bytes. */
 void store_space_key_make(struct store_space_key *ret_key, uint8_t tag, hf_slice rest);
-/* The tag and an index: of a remembered key, or before all changes of an entry. */
-void store_space_key_at_index(struct store_space_key *ret_key, uint8_t tag, uint64_t index);
-void store_space_key_of_change(struct store_space_key *ret_key, uint64_t index, uint32_t operation);
+/* The tag and a version: of changes or remembered keys. */
+void store_space_key_at_version(struct store_space_key *ret_key, uint8_t tag, uint64_t version);
 /* The first key after all that have the tag. */
 void store_space_key_after_tag(struct store_space_key *ret_key, uint8_t tag);
 
 /* Where the machine stands. */
 struct store_position {
     struct store_machine_state state; /* feed_first and feed_last are not stored: the changes tell them */
-    uint64_t feed_forgotten;          /* changes of entries up to this index are no longer kept; 0: none is missing */
+    uint64_t feed_forgotten;          /* changes up to this version are no longer kept; 0: none is missing */
 };
 
 uint64_t store_position_write(uint8_t to[STORE_POSITION_SIZE_MAX], const struct store_position *position);
@@ -68,16 +70,33 @@ int32_t store_record_read(hf_slice bytes, struct store_record *ret_record, hf_er
 /* HF_ECORRUPT: the value is not the one that was written. */
 int32_t store_record_check(const struct store_record *record, hf_error *error);
 
-/* Reading fills in all but `superseded` and `value`.  HF_ECORRUPT. */
-void store_change_write_head(uint8_t to[STORE_CHANGE_HEAD_SIZE], int32_t type, uint64_t time_us, uint64_t user);
-int32_t store_change_read(hf_slice key, hf_slice bytes, struct store_change *ret_change, hf_error *error);
+/* Rows of changes and of remembered keys begin with the entry's time. */
+void store_row_write_time(uint8_t to[STORE_ROW_TIME_SIZE], uint64_t time_us);
 
-/* HF_ECORRUPT. */
-void store_repeat_write(uint8_t to[STORE_REPEAT_SIZE], uint64_t index, const struct store_outcome *outcome);
+/* The changes of one entry, after the time: each command that changed something is added.  Errors as
+ * hf_buffer_append. */
+int32_t store_changes_add(hf_buffer *row, uint64_t version, const struct store_command *command);
+
+/* Goes through a row.  Reading a change fills in all but `superseded` and `value`: 1, 0 at the end, HF_ECORRUPT. */
+struct store_changes {
+    uint64_t last; /* version, as the row's key says */
+    uint64_t time_us;
+    uint64_t version, user; /* of the command that is being read */
+    uint32_t operation, operation_count;
+    hf_slice rest;
+};
+int32_t store_changes_read(hf_slice key, hf_slice row, struct store_changes *ret_changes, hf_error *error);
+int32_t store_changes_next(struct store_changes *changes, struct store_change *ret_change, hf_error *error);
+
+/* The outcome that is remembered under an idempotency key.  HF_ECORRUPT. */
+void store_repeat_write(uint8_t to[STORE_REPEAT_SIZE], uint64_t version, const struct store_outcome *outcome);
 int32_t store_repeat_read(hf_slice bytes, struct store_outcome *ret_outcome, hf_error *error);
 
-/* HF_ECORRUPT. */
-int32_t store_remembered_read(hf_slice key, hf_slice bytes, uint64_t *ret_index, uint64_t *ret_time_us,
-                              hf_slice *ret_idempotency_key, hf_error *error);
+/* The idempotency keys of one entry, likewise.  Next: 1, 0 at the end. */
+int32_t store_remembered_add(hf_buffer *row, hf_slice idempotency_key);
+/* Sees that the row is whole; its keys are then in *ret_keys.  HF_ECORRUPT. */
+int32_t store_remembered_read(hf_slice key, hf_slice row, uint64_t *ret_version, uint64_t *ret_time_us,
+                              hf_slice *ret_keys, hf_error *error);
+int store_remembered_next(hf_slice *keys, hf_slice *ret_idempotency_key);
 
 #endif

@@ -50,9 +50,10 @@ void store_machine_state(struct store_machine *machine, struct store_machine_sta
 
 /* ---- Loading ----------------------------------------------------------------------------------------------------- */
 
-/* The index of a change, from its key. */
+/* The version of a change at an end of the feed. */
 struct end_of_feed {
-    uint64_t index;
+    int last; /* 1: of the row's last change, 0: of its first */
+    uint64_t version;
     int32_t result;
     hf_error *error;
 };
@@ -60,18 +61,21 @@ struct end_of_feed {
 static int32_t visit_end(void *arg, hf_slice key, hf_slice value)
 {
     struct end_of_feed *end = arg;
-    struct store_change change;
+    struct store_changes changes;
+    struct store_change first = {0};
 
-    end->result = store_change_read(key, value, &change, end->error);
+    end->result = store_changes_read(key, value, &changes, end->error);
+    if (end->result == 0 && store_changes_next(&changes, &first, end->error) != 1)
+        end->result = HF_ECORRUPT;
     if (end->result == 0)
-        end->index = change.index;
+        end->version = end->last ? changes.last : first.version;
     return 1;
 }
 
-/* The first change, or with HF_ENGINE_REVERSE the last; *ret_index stays when there is none. */
-static int32_t find_end(struct store_machine *machine, uint32_t flags, uint64_t *ret_index, hf_error *error)
+/* The first change, or with HF_ENGINE_REVERSE the last; *ret_version stays when there is none. */
+static int32_t find_end(struct store_machine *machine, uint32_t flags, uint64_t *ret_version, hf_error *error)
 {
-    struct end_of_feed end = {*ret_index, 0, error};
+    struct end_of_feed end = {flags == HF_ENGINE_REVERSE, *ret_version, 0, error};
     struct store_space_key from, to;
 
     store_space_key_make(&from, STORE_TAG_CHANGE, nothing);
@@ -82,7 +86,7 @@ static int32_t find_end(struct store_machine *machine, uint32_t flags, uint64_t 
     if (r == 0)
         r = end.result;
     if (r == 0)
-        *ret_index = end.index;
+        *ret_version = end.version;
     return r;
 }
 
@@ -98,14 +102,13 @@ static int32_t load_feed(struct store_machine *machine, struct store_position *p
         r = find_end(machine, HF_ENGINE_REVERSE, &state->feed_last, error);
     if (r < 0)
         return r;
-    if (state->feed_last > state->applied_index ||
-        (state->feed_last && state->feed_first <= position->feed_forgotten) ||
+    if (state->feed_last > state->version || (state->feed_last && state->feed_first <= position->feed_forgotten) ||
         (!state->feed_last && position->feed_forgotten))
         return hf_error_set(error, HF_ECORRUPT,
-                            "the change feed (%llu to %llu) does not fit the applied index %llu; fetch the partition "
+                            "the change feed (%llu to %llu) does not fit the newest version %llu; fetch the partition "
                             "anew from another replica",
                             (unsigned long long)state->feed_first, (unsigned long long)state->feed_last,
-                            (unsigned long long)state->applied_index);
+                            (unsigned long long)state->version);
     return 0;
 }
 
@@ -212,6 +215,8 @@ void store_machine_close(struct store_machine *machine)
 {
     if (!machine)
         return;
+    store_window_reset(&machine->changes);
+    store_window_reset(&machine->repeats);
     pthread_mutex_destroy(&machine->lock);
     free(machine);
 }

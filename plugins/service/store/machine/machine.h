@@ -8,6 +8,7 @@
 #ifndef STORE_MACHINE_H
 #define STORE_MACHINE_H
 
+#include "bundle.h"
 #include "command.h"
 
 #include <holdfast/kind/engine.h>
@@ -20,8 +21,9 @@ struct store_machine;
 struct store_machine_state {
     uint64_t applied_index; /* 0: empty */
     uint64_t applied_term;
-    uint64_t feed_first;   /* index of the oldest change that is kept; feed_last + 1: none */
-    uint64_t feed_last;    /* index of the newest change, 0: none */
+    uint64_t version;      /* of the newest command; each takes the next */
+    uint64_t feed_first;   /* version of the oldest change that is kept; feed_last + 1: none */
+    uint64_t feed_last;    /* version of the newest change, 0: none */
     uint32_t member_count; /* replicas as of applied_index */
     hf_replication_member members[STORE_MEMBERS_MAX];
 };
@@ -29,17 +31,23 @@ struct store_machine_state {
 struct store_entry {
     uint64_t index;
     uint64_t term;
-    int32_t type; /* HF_ENTRY_... */
+    int32_t type;           /* HF_ENTRY_... */
+    uint32_t outcome_count; /* set when it is applied: of its commands */
     hf_slice payload;
 };
 
-/* What became of an entry. */
+/* What became of a command. */
 struct store_outcome {
-    int32_t code;       /* 0; HF_ECONFLICT: a condition did not hold; HF_ECORRUPT, HF_EVERSION: not a command */
+    int32_t code;       /* 0; HF_ECONFLICT: a condition did not hold; HF_ECORRUPT: not a command */
     int32_t repeated;   /* 1: the idempotency key was known; `version` and code are those of the first time */
-    uint64_t version;   /* of all records written: the entry's index.  With HF_ECONFLICT: the record's present version,
-                           0: there is none */
+    uint64_t version;   /* of all records written.  With HF_ECONFLICT: the record's present version, 0: there is none */
     uint64_t operation; /* with HF_ECONFLICT: which operation's condition failed */
+};
+
+/* The outcomes of several entries' commands, one after the other.  Begins as zeroes; owned by whoever has it. */
+struct store_outcomes {
+    struct store_outcome *items; /* free it in the end */
+    uint64_t count, capacity;
 };
 
 struct store_record {
@@ -51,8 +59,8 @@ struct store_record {
 };
 
 struct store_change {
-    uint64_t index;
-    uint32_t operation; /* place within the entry */
+    uint64_t version;   /* of the record; all changes of a command have the same */
+    uint32_t operation; /* place within the command */
     int32_t type;       /* STORE_PUT or STORE_DELETE */
     uint64_t time_us;
     uint64_t user;
@@ -72,13 +80,14 @@ void store_machine_close(struct store_machine *machine);
 void store_machine_state(struct store_machine *machine, struct store_machine_state *ret_state);
 
 /* Applies entries, which follow applied_index without a gap; membership and empty entries, too.  Several entries share
- * an engine write where they can.  *ret_applied entries were applied and have an outcome, also when an error comes
- * back: HF_EBUSY (the engine is behind: call again later with the rest), HF_EINVAL (not the next entry), HF_EIO,
- * HF_ECORRUPT (what is stored), HF_ENOMEM, HF_EVERSION: an entry of a newer release, which other replicas may
- * understand; passing over it would make this one differ, so nothing after it can be applied before an upgrade.
+ * an engine write where they can.  *ret_applied entries were applied, also when an error comes back; *outcomes, which
+ * is emptied first, then begins with those of their commands, entries[i].outcome_count of each.  HF_EBUSY (the engine
+ * is behind: call again later with the rest), HF_EINVAL (not the next entry), HF_EIO, HF_ECORRUPT (what is stored),
+ * HF_ENOMEM, HF_EVERSION: an entry of a newer release, which other replicas may understand; passing over it would make
+ * this one differ, so nothing after it can be applied before an upgrade.
  * With HF_ENGINE_CACHED_ONLY in `flags` it does not wait for a disk: HF_EBUSY also means that it would have had to. */
-int32_t store_machine_apply(struct store_machine *machine, const struct store_entry *entries, uint64_t count,
-                            uint32_t flags, struct store_outcome *ret_outcomes, uint64_t *ret_applied, hf_error *error);
+int32_t store_machine_apply(struct store_machine *machine, struct store_entry *entries, uint64_t count, uint32_t flags,
+                            struct store_outcomes *outcomes, uint64_t *ret_applied, hf_error *error);
 
 /* Finds a record; checks its value against the checksum.  HF_ENOTFOUND, HF_ECORRUPT, HF_EBUSY (cached only). */
 int32_t store_machine_get(struct store_machine *machine, hf_slice key, uint32_t flags, struct store_record *ret_record,
@@ -92,9 +101,9 @@ typedef int32_t (*store_visit_record)(void *arg, hf_slice key, const struct stor
 int32_t store_machine_scan(struct store_machine *machine, hf_slice prefix, hf_slice start, uint32_t flags,
                            store_visit_record visit, void *arg, hf_error *error);
 
-/* Visits changes with index >= `from`, in order; the change is borrowed for the call.  An entry's changes are forgotten
- * together, so none is ever seen in part, unless the visitor ends it.  HF_ENOTFOUND: changes between `from` and
- * feed_first have been forgotten; the reader must begin with a scan.  HF_ECORRUPT, HF_EIO. */
+/* Visits changes with version >= `from`, in order; the change is borrowed for the call.  An entry's changes are
+ * forgotten together, so none is ever seen in part, unless the visitor ends it.  HF_ENOTFOUND: changes between `from`
+ * and feed_first have been forgotten; the reader must begin with a scan.  HF_ECORRUPT, HF_EIO. */
 typedef int32_t (*store_visit_change)(void *arg, const struct store_change *change);
 int32_t store_machine_changes(struct store_machine *machine, uint64_t from, store_visit_change visit, void *arg,
                               hf_error *error);

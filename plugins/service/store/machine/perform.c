@@ -1,7 +1,5 @@
-/* What one command does: conditions, records, changes, idempotency keys, and what it makes to be forgotten. */
+/* What one command does: idempotency key, conditions, records, and its part of the entry's rows. */
 #include "internal.h"
-
-#include "bytes.h"
 
 #include <holdfast/lib/error.h>
 
@@ -105,8 +103,8 @@ static int32_t check_conditions(struct store_applying *applying, const struct st
 
 /* ---- Records and changes ----------------------------------------------------------------------------------------- */
 
-static int32_t gather_record(struct store_applying *applying, uint64_t index, uint64_t time_us,
-                             const struct store_operation *operation, hf_error *error)
+static int32_t gather_record(struct store_applying *applying, uint64_t version, const struct store_operation *operation,
+                             hf_error *error)
 {
     struct store_space_key key;
     uint8_t head[STORE_RECORD_HEAD_SIZE];
@@ -115,49 +113,25 @@ static int32_t gather_record(struct store_applying *applying, uint64_t index, ui
     if (operation->type == STORE_DELETE)
         return store_gather_add_readable(&applying->gather, HF_ENGINE_DELETE, store_space_key_slice(&key), nothing,
                                          nothing, error);
-    store_record_write_head(head, index, time_us, operation->checksum);
+    store_record_write_head(head, version, applying->bundle.time_us, operation->checksum);
     return store_gather_add_readable(&applying->gather, HF_ENGINE_PUT, store_space_key_slice(&key),
                                      (hf_slice){head, sizeof head}, operation->value, error);
 }
 
-static int32_t gather_change(struct store_applying *applying, uint64_t index, uint32_t place,
-                             const struct store_command *command, hf_error *error)
-{
-    const struct store_operation *operation = &command->operations[place];
-    struct store_space_key key;
-    uint8_t head[STORE_CHANGE_HEAD_SIZE];
-
-    store_space_key_of_change(&key, index, place);
-    store_change_write_head(head, operation->type, command->time_us, command->user);
-    return store_gather_add(&applying->gather, HF_ENGINE_PUT, store_space_key_slice(&key),
-                            (hf_slice){head, sizeof head}, operation->key, error);
-}
-
-static void note_newest_change(struct store_applying *applying, uint64_t index, const struct store_command *command)
-{
-    struct store_machine_state *state = &applying->position.state;
-
-    if (state->feed_last == 0)
-        state->feed_first = index;
-    state->feed_last = index;
-    store_window_add_newest(&applying->machine->changes,
-                            &(struct store_window_item){.index = index,
-                                                        .time_us = command->time_us,
-                                                        .operations = (uint32_t)command->operation_count});
-}
-
-static int32_t gather_operations(struct store_applying *applying, uint64_t index, const struct store_command *command,
+static int32_t gather_operations(struct store_applying *applying, uint64_t version, const struct store_command *command,
                                  hf_error *error)
 {
     for (uint32_t i = 0; i < command->operation_count; i++) {
-        int32_t r = gather_record(applying, index, command->time_us, &command->operations[i], error);
+        int32_t r = gather_record(applying, version, &command->operations[i], error);
 
-        if (r == 0)
-            r = gather_change(applying, index, i, command, error);
         if (r < 0)
             return r;
     }
-    note_newest_change(applying, index, command);
+    if (applying->first_change == 0)
+        applying->first_change = version;
+    applying->last_change = version;
+    if (store_changes_add(&applying->changes, version, command) < 0)
+        return hf_error_set(error, HF_ENOMEM, "no memory for the changes of an entry; apply it again later");
     return 0;
 }
 
@@ -184,128 +158,38 @@ static int32_t find_repeat(struct store_applying *applying, hf_slice idempotency
     return r;
 }
 
-static int32_t remember(struct store_applying *applying, uint64_t index, const struct store_command *command,
+static int32_t remember(struct store_applying *applying, uint64_t version, hf_slice idempotency_key,
                         const struct store_outcome *outcome, hf_error *error)
 {
-    struct store_window_item item = {
-        .index = index, .time_us = command->time_us, .key_size = (uint32_t)command->idempotency_key.size};
     struct store_space_key key;
-    uint8_t repeat[STORE_REPEAT_SIZE], head[STORE_REMEMBERED_HEAD_SIZE];
+    uint8_t repeat[STORE_REPEAT_SIZE];
 
-    if (item.key_size == 0)
+    if (idempotency_key.size == 0)
         return 0;
-    store_repeat_write(repeat, index, outcome);
-    store_space_key_make(&key, STORE_TAG_REPEAT, command->idempotency_key);
-    int32_t r = store_gather_add_readable(&applying->gather, HF_ENGINE_PUT, store_space_key_slice(&key),
-                                          (hf_slice){repeat, sizeof repeat}, nothing, error);
-
-    if (r < 0)
-        return r;
-    store_write_be(head, command->time_us, 8);
-    store_space_key_at_index(&key, STORE_TAG_REMEMBERED, index);
-    memcpy(item.key, command->idempotency_key.data, item.key_size);
-    store_window_add_newest(&applying->machine->repeats, &item);
-    return store_gather_add(&applying->gather, HF_ENGINE_PUT, store_space_key_slice(&key),
-                            (hf_slice){head, sizeof head}, command->idempotency_key, error);
-}
-
-/* ---- Forgetting -------------------------------------------------------------------------------------------------- */
-
-/* Deleting a range costs every later scan over it a little, deleting one by one costs the write. */
-enum { DELETED_ONE_BY_ONE = 8 };
-
-static int32_t forget_change(struct store_applying *applying, const struct store_window_item *item, hf_error *error)
-{
-    struct store_space_key key, end;
-
-    if (item->operations > DELETED_ONE_BY_ONE) {
-        store_space_key_at_index(&key, STORE_TAG_CHANGE, item->index);
-        store_space_key_at_index(&end, STORE_TAG_CHANGE, item->index + 1);
-        return store_gather_add(&applying->gather, HF_ENGINE_DELETE_RANGE, store_space_key_slice(&key),
-                                store_space_key_slice(&end), nothing, error);
-    }
-    for (uint32_t i = 0; i < item->operations; i++) {
-        store_space_key_of_change(&key, item->index, i);
-        int32_t r =
-            store_gather_add(&applying->gather, HF_ENGINE_DELETE, store_space_key_slice(&key), nothing, nothing, error);
-
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-/* The newest stays, so that feed_last is known after a reopening. */
-static int32_t forget_changes(struct store_applying *applying, uint64_t horizon_us, hf_error *error)
-{
-    struct store_window *window = &applying->machine->changes;
-    struct store_position *position = &applying->position;
-
-    for (int n = 0; n < STORE_FORGET_CHANGES; n++) {
-        const struct store_window_item *oldest = store_window_oldest(window);
-
-        if (!oldest || oldest->index == position->state.feed_last || oldest->time_us >= horizon_us)
-            return 0;
-        int32_t r = forget_change(applying, oldest, error);
-
-        if (r < 0)
-            return r;
-        position->feed_forgotten = oldest->index;
-        store_window_remove_oldest(window);
-        oldest = store_window_oldest(window);
-        if (oldest) /* always: the newest is there, or as many as may be forgotten and one more */
-            position->state.feed_first = oldest->index;
-    }
-    return 0;
-}
-
-static int32_t forget_repeats(struct store_applying *applying, uint64_t horizon_us, hf_error *error)
-{
-    struct store_window *window = &applying->machine->repeats;
-    struct store_space_key key;
-
-    for (int n = 0; n < STORE_FORGET_REPEATS; n++) {
-        const struct store_window_item *oldest = store_window_oldest(window);
-
-        if (!oldest || oldest->time_us >= horizon_us)
-            return 0;
-        store_space_key_make(&key, STORE_TAG_REPEAT, (hf_slice){oldest->key, oldest->key_size});
-        int32_t r = store_gather_add_readable(&applying->gather, HF_ENGINE_DELETE, store_space_key_slice(&key), nothing,
-                                              nothing, error);
-
-        if (r < 0)
-            return r;
-        store_space_key_at_index(&key, STORE_TAG_REMEMBERED, oldest->index);
-        r = store_gather_add(&applying->gather, HF_ENGINE_DELETE, store_space_key_slice(&key), nothing, nothing, error);
-        if (r < 0)
-            return r;
-        store_window_remove_oldest(window);
-    }
-    return 0;
+    applying->last_remembered = version;
+    if (store_remembered_add(&applying->remembered, idempotency_key) < 0)
+        return hf_error_set(error, HF_ENOMEM, "no memory for an idempotency key; apply the entry again later");
+    store_repeat_write(repeat, version, outcome);
+    store_space_key_make(&key, STORE_TAG_REPEAT, idempotency_key);
+    return store_gather_add_readable(&applying->gather, HF_ENGINE_PUT, store_space_key_slice(&key),
+                                     (hf_slice){repeat, sizeof repeat}, nothing, error);
 }
 
 /* ---- The command ------------------------------------------------------------------------------------------------- */
 
-static int32_t perform_first(struct store_applying *applying, uint64_t index, const struct store_command *command,
-                             struct store_outcome *outcome, hf_error *error)
-{
-    outcome->version = index;
-    int32_t r = check_conditions(applying, command, outcome, error);
-
-    if (r == 0 && outcome->code == 0)
-        r = gather_operations(applying, index, command, error);
-    return r < 0 ? r : remember(applying, index, command, outcome, error);
-}
-
-int32_t store_perform(struct store_applying *applying, uint64_t index, const struct store_command *command,
+int32_t store_perform(struct store_applying *applying, const struct store_command *command,
                       struct store_outcome *ret_outcome, hf_error *error)
 {
+    uint64_t version = ++applying->position.state.version;
+
     *ret_outcome = (struct store_outcome){0};
     int32_t r = find_repeat(applying, command->idempotency_key, ret_outcome, error);
 
-    if (r == 0 && !ret_outcome->repeated)
-        r = perform_first(applying, index, command, ret_outcome, error);
-    if (r == 0)
-        r = forget_changes(applying, command->feed_horizon_us, error);
-    return r < 0 ? r : forget_repeats(applying, command->repeat_horizon_us, error);
+    if (r < 0 || ret_outcome->repeated)
+        return r;
+    ret_outcome->version = version;
+    r = check_conditions(applying, command, ret_outcome, error);
+    if (r == 0 && ret_outcome->code == 0)
+        r = gather_operations(applying, version, command, error);
+    return r < 0 ? r : remember(applying, version, command->idempotency_key, ret_outcome, error);
 }

@@ -60,16 +60,23 @@ static void apply_gathered(struct store_replica *replica, struct store_apply *ap
         if (apply->missing[i])
             apply->code = read_missing(replica, apply, i);
     if (apply->code == HF_OK)
-        apply->code = store_machine_apply(replica->machine, apply->entries, apply->count, flags, apply->outcomes,
+        apply->code = store_machine_apply(replica->machine, apply->entries, apply->count, flags, &apply->outcomes,
                                           &apply->applied, &apply->error);
 }
 
 /* Answers what was applied; the rest stays committed. */
 static void settle(struct store_replica *replica, struct store_apply *apply)
 {
+    uint64_t done = 0; /* outcomes */
+
     for (uint64_t i = 0; i < apply->count; i++) {
-        if (i < apply->applied)
-            store_works_settle(replica, apply->entries[i].index, apply->entries[i].term, &apply->outcomes[i]);
+        const struct store_entry *entry = &apply->entries[i];
+
+        if (i < apply->applied) {
+            store_works_settle(replica, entry->index, entry->term,
+                               entry->outcome_count ? &apply->outcomes.items[done] : NULL, entry->outcome_count);
+            done += entry->outcome_count;
+        }
         store_payload_release(apply->payloads[i]);
     }
     if (apply->applied > 0) {

@@ -56,7 +56,7 @@ struct store_apply {
     struct store_entry entries[STORE_APPLY_ENTRIES_MAX];
     struct store_payload *payloads[STORE_APPLY_ENTRIES_MAX];
     int32_t missing[STORE_APPLY_ENTRIES_MAX]; /* 1: only in the log's files */
-    struct store_outcome outcomes[STORE_APPLY_ENTRIES_MAX];
+    struct store_outcomes outcomes;
 };
 
 struct store_snapshot_sender;
@@ -142,8 +142,9 @@ void store_works_remove(struct store_works *works, struct store_work *work);
 void store_work_finish(struct store_work *work, int32_t code, const char *message);
 void store_work_read(struct store_replica *replica, struct store_work *work);
 void store_works_propose(struct store_replica *replica);
+/* What came of the writes up to `index`, where an entry of `term` with these outcomes is applied; NULL: not known. */
 void store_works_settle(struct store_replica *replica, uint64_t index, uint64_t term,
-                        const struct store_outcome *outcome);
+                        const struct store_outcome *outcomes, uint64_t count);
 void store_works_answer_reads(struct store_replica *replica, const hf_replication_output *output);
 void store_works_applied(struct store_replica *replica);
 void store_works_expire(struct store_replica *replica);

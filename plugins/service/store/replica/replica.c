@@ -242,6 +242,7 @@ int32_t store_replica_open(const struct store_replica_setup *setup, struct store
         return hf_error_set(error, HF_ENOMEM, "no memory for a replica");
     }
     replica->apply->replica = replica;
+    replica->apply->outcomes = (struct store_outcomes){0};
     replica->setup = *setup;
     replica->environment = setup->environment;
     replica->now_us = replica->heard_us = setup->now_us;
@@ -266,6 +267,8 @@ void store_replica_close(struct store_replica *replica)
     if (replica->machine)
         store_machine_close(replica->machine);
     store_entries_done(&replica->entries);
+    if (replica->apply)
+        free(replica->apply->outcomes.items);
     free(replica->apply);
     free(replica);
 }

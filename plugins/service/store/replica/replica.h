@@ -78,9 +78,9 @@ struct store_work {
     /* The replica's own. */
     struct store_work *next, *previous;
     struct store_replica *replica;
-    struct store_payload *payload;
     uint64_t index;
     uint64_t term;
+    uint32_t place; /* among the commands of the entry */
     int32_t state;
     uint64_t retry_us;
 };

@@ -162,12 +162,11 @@ void store_snapshot_stored(struct store_replica *replica)
 {
     struct store_snapshot_receiver *receiver = replica->receiver;
     const struct store_machine_state *state = &receiver->begin.state;
-    const struct store_outcome unknown = {0};
     hf_error error = {0};
     int in_log = position_in_log(replica, state);
 
     replica->exclusive = 0;
-    store_works_settle(replica, state->applied_index, UINT64_MAX, &unknown);
+    store_works_settle(replica, state->applied_index, state->applied_term, NULL, 0); /* a snapshot tells no outcomes */
     if (!in_log || store_entries_next(&replica->entries) <= state->applied_index)
         store_entries_restart(&replica->entries, state->applied_index + 1);
     replica->applied = state->applied_index;

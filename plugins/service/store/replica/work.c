@@ -1,14 +1,15 @@
 /* Operations in the hands of a replica: writes on their way through the log, reads on their way to an index.
  *
- * A write is queued, proposed (then it has an index), and settled by what is applied at that index.  Only that tells
- * its fate: while nothing is applied there, the entry may still be committed by another leader. */
+ * A write is queued, proposed together with others (then it has an index, which they share), and settled by what is
+ * applied at that index.  Only that tells its fate: while nothing is applied there, the entry may still be committed by
+ * another leader. */
 #include "replica/private.h"
 
 #include <holdfast/lib/error.h>
 
 enum { QUEUED = 1, PROPOSED, READING, WAITING, WATCHING, RUNNING };
 
-enum { PROPOSE_MAX = 256, WORKS_MAX = 16384, RESULT_MAX = 2 * STORE_SCAN_BYTES_MAX + (64 << 20) };
+enum { WORKS_MAX = 16384, RESULT_MAX = 2 * STORE_SCAN_BYTES_MAX + (64 << 20) };
 
 void store_works_add(struct store_works *works, struct store_work *work)
 {
@@ -37,8 +38,6 @@ void store_works_remove(struct store_works *works, struct store_work *work)
 
 static void answer(struct store_work *work)
 {
-    store_payload_release(work->payload);
-    work->payload = NULL;
     if (work->op->code == HF_ENOTLEADER)
         work->op->leader = work->replica->leader;
     work->done(work);
@@ -68,8 +67,7 @@ static void queue_write(struct store_replica *replica, struct store_work *work)
         return;
     }
     if (replica->queued_bytes + command.size > replica->environment->queue_maximum ||
-        replica->queued.count + replica->proposed.count >= WORKS_MAX ||
-        !(work->payload = store_payload_copy(command))) {
+        replica->queued.count + replica->proposed.count >= WORKS_MAX) {
         store_work_finish(work, HF_EBUSY, "too many writes are waiting for this partition");
         return;
     }
@@ -80,7 +78,7 @@ static void queue_write(struct store_replica *replica, struct store_work *work)
 }
 
 /* The leader's clock decides about times, and they do not go back. */
-static void stamp(struct store_replica *replica, struct store_work *work)
+static struct store_bundle begin_bundle(struct store_replica *replica, uint32_t count)
 {
     uint64_t now = replica->environment->wall_us(replica->environment->host);
     uint64_t changes = replica->setup.keep_changes_us, repeats = replica->setup.keep_repeats_us;
@@ -88,65 +86,97 @@ static void stamp(struct store_replica *replica, struct store_work *work)
     if (now < replica->last_time_us)
         now = replica->last_time_us;
     replica->last_time_us = now;
-    store_command_stamp(work->payload->bytes, now, now > changes ? now - changes : 0,
-                        now > repeats ? now - repeats : 0);
+    return (struct store_bundle){.time_us = now,
+                                 .feed_horizon_us = now > changes ? now - changes : 0,
+                                 .repeat_horizon_us = now > repeats ? now - repeats : 0,
+                                 .count = count};
 }
 
-static void propose_first(struct store_replica *replica, uint64_t first, uint64_t term)
+/* How many of the queued writes go into one entry: at least one. */
+static uint32_t count_fitting(const struct store_replica *replica, uint64_t *ret_size)
+{
+    uint64_t size = STORE_BUNDLE_HEAD_SIZE, operations = 0;
+    uint32_t count = 0;
+
+    for (const struct store_work *work = replica->queued.first; work && count < STORE_BUNDLE_COMMANDS_MAX;
+         work = work->next) {
+        uint64_t more = STORE_BUNDLE_COMMAND_HEAD_SIZE + work->op->command.size;
+
+        operations += store_command_operations(work->op->command);
+        if (count > 0 && (size + more > STORE_BUNDLE_BYTES_MAX || operations > STORE_OPERATIONS_MAX))
+            break;
+        size += more;
+        count++;
+    }
+    *ret_size = size;
+    return count;
+}
+
+static struct store_payload *bundle_queued(struct store_replica *replica, uint32_t count, uint64_t size)
+{
+    struct store_bundle bundle = begin_bundle(replica, count);
+    struct store_payload *payload = store_payload_create(size);
+    const struct store_work *work = replica->queued.first;
+
+    if (!payload)
+        return NULL;
+    uint8_t *to = store_bundle_write_head(payload->bytes, &bundle);
+
+    for (uint32_t i = 0; i < count; i++, work = work->next)
+        to = store_bundle_write_command(to, work->op->command);
+    return payload;
+}
+
+static struct store_work *take_first(struct store_replica *replica)
 {
     struct store_work *work = replica->queued.first;
 
     store_works_remove(&replica->queued, work);
-    replica->queued_bytes -= work->payload->size;
-    stamp(replica, work);
-    work->index = first;
-    work->term = term;
-    work->state = PROPOSED;
-    store_works_add(&replica->proposed, work);
+    replica->queued_bytes -= work->op->command.size;
+    return work;
+}
+
+/* One entry of what is queued.  HF_EBUSY: not now. */
+static int32_t propose_entry(struct store_replica *replica)
+{
+    uint64_t size = 0, index = 0, term = 0;
+    uint32_t count = count_fitting(replica, &size), size32 = (uint32_t)size;
+    int32_t result = replica->environment->replication->propose(replica->group, &size32, 1, &index, &term, NULL);
+
+    if (result == HF_EBUSY)
+        return result; /* enough is under way; what comes back makes room */
+    if (result != HF_OK) {
+        refuse_not_leader(take_first(replica));
+        return HF_OK;
+    }
+    struct store_payload *payload = bundle_queued(replica, count, size);
+
+    if (!payload || store_entries_add(&replica->entries, term, HF_ENTRY_NORMAL, payload) != HF_OK) {
+        store_payload_release(payload);
+        store_replica_fail(replica, "entries could not be kept", NULL);
+        return HF_ENOMEM;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct store_work *work = take_first(replica);
+
+        work->index = index;
+        work->term = term;
+        work->place = i;
+        work->state = PROPOSED;
+        store_works_add(&replica->proposed, work);
+    }
+    return HF_OK;
 }
 
 void store_works_propose(struct store_replica *replica)
 {
     /* One write to the log at a time: what comes meanwhile goes together, which is what makes many writes cheap. */
-    while (replica->queued.count > 0 && !replica->storage) {
-        uint32_t sizes[PROPOSE_MAX];
-        uint64_t count = 0, first = 0, term = 0;
-        int32_t result;
-
-        for (struct store_work *work = replica->queued.first; work && count < PROPOSE_MAX; work = work->next)
-            sizes[count++] = work->payload->size;
-        result = replica->environment->replication->propose(replica->group, sizes, count, &first, &term, NULL);
-        if (result == HF_EBUSY)
-            return; /* enough is under way; what comes back makes room */
-        if (result != HF_OK) {
-            struct store_work *work = replica->queued.first;
-            store_works_remove(&replica->queued, work);
-            replica->queued_bytes -= work->payload->size;
-            refuse_not_leader(work);
-            continue;
-        }
-        for (uint64_t i = 0; i < count; i++) {
-            struct store_payload *payload = replica->queued.first->payload;
-            propose_first(replica, first + i, term);
-            if (store_entries_add(&replica->entries, term, HF_ENTRY_NORMAL, store_payload_hold(payload)) != HF_OK) {
-                store_payload_release(payload);
-                store_replica_fail(replica, "entries could not be kept", NULL);
-                return;
-            }
-        }
-    }
+    while (replica->queued.count > 0 && !replica->storage && propose_entry(replica) == HF_OK)
+        ;
 }
 
-static void settle_one(struct store_work *work, uint64_t index, uint64_t term, const struct store_outcome *outcome)
+static void settle_one(struct store_work *work, const struct store_outcome *outcome)
 {
-    if (work->index != index || work->term != term) {
-        /* Another entry is committed in its place, or its place was passed over by a snapshot. */
-        if (work->index == index)
-            refuse_not_leader(work);
-        else
-            store_work_finish(work, HF_ETIMEOUT, "the outcome of the write is not known to this node");
-        return;
-    }
     work->op->version = outcome->version;
     work->op->operation = outcome->operation;
     switch (outcome->code) {
@@ -162,13 +192,18 @@ static void settle_one(struct store_work *work, uint64_t index, uint64_t term, c
 }
 
 void store_works_settle(struct store_replica *replica, uint64_t index, uint64_t term,
-                        const struct store_outcome *outcome)
+                        const struct store_outcome *outcomes, uint64_t count)
 {
     while (replica->proposed.first && replica->proposed.first->index <= index) {
         struct store_work *work = replica->proposed.first;
 
         store_works_remove(&replica->proposed, work);
-        settle_one(work, index, term, outcome);
+        if (work->index == index && work->term != term)
+            refuse_not_leader(work); /* another entry is committed in its place */
+        else if (work->index == index && work->place < count)
+            settle_one(work, &outcomes[work->place]);
+        else /* its place was passed over by a snapshot */
+            store_work_finish(work, HF_ETIMEOUT, "the outcome of the write is not known to this node");
     }
 }
 
@@ -218,16 +253,16 @@ static int32_t add_change(void *arg, const struct store_change *change)
 {
     struct store_work *work = arg;
     struct store_op *op = work->op;
-    struct store_feed_row row = {change->index,      change->time_us, change->type,
+    struct store_feed_row row = {change->version,    change->time_us, change->type,
                                  change->superseded, change->key,     change->value};
 
-    /* A page ends between entries, so that the index to go on with is exact. */
-    if (change->index != op->version && (work->index >= op->limit || op->result.size >= STORE_SCAN_BYTES_MAX)) {
+    /* A page ends between commands, so that the version to go on with is exact. */
+    if (change->version != op->version && (work->index >= op->limit || op->result.size >= STORE_SCAN_BYTES_MAX)) {
         op->more = 1;
         return 1;
     }
     work->index++;
-    op->version = change->index;
+    op->version = change->version;
     op->code = store_result_add_change(&op->result, &row);
     return op->code;
 }
@@ -240,7 +275,7 @@ static void read_changes(struct store_work *work)
 
     store_machine_state(work->replica->machine, &state);
     if (from == 0)
-        from = state.feed_first ? state.feed_first : state.applied_index + 1;
+        from = state.feed_first;
     work->index = 0;
     op->code = HF_OK;
     op->version = 0;
@@ -398,7 +433,6 @@ void store_works_applied(struct store_replica *replica)
 void store_replica_execute(struct store_replica *replica, struct store_work *work)
 {
     work->replica = replica;
-    work->payload = NULL;
     hf_buffer_init(&work->op->result, RESULT_MAX);
     if (replica->failed) {
         store_work_finish(work, work->op->type == STORE_OP_WRITE ? HF_ENOTLEADER : HF_EIO,
@@ -427,7 +461,7 @@ static void expire(struct store_replica *replica, struct store_works *works, int
             continue;
         store_works_remove(works, work);
         if (work->state == QUEUED)
-            replica->queued_bytes -= work->payload->size;
+            replica->queued_bytes -= work->op->command.size;
         store_work_finish(work, code, message);
     }
 }
@@ -457,7 +491,7 @@ static void end_list(struct store_replica *replica, struct store_works *works, i
 
         store_works_remove(works, work);
         if (work->state == QUEUED)
-            replica->queued_bytes -= work->payload->size;
+            replica->queued_bytes -= work->op->command.size;
         store_work_finish(work, code, message);
     }
 }

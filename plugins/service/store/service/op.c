@@ -158,7 +158,7 @@ int32_t store_result_add_change(hf_buffer *result, const struct store_feed_row *
 
     if (r < 0)
         return r;
-    uint8_t *to = put_number(result->data + result->size, row->index, 8);
+    uint8_t *to = put_number(result->data + result->size, row->version, 8);
 
     to = put_number(to, row->time_us, 8);
     to = put_number(to, (uint64_t)row->type, 1);
@@ -176,7 +176,7 @@ int32_t store_result_next_change(hf_slice *rest, struct store_feed_row *ret_row)
 
     if (rest->size == 0)
         return 0;
-    *ret_row = (struct store_feed_row){.index = read_number(&reader, 8)};
+    *ret_row = (struct store_feed_row){.version = read_number(&reader, 8)};
     ret_row->time_us = read_number(&reader, 8);
     ret_row->type = (int32_t)read_number(&reader, 1);
     ret_row->superseded = read_flag(&reader);

@@ -25,7 +25,7 @@ struct store_op {
     hf_slice command; /* WRITE: an encoded store_command; time and horizons are set by the leader */
     hf_slice key;     /* GET; SCAN: the prefix */
     hf_slice start;   /* SCAN: the first key */
-    uint64_t from;    /* CHANGES: the first index; 0: the oldest that is kept */
+    uint64_t from;    /* CHANGES: the first version; 0: the oldest that is kept */
     uint32_t limit;   /* SCAN, CHANGES: records, 1..STORE_SCAN_RECORDS_MAX */
     uint32_t wait_ms; /* CHANGES: how long to wait when there is none yet */
 
@@ -33,8 +33,8 @@ struct store_op {
                          leads, nothing was done; HF_EBUSY: overload, nothing was done; HF_ETIMEOUT: a write's outcome
                          is unknown; HF_ECLOSED: shutting down, nothing was done; others: see the message */
     uint32_t leader;  /* with HF_ENOTLEADER: node + 1 that is said to lead; 0: unknown */
-    uint64_t version; /* WRITE: as struct store_outcome; CHANGES: the index to go on with; with HF_ENOTFOUND the oldest
-                         kept */
+    uint64_t version; /* WRITE: as struct store_outcome; CHANGES: the version to go on with; with HF_ENOTFOUND the
+                         oldest kept */
     uint64_t operation; /* WRITE with HF_ECONFLICT: which one */
     int32_t more;       /* SCAN: 1: the page is full and there may be more */
     uint32_t age_ms;    /* stale reads: time since the replica last heard from a leader */
@@ -53,7 +53,7 @@ struct store_row {
 
 /* A change of CHANGES. */
 struct store_feed_row {
-    uint64_t index;
+    uint64_t version;
     uint64_t time_us;
     int32_t type; /* STORE_PUT or STORE_DELETE */
     int32_t superseded;

@@ -50,8 +50,18 @@ struct store_operation kit_put(hf_slice key, hf_slice value);
 struct store_operation kit_delete(hf_slice key);
 struct store_operation kit_if(struct store_operation operation, int32_t condition, uint64_t version);
 
-/* Applies one command as the next entry; the machine must not fail. */
-struct store_outcome kit_apply(struct store_machine *machine, const struct store_command *command);
+/* A command, and what the entry says that holds it; of several, the first one's times count. */
+struct kit_command {
+    struct store_command command;
+    uint64_t feed_horizon_us, repeat_horizon_us;
+};
+/* Appends the bytes of an entry. */
+void kit_bundle(hf_buffer *payload, const struct kit_command *commands, uint32_t count);
+
+/* Applies commands as the next entry; the machine must not fail. */
+struct store_outcome kit_apply(struct store_machine *machine, const struct kit_command *command);
+void kit_apply_together(struct store_machine *machine, const struct kit_command *commands, uint32_t count,
+                        struct store_outcome *ret_outcomes);
 struct store_outcome kit_apply_one(struct store_machine *machine, struct store_operation operation);
 struct store_machine_state kit_state(struct store_machine *machine);
 void kit_expect(struct store_machine *machine, hf_slice key, hf_slice value, uint64_t version);
@@ -62,11 +72,16 @@ hf_buffer kit_export(hf_engine_database *database, uint64_t space);
 void kit_import(hf_engine_database *database, uint64_t space, hf_slice bytes);
 void kit_assert_same_spaces(hf_engine_database *database, uint64_t a, uint64_t b);
 
-/* kit_random.c: an entry that is told by seed and index alone; one in eight is no command. */
-struct kit_random_entry {
+/* kit_random.c: an entry that is told by seed and index alone; one in eight holds no commands. */
+enum { KIT_COMMANDS_MAX = 4 };
+struct kit_random_command {
     struct store_operation operations[20];
     uint8_t keys[20][8], values[20][64], idempotency_key[8];
-    struct store_command command;
+};
+struct kit_random_entry {
+    struct kit_random_command parts[KIT_COMMANDS_MAX];
+    struct kit_command commands[KIT_COMMANDS_MAX];
+    uint32_t command_count;
     hf_buffer payload; /* hf_buffer_done */
     struct store_entry entry;
 };

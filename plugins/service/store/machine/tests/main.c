@@ -1,6 +1,8 @@
 /* store_machine_test PLUGIN.so: the state machine in a space of that engine. */
 #include "kit.h"
 
+#include "bytes.h"
+
 #include <holdfast/lib/checksum.h>
 
 #include <ftw.h>
@@ -85,28 +87,65 @@ struct store_operation kit_if(struct store_operation operation, int32_t conditio
     return operation;
 }
 
-struct store_outcome kit_apply(struct store_machine *machine, const struct store_command *command)
+void kit_bundle(hf_buffer *payload, const struct kit_command *commands, uint32_t count)
+{
+    struct store_bundle bundle = {.time_us = commands[0].command.time_us,
+                                  .feed_horizon_us = commands[0].feed_horizon_us,
+                                  .repeat_horizon_us = commands[0].repeat_horizon_us,
+                                  .count = count};
+    uint8_t head[STORE_BUNDLE_HEAD_SIZE];
+    hf_error error = {0};
+
+    store_bundle_write_head(head, &bundle);
+    assert_int_equal(hf_buffer_append(payload, head, sizeof head), 0);
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t size[STORE_BUNDLE_COMMAND_HEAD_SIZE];
+        hf_buffer bytes;
+
+        hf_buffer_init(&bytes, UINT64_MAX);
+        if (store_command_encode(&bytes, &commands[i].command, &error) < 0)
+            fail_msg("encode: %s", error.message);
+        store_write_be(size, bytes.size, sizeof size);
+        assert_int_equal(hf_buffer_append(payload, size, sizeof size), 0);
+        assert_int_equal(hf_buffer_append(payload, bytes.data, bytes.size), 0);
+        hf_buffer_done(&bytes);
+    }
+}
+
+void kit_apply_together(struct store_machine *machine, const struct kit_command *commands, uint32_t count,
+                        struct store_outcome *ret_outcomes)
 {
     struct store_entry entry = {.index = kit_state(machine).applied_index + 1, .term = 100};
-    struct store_outcome outcome = {0};
+    struct store_outcomes outcomes = {0};
     uint64_t applied = 0;
     hf_buffer payload;
     hf_error error = {0};
 
     hf_buffer_init(&payload, UINT64_MAX);
-    if (store_command_encode(&payload, command, &error) < 0)
-        fail_msg("encode: %s", error.message);
+    kit_bundle(&payload, commands, count);
     entry.payload = BYTES(payload);
-    if (store_machine_apply(machine, &entry, 1, 0, &outcome, &applied, &error) < 0)
+    if (store_machine_apply(machine, &entry, 1, 0, &outcomes, &applied, &error) < 0)
         fail_msg("apply: %s", error.message);
     assert_int_equal(applied, 1);
+    assert_int_equal(entry.outcome_count, count);
+    assert_int_equal(outcomes.count, count);
+    memcpy(ret_outcomes, outcomes.items, count * sizeof *ret_outcomes);
+    free(outcomes.items);
     hf_buffer_done(&payload);
+}
+
+struct store_outcome kit_apply(struct store_machine *machine, const struct kit_command *command)
+{
+    struct store_outcome outcome;
+
+    kit_apply_together(machine, command, 1, &outcome);
     return outcome;
 }
 
 struct store_outcome kit_apply_one(struct store_machine *machine, struct store_operation operation)
 {
-    struct store_command command = {.time_us = 1000, .user = 5, .operations = &operation, .operation_count = 1};
+    struct kit_command command = {
+        .command = {.time_us = 1000, .user = 5, .operations = &operation, .operation_count = 1}};
 
     return kit_apply(machine, &command);
 }

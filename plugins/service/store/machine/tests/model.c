@@ -1,8 +1,6 @@
 /* The state machine's rules, as simply as they can be said; see model.h. */
 #include "model.h"
 
-#include <string.h>
-
 const struct model_record *model_find(const struct model *model, hf_slice key)
 {
     for (int i = 0; i < MODEL_RECORDS; i++)
@@ -56,50 +54,75 @@ static struct model_repeat *find_repeat(struct model *model, hf_slice key)
     return NULL;
 }
 
+static void note_change(struct model *model, uint64_t index, uint64_t version, uint64_t time_us)
+{
+    struct model_change *newest = model->change_count ? &model->changes[model->change_count - 1] : NULL;
+
+    if (newest && model->last_changed_index == index) {
+        newest->last = version;
+        return;
+    }
+    model->last_changed_index = index;
+    model->changes[model->change_count++] = (struct model_change){version, version, time_us};
+}
+
 static void perform(struct model *model, uint64_t index, const struct store_command *c, struct store_outcome *outcome)
 {
-    *outcome = (struct store_outcome){.version = index};
+    uint64_t version = ++model->state.version;
+    const struct model_repeat *known = find_repeat(model, c->idempotency_key);
+
+    if (known) {
+        *outcome = known->outcome;
+        return;
+    }
+    *outcome = (struct store_outcome){.version = version};
     if (!conflicts(model, c, outcome)) {
         for (uint64_t i = 0; i < c->operation_count; i++)
-            change_record(model, &c->operations[i], index, c->time_us);
-        model->changes[model->change_count] = index;
-        model->change_times[model->change_count++] = c->time_us;
+            change_record(model, &c->operations[i], version, c->time_us);
+        note_change(model, index, version, c->time_us);
     }
     if (c->idempotency_key.size == 0)
         return;
     struct model_repeat *repeat = &model->repeats[model->repeat_count++];
 
-    *repeat = (struct model_repeat){.key_size = c->idempotency_key.size, .time_us = c->time_us, .outcome = *outcome};
+    *repeat = (struct model_repeat){
+        .key_size = c->idempotency_key.size, .time_us = c->time_us, .index = index, .outcome = *outcome};
     repeat->outcome.repeated = 1;
     memcpy(repeat->key, c->idempotency_key.data, c->idempotency_key.size);
 }
 
-static void forget(struct model *model, const struct store_command *c)
+static void forget_repeats(struct model *model, uint64_t horizon_us)
 {
-    for (int n = 0; n < 4 && model->changes_forgotten + 1 < model->change_count; n++) {
-        if (model->change_times[model->changes_forgotten] >= c->feed_horizon_us)
-            break;
-        model->changes_forgotten++;
-    }
     for (int n = 0; n < 2; n++) {
         uint32_t oldest = 0;
 
         while (oldest < model->repeat_count && model->repeats[oldest].forgotten)
             oldest++;
-        if (oldest == model->repeat_count || model->repeats[oldest].time_us >= c->repeat_horizon_us)
-            break;
-        model->repeats[oldest].forgotten = 1;
-    }
-    if (model->change_count) {
-        model->state.feed_first = model->changes[model->changes_forgotten];
-        model->state.feed_last = model->changes[model->change_count - 1];
+        if (oldest == model->repeat_count || model->repeats[oldest].time_us >= horizon_us)
+            return;
+        for (uint64_t index = model->repeats[oldest].index;
+             oldest < model->repeat_count && model->repeats[oldest].index == index; oldest++)
+            model->repeats[oldest].forgotten = 1;
     }
 }
 
-struct store_outcome model_apply(struct model *model, const struct store_entry *entry,
-                                 const struct store_command *command)
+static void forget(struct model *model, const struct kit_command *c)
 {
-    struct store_outcome outcome = {0};
+    for (int n = 0; n < 4 && model->changes_forgotten + 1 < model->change_count; n++) {
+        if (model->changes[model->changes_forgotten].time_us >= c->feed_horizon_us)
+            break;
+        model->changes_forgotten++;
+    }
+    forget_repeats(model, c->repeat_horizon_us);
+    if (model->change_count) {
+        model->state.feed_first = model->changes[model->changes_forgotten].first;
+        model->state.feed_last = model->changes[model->change_count - 1].last;
+    }
+}
+
+void model_apply(struct model *model, const struct kit_random_entry *random, struct store_outcome *ret_outcomes)
+{
+    const struct store_entry *entry = &random->entry;
 
     model->state.applied_index = entry->index;
     model->state.applied_term = entry->term;
@@ -107,16 +130,9 @@ struct store_outcome model_apply(struct model *model, const struct store_entry *
         memset(model->state.members, 0, sizeof model->state.members);
         memcpy(model->state.members, entry->payload.data, entry->payload.size);
         model->state.member_count = (uint32_t)(entry->payload.size / sizeof model->state.members[0]);
-    } else if (entry->type == HF_ENTRY_NORMAL && command->operation_count == 0) {
-        outcome.code = HF_ECORRUPT;
-    } else if (entry->type == HF_ENTRY_NORMAL) {
-        const struct model_repeat *repeat = find_repeat(model, command->idempotency_key);
-
-        if (repeat)
-            outcome = repeat->outcome;
-        else
-            perform(model, entry->index, command, &outcome);
-        forget(model, command);
     }
-    return outcome;
+    for (uint32_t i = 0; i < random->command_count; i++)
+        perform(model, entry->index, &random->commands[i].command, &ret_outcomes[i]);
+    if (random->command_count)
+        forget(model, &random->commands[0]);
 }

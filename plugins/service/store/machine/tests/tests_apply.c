@@ -37,7 +37,7 @@ static void batches_are_all_or_nothing(void **state)
     struct store_operation operations[] = {kit_put(TEXT("a"), TEXT("new")), kit_delete(TEXT("b")),
                                            kit_if(kit_put(TEXT("c"), TEXT("new")), STORE_IF_VERSION, 1),
                                            kit_put(TEXT("d"), NOTHING)};
-    struct store_command command = {.operations = operations, .operation_count = 4};
+    struct kit_command command = {.command = {.operations = operations, .operation_count = 4}};
 
     kit_apply_one(kit->machine, kit_put(TEXT("b"), TEXT("old")));
     kit_apply_one(kit->machine, kit_put(TEXT("c"), TEXT("old")));
@@ -66,7 +66,8 @@ static void the_largest_command_is_one_write(void **state)
     struct store_machine *m = ((struct kit *)*state)->machine;
     static struct store_operation operations[STORE_OPERATIONS_MAX];
     static uint8_t keys[STORE_OPERATIONS_MAX][8], value[4096];
-    struct store_command command = {.time_us = 1, .operations = operations, .operation_count = STORE_OPERATIONS_MAX};
+    struct kit_command command = {
+        .command = {.time_us = 1, .operations = operations, .operation_count = STORE_OPERATIONS_MAX}};
 
     for (int i = 0; i < STORE_OPERATIONS_MAX; i++) {
         snprintf((char *)keys[i], sizeof keys[i], "%05d", i);
@@ -75,7 +76,7 @@ static void the_largest_command_is_one_write(void **state)
     assert_int_equal(kit_apply(m, &command).code, 0);
     kit_expect(m, TEXT("00000"), (hf_slice){value, sizeof value}, 1);
     kit_expect(m, TEXT("00999"), (hf_slice){value, sizeof value}, 1);
-    command.time_us = 5;
+    command.command.time_us = 5;
     command.feed_horizon_us = 5;
     assert_int_equal(kit_apply(m, &command).code, 0);
     assert_int_equal(kit_state(m).feed_first, 2);
@@ -85,12 +86,12 @@ static void the_largest_command_is_one_write(void **state)
 static struct store_outcome apply_once(struct store_machine *m, const char *idempotency_key,
                                        struct store_operation operation, uint64_t time_us, uint64_t horizon_us)
 {
-    struct store_command command = {
-        .time_us = time_us,
+    struct kit_command command = {
+        .command = {.time_us = time_us,
+                    .idempotency_key = {(const uint8_t *)idempotency_key, strlen(idempotency_key)},
+                    .operations = &operation,
+                    .operation_count = 1},
         .repeat_horizon_us = horizon_us,
-        .idempotency_key = {(const uint8_t *)idempotency_key, strlen(idempotency_key)},
-        .operations = &operation,
-        .operation_count = 1,
     };
 
     return kit_apply(m, &command);
@@ -148,47 +149,94 @@ static void idempotency_keys_are_forgotten_in_order(void **state)
     assert_true(apply_once(kit->machine, "key-2", operation, 203, 4).repeated);
     for (int i = 0; i < 60; i++)
         kit_apply(kit->machine,
-                  &(struct store_command){
-                      .time_us = 204, .repeat_horizon_us = 202, .operations = &operation, .operation_count = 1});
+                  &(struct kit_command){.command = {.time_us = 204, .operations = &operation, .operation_count = 1},
+                                        .repeat_horizon_us = 202});
     assert_false(apply_once(kit->machine, "key-100", operation, 205, 0).repeated);
     assert_false(apply_once(kit->machine, "key-2", operation, 205, 0).repeated);
     assert_true(apply_once(kit->machine, "key-3", operation, 205, 0).repeated);
 }
 
+/* ---- Several commands in an entry -------------------------------------------------------------------------------- */
+
+static struct kit_command command_of(const char *idempotency_key, const struct store_operation *operation)
+{
+    return (struct kit_command){
+        .command = {.time_us = 7,
+                    .idempotency_key = {(const uint8_t *)idempotency_key, strlen(idempotency_key)},
+                    .operations = operation,
+                    .operation_count = 1}};
+}
+
+static void commands_of_an_entry_see_each_other(void **state)
+{
+    struct kit *kit = *state;
+    const struct store_operation first = kit_if(kit_put(TEXT("a"), TEXT("1")), STORE_IF_ABSENT, 0),
+                                 second = kit_if(kit_put(TEXT("a"), TEXT("2")), STORE_IF_VERSION, 1),
+                                 last = kit_delete(TEXT("b"));
+    const struct kit_command commands[] = {command_of("x", &first), command_of("", &first), command_of("x", &first),
+                                           command_of("", &second), command_of("y", &last)};
+    struct store_outcome o[5];
+
+    kit_apply_together(kit->machine, commands, 5, o);
+    assert_true(o[0].code == 0 && o[0].version == 1);
+    assert_true(o[1].code == HF_ECONFLICT && o[1].version == 1);
+    assert_true(o[2].repeated && o[2].code == 0 && o[2].version == 1);
+    assert_true(o[3].code == 0 && o[3].version == 4);
+    assert_true(o[4].code == 0 && o[4].version == 5);
+    for (int reopened = 0; reopened < 2; reopened++) {
+        struct store_machine_state s = kit_state(kit->machine);
+
+        assert_true(s.applied_index == 1 && s.version == 5 && s.feed_first == 1 && s.feed_last == 5);
+        kit_expect(kit->machine, TEXT("a"), TEXT("2"), 4);
+        kit_reopen(kit);
+    }
+    assert_true(apply_once(kit->machine, "y", last, 8, 0).repeated);
+    /* What was remembered together is forgotten together. */
+    assert_false(apply_once(kit->machine, "z", last, 9, 8).repeated);
+    assert_false(apply_once(kit->machine, "x", last, 9, 8).repeated);
+    assert_false(apply_once(kit->machine, "y", last, 9, 8).repeated);
+}
+
 /* ---- Entries that are no commands -------------------------------------------------------------------------------- */
 
-static int32_t apply_entry(struct store_machine *m, struct store_entry entry, struct store_outcome *ret_outcome)
+/* Outcomes are freed; *ret_code is that of the only one, 0 when there is none. */
+static int32_t apply_entry(struct store_machine *m, struct store_entry entry, int32_t *ret_code)
 {
+    struct store_outcomes outcomes = {0};
     uint64_t applied = 9;
     hf_error error = {0};
-    int32_t r = store_machine_apply(m, &entry, 1, 0, ret_outcome, &applied, &error);
+    int32_t r = store_machine_apply(m, &entry, 1, 0, &outcomes, &applied, &error);
 
     assert_int_equal(applied, r == 0);
     assert_int_equal(error.code, r);
+    assert_true(r < 0 || entry.outcome_count == outcomes.count);
+    *ret_code = r == 0 && outcomes.count == 1 ? outcomes.items[0].code : 0;
+    free(outcomes.items);
     return r;
+}
+
+static struct store_entry entry_of(uint64_t index, uint64_t term, int32_t type, hf_slice payload)
+{
+    return (struct store_entry){.index = index, .term = term, .type = type, .payload = payload};
 }
 
 static void membership_is_part_of_the_state(void **state)
 {
     struct kit *kit = *state;
     hf_replication_member members[40] = {{.replica = 9}, {.replica = UINT64_MAX, .learner = 1}, {.replica = 11}};
-    struct store_entry entry = {1, 3, HF_ENTRY_MEMBERSHIP, {(const uint8_t *)members, 3 * sizeof members[0]}};
-    struct store_outcome o;
+    hf_slice three = {(const uint8_t *)members, 3 * sizeof members[0]};
+    hf_slice too_many = {(const uint8_t *)members, sizeof members};
+    int32_t code;
 
     assert_int_equal(kit_state(kit->machine).member_count, 2);
-    assert_int_equal(apply_entry(kit->machine, entry, &o), 0);
-    assert_int_equal(o.code, 0);
+    assert_int_equal(apply_entry(kit->machine, entry_of(1, 3, HF_ENTRY_MEMBERSHIP, three), &code), 0);
     kit_reopen(kit);
     struct store_machine_state s = kit_state(kit->machine);
 
     assert_true(s.applied_index == 1 && s.applied_term == 3 && s.member_count == 3);
     assert_memory_equal(s.members, members, 3 * sizeof members[0]);
-    entry = (struct store_entry){2, 3, HF_ENTRY_MEMBERSHIP, {(const uint8_t *)members, sizeof members}};
-    assert_int_equal(apply_entry(kit->machine, entry, &o), 0);
-    assert_int_equal(o.code, HF_ECORRUPT);
-    entry = (struct store_entry){3, 4, HF_ENTRY_EMPTY, NOTHING};
-    assert_int_equal(apply_entry(kit->machine, entry, &o), 0);
-    assert_int_equal(o.code, 0);
+    assert_int_equal(apply_entry(kit->machine, entry_of(2, 3, HF_ENTRY_MEMBERSHIP, too_many), &code), 0);
+    assert_int_equal(apply_entry(kit->machine, entry_of(3, 4, HF_ENTRY_EMPTY, NOTHING), &code), 0);
     s = kit_state(kit->machine);
     assert_true(s.applied_index == 3 && s.applied_term == 4 && s.member_count == 3 && s.feed_last == 0);
 }
@@ -196,31 +244,51 @@ static void membership_is_part_of_the_state(void **state)
 static void damaged_commands_are_passed_over_and_newer_ones_are_not(void **state)
 {
     struct store_machine *m = ((struct kit *)*state)->machine;
-    struct store_outcome o;
+    struct store_operation operation = kit_put(TEXT("a"), TEXT("v"));
+    struct kit_command commands[] = {command_of("", &operation)};
+    int32_t code = 0;
+    hf_buffer payload;
 
-    assert_int_equal(apply_entry(m, (struct store_entry){1, 1, HF_ENTRY_NORMAL, TEXT("\1damage")}, &o), 0);
-    assert_int_equal(o.code, HF_ECORRUPT);
-    assert_int_equal(apply_entry(m, (struct store_entry){2, 1, HF_ENTRY_NORMAL, TEXT("\2newer")}, &o), HF_EVERSION);
-    assert_int_equal(apply_entry(m, (struct store_entry){2, 1, 77, NOTHING}, &o), HF_EVERSION);
+    assert_int_equal(apply_entry(m, entry_of(1, 1, HF_ENTRY_NORMAL, TEXT("\2damage")), &code), 0);
+    assert_int_equal(apply_entry(m, entry_of(2, 1, HF_ENTRY_NORMAL, TEXT("\3newer")), &code), HF_EVERSION);
+    assert_int_equal(apply_entry(m, entry_of(2, 1, 77, NOTHING), &code), HF_EVERSION);
     assert_int_equal(kit_state(m).applied_index, 1);
+
+    hf_buffer_init(&payload, 1 << 20);
+    kit_bundle(&payload, commands, 1);
+    uint8_t *format = payload.data + STORE_BUNDLE_HEAD_SIZE + STORE_BUNDLE_COMMAND_HEAD_SIZE;
+
+    assert_int_equal(*format, 2);
+    *format = 3;
+    assert_int_equal(apply_entry(m, entry_of(2, 1, HF_ENTRY_NORMAL, BYTES(payload)), &code), HF_EVERSION);
+    *format = 0;
+    assert_int_equal(apply_entry(m, entry_of(2, 1, HF_ENTRY_NORMAL, BYTES(payload)), &code), 0);
+    assert_int_equal(code, HF_ECORRUPT);
+    *format = 2;
+    assert_int_equal(apply_entry(m, entry_of(3, 1, HF_ENTRY_NORMAL, BYTES(payload)), &code), 0);
+    assert_int_equal(code, 0);
+    kit_expect(m, TEXT("a"), TEXT("v"), 1);
+    hf_buffer_done(&payload);
 }
 
 static void entries_out_of_order_are_refused(void **state)
 {
     struct store_machine *m = ((struct kit *)*state)->machine;
-    struct store_outcome o[3];
+    struct store_outcomes outcomes = {0};
     uint64_t applied = 0;
-    struct store_entry entries[] = {
-        {1, 5, HF_ENTRY_EMPTY, NOTHING}, {2, 5, HF_ENTRY_EMPTY, NOTHING}, {2, 5, HF_ENTRY_EMPTY, NOTHING}};
+    int32_t code;
+    struct store_entry entries[] = {entry_of(1, 5, HF_ENTRY_EMPTY, NOTHING), entry_of(2, 5, HF_ENTRY_EMPTY, NOTHING),
+                                    entry_of(2, 5, HF_ENTRY_EMPTY, NOTHING)};
 
-    assert_int_equal(apply_entry(m, (struct store_entry){0, 1, HF_ENTRY_EMPTY, NOTHING}, o), HF_EINVAL);
-    assert_int_equal(apply_entry(m, (struct store_entry){2, 1, HF_ENTRY_EMPTY, NOTHING}, o), HF_EINVAL);
-    assert_int_equal(store_machine_apply(m, entries, 3, 0, o, &applied, NULL), HF_EINVAL);
+    assert_int_equal(apply_entry(m, entry_of(0, 1, HF_ENTRY_EMPTY, NOTHING), &code), HF_EINVAL);
+    assert_int_equal(apply_entry(m, entry_of(2, 1, HF_ENTRY_EMPTY, NOTHING), &code), HF_EINVAL);
+    assert_int_equal(store_machine_apply(m, entries, 3, 0, &outcomes, &applied, NULL), HF_EINVAL);
     assert_int_equal(applied, 2); /* what came before is applied */
     assert_int_equal(kit_state(m).applied_index, 2);
-    assert_int_equal(apply_entry(m, (struct store_entry){3, 4, HF_ENTRY_EMPTY, NOTHING}, o), HF_EINVAL);
-    assert_int_equal(store_machine_apply(m, entries, 0, 0, o, &applied, NULL), 0);
+    assert_int_equal(apply_entry(m, entry_of(3, 4, HF_ENTRY_EMPTY, NOTHING), &code), HF_EINVAL);
+    assert_int_equal(store_machine_apply(m, entries, 0, 0, &outcomes, &applied, NULL), 0);
     assert_int_equal(applied, 0);
+    free(outcomes.items);
 }
 
 static void erasing_leaves_nothing(void **state)
@@ -248,6 +316,7 @@ int kit_test_apply(void)
         TEST(the_largest_command_is_one_write),
         TEST(a_repeat_has_the_first_outcome),
         TEST(idempotency_keys_are_forgotten_in_order),
+        TEST(commands_of_an_entry_see_each_other),
         TEST(membership_is_part_of_the_state),
         TEST(damaged_commands_are_passed_over_and_newer_ones_are_not),
         TEST(entries_out_of_order_are_refused),

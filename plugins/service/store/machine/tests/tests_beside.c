@@ -16,7 +16,7 @@ static int32_t expect_next(void *arg, const struct store_change *change)
 {
     uint64_t *next = arg;
 
-    if (change->index != *next || (!change->superseded && change->value.size != 8))
+    if (change->version != *next || (!change->superseded && change->value.size != 8))
         return 1; /* *next stays behind */
     ++*next;
     return 0;
@@ -70,10 +70,8 @@ static void feeds_have_no_gaps_beside_applies(void **state)
     assert_int_equal(pthread_create(&reader, NULL, read_beside, &beside), 0);
     for (uint64_t i = 0; i < ENTRIES; i++) {
         struct store_operation operation = kit_put(i % 3 ? TEXT("key") : TEXT("other"), TEXT("8 bytes."));
-        struct store_command command = {.time_us = 1000 + i,
-                                        .feed_horizon_us = 1000 + (i > KEPT ? i - KEPT : 0),
-                                        .operations = &operation,
-                                        .operation_count = 1};
+        struct kit_command command = {.command = {.time_us = 1000 + i, .operations = &operation, .operation_count = 1},
+                                      .feed_horizon_us = 1000 + (i > KEPT ? i - KEPT : 0)};
 
         assert_int_equal(kit_apply(beside.machine, &command).code, 0);
     }

@@ -12,17 +12,18 @@ static uint64_t apply_some(struct store_machine *machine, uint64_t count)
 {
     struct kit_random_entry random[8];
     struct store_entry entries[8];
-    struct store_outcome outcomes[8];
+    struct store_outcomes outcomes = {0};
     uint64_t first = kit_state(machine).applied_index + 1, applied = 0;
 
     for (uint64_t i = 0; i < count; i++) {
         kit_random_entry(&random[i], SEED, first + i);
         entries[i] = random[i].entry;
     }
-    int32_t r = store_machine_apply(machine, entries, count, 0, outcomes, &applied, NULL);
+    int32_t r = store_machine_apply(machine, entries, count, 0, &outcomes, &applied, NULL);
 
     for (uint64_t i = 0; i < count; i++)
         hf_buffer_done(&random[i].payload);
+    free(outcomes.items);
     assert_true(r == 0 || r == HF_EBUSY);
     return first + applied - 1;
 }

@@ -14,7 +14,7 @@ static int32_t note_change(void *arg, const struct store_change *c)
 
     assert_true(c->type == STORE_PUT || (c->value.size == 0 && !c->superseded));
     feed->size += (size_t)snprintf(
-        feed->text + feed->size, sizeof feed->text - feed->size, "%llu.%u %.*s%s%.*s;", (unsigned long long)c->index,
+        feed->text + feed->size, sizeof feed->text - feed->size, "%llu.%u %.*s%s%.*s;", (unsigned long long)c->version,
         c->operation, (int)c->key.size, (const char *)c->key.data,
         c->type == STORE_DELETE ? "-" : (c->superseded ? "?" : "="), (int)c->value.size, (const char *)c->value.data);
     return --feed->left == 0;
@@ -39,8 +39,8 @@ static void apply_two(struct store_machine *m, struct store_operation a, struct 
                       uint64_t horizon_us)
 {
     struct store_operation operations[] = {a, b};
-    struct store_command command = {
-        .time_us = time_us, .feed_horizon_us = horizon_us, .operations = operations, .operation_count = 2};
+    struct kit_command command = {.command = {.time_us = time_us, .operations = operations, .operation_count = 2},
+                                  .feed_horizon_us = horizon_us};
 
     assert_int_equal(kit_apply(m, &command).code, 0);
 }
@@ -92,8 +92,8 @@ static void a_change_tells_who_and_when(void **state)
 {
     struct store_machine *m = ((struct kit *)*state)->machine;
     struct store_operation operation = kit_put(TEXT("a"), TEXT("1"));
-    struct store_command command = {
-        .time_us = UINT64_MAX - 1, .user = UINT64_MAX - 2, .operations = &operation, .operation_count = 1};
+    struct kit_command command = {
+        .command = {.time_us = UINT64_MAX - 1, .user = UINT64_MAX - 2, .operations = &operation, .operation_count = 1}};
     struct store_change change = {0};
     struct store_record record;
 
@@ -120,12 +120,12 @@ static void old_changes_are_forgotten_by_whole_entries(void **state)
 {
     struct kit *kit = *state;
     struct store_operation operation = kit_put(TEXT("z"), TEXT("v"));
-    struct store_command command = {.operations = &operation, .operation_count = 1};
+    struct kit_command command = {.command = {.operations = &operation, .operation_count = 1}};
 
     for (uint64_t i = 1; i <= 100; i++)
         apply_two(kit->machine, kit_put(TEXT("a"), TEXT("1")), kit_put(TEXT("b"), TEXT("2")), i, 0);
     kit_reopen(kit);
-    command.time_us = 200;
+    command.command.time_us = 200;
     command.feed_horizon_us = 7; /* six are older; four go with each entry */
     kit_apply(kit->machine, &command);
     expect_feed(kit->machine, 5, 101);

@@ -101,20 +101,35 @@ static void assert_records(struct store_machine *machine, const struct model *mo
 
 static struct kit_random_entry random_entries[ENTRIES];
 static struct store_entry entries[ENTRIES];
-static struct store_outcome expected[ENTRIES];
+static struct store_outcome expected[ENTRIES][KIT_COMMANDS_MAX];
+
+/* What the applied entries of *outcomes are said to have come to. */
+static void assert_outcomes(const struct store_outcomes *outcomes, uint64_t first, uint64_t applied)
+{
+    uint64_t at = 0;
+
+    for (uint64_t i = first; i < first + applied; i++) {
+        assert_int_equal(entries[i].outcome_count, random_entries[i].command_count);
+        for (uint32_t j = 0; j < entries[i].outcome_count; j++)
+            assert_outcome(outcomes->items[at++], expected[i][j]);
+    }
+    assert_true(at <= outcomes->count);
+}
 
 static void apply_one_by_one(struct store_machine *machine, struct model *model)
 {
-    for (int i = 0; i < ENTRIES; i++) {
-        uint64_t applied = 0;
-        struct store_outcome outcome;
+    struct store_outcomes outcomes = {0};
 
-        expected[i] = model_apply(model, &entries[i], &random_entries[i].command);
-        assert_int_equal(store_machine_apply(machine, &entries[i], 1, 0, &outcome, &applied, NULL), 0);
-        assert_outcome(outcome, expected[i]);
+    for (uint64_t i = 0; i < ENTRIES; i++) {
+        uint64_t applied = 0;
+
+        model_apply(model, &random_entries[i], expected[i]);
+        assert_int_equal(store_machine_apply(machine, &entries[i], 1, 0, &outcomes, &applied, NULL), 0);
+        assert_outcomes(&outcomes, i, 1);
         assert_state(machine, &model->state);
     }
     assert_records(machine, model);
+    free(outcomes.items);
 }
 
 /* Opening may fail, too. */
@@ -127,7 +142,7 @@ static void reopen(struct kit *kit, uint64_t space, struct store_machine **machi
 
 static void apply_divided(struct kit *kit, uint64_t space, struct store_machine **machine, uint64_t one_in)
 {
-    struct store_outcome outcomes[ENTRIES];
+    struct store_outcomes outcomes = {0};
     uint64_t done = 0;
 
     while (done < ENTRIES) {
@@ -135,17 +150,17 @@ static void apply_divided(struct kit *kit, uint64_t space, struct store_machine 
                  applied = UINT64_MAX;
 
         faulty.one_in = one_in;
-        int32_t r = store_machine_apply(*machine, entries + done, count, 0, outcomes, &applied, NULL);
+        int32_t r = store_machine_apply(*machine, entries + done, count, 0, &outcomes, &applied, NULL);
 
         faulty.one_in = 0;
         assert_true(r == 0 ? applied == count : one_in && applied < count && (r == HF_EBUSY || r == HF_EIO));
-        for (uint64_t i = 0; i < applied; i++)
-            assert_outcome(outcomes[i], expected[done + i]);
+        assert_outcomes(&outcomes, done, applied);
         done += applied;
         assert_int_equal(kit_state(*machine).applied_index, done);
         if (hf_random_below(&faulty.random, 4) == 0)
             reopen(kit, space, machine);
     }
+    free(outcomes.items);
 }
 
 static void run_round(struct kit *kit, uint64_t round)
@@ -180,10 +195,11 @@ static void division_and_failures_make_no_difference(void **state)
 
     for (uint64_t round = 0; round < ROUNDS; round++) {
         run_round(*state, round);
-        for (int i = 0; i < ENTRIES; i++) {
-            conflicts += expected[i].code == HF_ECONFLICT && !expected[i].repeated;
-            repeats += (uint64_t)expected[i].repeated;
-        }
+        for (int i = 0; i < ENTRIES; i++)
+            for (uint32_t j = 0; j < random_entries[i].command_count; j++) {
+                conflicts += expected[i][j].code == HF_ECONFLICT && !expected[i][j].repeated;
+                repeats += (uint64_t)expected[i][j].repeated;
+            }
     }
     print_message("%d conflicts, %d repeats, %d failures\n", (int)conflicts, (int)repeats, (int)faulty.failures);
     /* The rounds have met what they are for. */

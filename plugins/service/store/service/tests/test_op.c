@@ -568,7 +568,7 @@ static void changes_are_read_as_they_were_added(void **state)
         assert_int_equal(store_result_next_change(&rest, &row), 1);
         assert_slice(row.key, changes[i].key);
         assert_slice(row.value, changes[i].value);
-        assert_true(row.index == changes[i].index && row.time_us == changes[i].time_us);
+        assert_true(row.version == changes[i].version && row.time_us == changes[i].time_us);
         assert_true(row.type == changes[i].type && row.superseded == changes[i].superseded);
     }
     assert_int_equal(store_result_next_change(&rest, &row), 0);
