@@ -33,7 +33,8 @@ void client(void)
     hf_replication_status s = {.size = sizeof s};
 
     schedule((event){.at = now + roll(8 * MS), .type = EV_CLIENT});
-    if (!n->up || n->paused_until > now || op_count >= (calm ? OPS_MAX - 1 : OPS_MAX - 600))
+    if (!n->up || n->paused_until > now || (now < lull_until && !calm) ||
+        op_count >= (calm ? OPS_MAX - 1 : OPS_MAX - 600))
         return;
     raft->status(n->g, &s);
     if (s.role != HF_ROLE_LEADER)
@@ -42,7 +43,8 @@ void client(void)
     o->floor = floors[o->key];
     op_count++;
     if (!o->write) {
-        raft->read_request(n->g, op_count - 1, NULL);
+        fault_counts[FAULT_LEASE_READ] += s.lease_until_us > local_time(n);
+        raft->read_request(n->g, op_count - 1, local_time(n), NULL);
         after_call(id, NULL, 0, 0);
     } else if (raft->propose(n->g, &size, 1, &o->index, &o->term, NULL) == 0) {
         entry e = {.term = o->term, .type = HF_ENTRY_NORMAL, .op = op_count - 1};

@@ -12,7 +12,8 @@ bool report_faults(void)
     static const char *const names[FAULTS] = {
         "lost messages", "doubled messages",      "late messages", "crashes",           "lost writes",
         "torn writes",   "failed writes",         "slow disks",    "partitions",        "one-way partitions",
-        "pauses",        "clocks off their rate", "transfers",     "unreachable peers", "snapshots installed"};
+        "pauses",        "clocks off their rate", "transfers",     "unreachable peers", "snapshots installed",
+        "lulls",         "reads by lease",        "quiet groups"};
     bool all = true;
 
     for (int i = 0; i < FAULTS; i++) {
@@ -28,7 +29,7 @@ void nemesis(void)
     node *n = &nodes[id - 1];
 
     schedule((event){.at = now + 20 * MS + roll(250 * MS), .type = EV_NEMESIS});
-    switch (roll(13)) {
+    switch (roll(14)) {
     case 0:
     case 1:
         crash_for_a_while(id);
@@ -48,6 +49,10 @@ void nemesis(void)
     case 7:
         n->paused_until = now + roll(800 * MS);
         fault_counts[FAULT_PAUSE]++;
+        return;
+    case 12:
+        lull_until = now + 100 * MS + roll(1000 * MS);
+        fault_counts[FAULT_LULL]++;
         return;
     case 8:
         n->disk_slow = roll(2) ? 0 : 100 * MS;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+uint64_t lull_until;
 uint64_t rng, now, sequence, seed, hash_value, highest_applied;
 uint32_t count, op_count, loss, duplicate, delay, commits;
 bool calm, failed, verbose;
@@ -57,6 +58,12 @@ static void step(event *e)
         if (!calm)
             nemesis();
         return;
+    case EV_LINK_LOST:
+        if (same_life && (!nodes[e->from].up || blocked[e->node][e->from] || blocked[e->from][e->node])) {
+            raft->unreachable(n->g, e->from + 1, local_time(n));
+            after_call(e->node + 1, NULL, 0, 0);
+        }
+        return;
     case EV_RESTART:
         if (!n->up)
             start(e->node + 1);
@@ -77,13 +84,13 @@ static void step(event *e)
 static bool needs_node(const event *e)
 {
     return e->type == EV_TICK || e->type == EV_MESSAGE || e->type == EV_DISK || e->type == EV_SNAPSHOT ||
-           e->type == EV_SNAPSHOT_DONE;
+           e->type == EV_SNAPSHOT_DONE || e->type == EV_LINK_LOST;
 }
 
 static void reset(void)
 {
     rng = seed * 0x2545f4914f6cdd1du + 1;
-    now = sequence = highest_applied = 0;
+    now = sequence = highest_applied = lull_until = 0;
     hash_value = 14695981039346656037u;
     op_count = commits = 0;
     calm = failed = false;
@@ -115,13 +122,27 @@ static const hf_host host = {.head = HF_HEAD(hf_host), .alloc = host_alloc, .fre
 typedef struct {
     uint64_t election, heartbeat, bytes, message;
     int64_t messages;
+    uint64_t lease;
+    int64_t drift;
+    uint64_t quiet_after;
 } configuration;
+
+/* Percent: of two clocks, one a tenth too fast and one a tenth too slow. */
+enum { CLOCK_DRIFT = 23 };
 
 static bool run(void)
 {
     reset();
-    configuration c = {100 * MS + roll(200 * MS), 20 * MS + roll(20 * MS), 1 << 20, roll(2) ? 1 : 64,
-                       (int64_t)(1 + roll(16))};
+    configuration c = {100 * MS + roll(200 * MS),
+                       20 * MS + roll(20 * MS),
+                       1 << 20,
+                       roll(2) ? 1 : 64,
+                       (int64_t)(1 + roll(16)),
+                       0,
+                       CLOCK_DRIFT,
+                       0};
+    c.lease = roll(4) ? c.election / (1 + roll(4)) : 0;
+    c.quiet_after = roll(4) ? 50 * MS + roll(200 * MS) : 0;
     count = roll(2) ? 3 : 5;
     loss = (uint32_t)roll(15);
     duplicate = (uint32_t)roll(10);
@@ -174,10 +195,10 @@ enum { SEEDS_FOR_ALL = 100 };
 
 static int bug_number(const char *name)
 {
-    static const char *const names[] = {"none",         "vote-twice", "commit-old-term",
-                                        "ack-unsynced", "stale-read", "apply-twice"};
+    static const char *const names[] = {"none",       "vote-twice",  "commit-old-term", "ack-unsynced",
+                                        "stale-read", "apply-twice", "long-lease",      "forget-promise"};
 
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
         if (strcmp(name, names[i]) == 0)
             return i;
     fprintf(stderr, "unknown bug %s\n", name);

@@ -43,10 +43,34 @@ void partition(bool one_way)
     for (uint32_t a = 0; a < count; a++)
         for (uint32_t b = 0; b < count; b++)
             blocked[a][b] = (side >> a & 1) != (side >> b & 1) && (!one_way || (side >> a & 1));
+    report_cut_off();
+}
+
+static void report(uint32_t to, uint32_t lost)
+{
+    schedule((event){
+        .at = now + MS + roll(150 * MS), .type = EV_LINK_LOST, .node = to, .from = lost, .life = nodes[to].life});
+}
+
+void report_down(uint32_t index)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (i != index && nodes[i].up)
+            report(i, index);
+}
+
+/* A link needs both directions. */
+void report_cut_off(void)
+{
+    for (uint32_t a = 0; a < count; a++)
+        for (uint32_t b = 0; b < count; b++)
+            if (a != b && nodes[a].up && (blocked[a][b] || blocked[b][a]))
+                report(a, b);
 }
 
 void isolate(uint32_t index)
 {
     for (uint32_t i = 0; i < count; i++)
         blocked[i][index] = blocked[index][i] = true;
+    report_cut_off();
 }

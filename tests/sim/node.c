@@ -7,7 +7,7 @@
 
 uint64_t local_time(const node *n)
 {
-    return n->offset + now / 1000 * n->rate + now % 1000;
+    return n->offset + now * n->rate / 1000;
 }
 
 void release_held(node *n, uint64_t done)
@@ -130,6 +130,8 @@ void after_call(uint32_t id, const entry *staged, uint64_t staged_first, uint64_
                          .data = copy});
     }
     check_leader(n, id, &s);
+    fault_counts[FAULT_QUIET] += s.quiet && !n->quiet && s.role == HF_ROLE_LEADER;
+    n->quiet = s.quiet;
 }
 
 void start(uint32_t id)
@@ -168,6 +170,7 @@ void start(uint32_t id)
     n->life++;
     n->up = true;
     n->paused_until = n->disk_free = n->lead_term = 0;
+    n->quiet = false;
     if (raft->group_open(instance, &setup, &n->g, &error)) {
         n->up = false;
         fail(error.message, id, n->disk_last);
@@ -204,6 +207,7 @@ void crash(uint32_t id)
     raft->group_close(n->g);
     n->g = NULL;
     n->up = false;
+    report_down(id - 1);
     trace(id, now);
 }
 

@@ -11,7 +11,18 @@ extern int hf_raft_test_bug;
 
 enum { NODES = 5, KEYS = 4, LOG_MAX = 6000, OPS_MAX = 2048, WRITES_MAX = 512, KNOWN_MAX = 16384 };
 enum { BUG_APPLY_TWICE = 5 };
-enum { EV_TICK, EV_MESSAGE, EV_DISK, EV_CLIENT, EV_NEMESIS, EV_RESTART, EV_SNAPSHOT, EV_SNAPSHOT_DONE, EV_ATTACK };
+enum {
+    EV_TICK,
+    EV_MESSAGE,
+    EV_DISK,
+    EV_CLIENT,
+    EV_NEMESIS,
+    EV_RESTART,
+    EV_SNAPSHOT,
+    EV_SNAPSHOT_DONE,
+    EV_ATTACK,
+    EV_LINK_LOST
+};
 
 /* What goes wrong; counted over all seeds. */
 enum {
@@ -30,6 +41,9 @@ enum {
     FAULT_TRANSFER,
     FAULT_UNREACHABLE,
     FAULT_SNAPSHOT,
+    FAULT_LULL,
+    FAULT_LEASE_READ, /* not faults, but what they are to hit */
+    FAULT_QUIET,
     FAULTS
 };
 
@@ -84,6 +98,7 @@ typedef struct {
     packet *held[4096]; /* messages that wait for the disk */
     uint32_t held_count;
     uint64_t lead_term;
+    bool quiet;
 } node;
 
 typedef struct {
@@ -98,6 +113,7 @@ typedef struct {
     int32_t type;
 } known_entry;
 
+extern uint64_t lull_until; /* clients have nothing to ask */
 extern uint64_t rng, now, sequence, seed, hash_value, highest_applied;
 extern uint32_t count, op_count, loss, duplicate, delay, commits;
 extern bool calm, failed, verbose;
@@ -143,6 +159,9 @@ void check_end(void);
 void transmit(packet *p);
 void partition(bool one_way);
 void isolate(uint32_t index);
+/* Drivers are told, a little later, that they cannot reach the node, or those whom they are cut off from. */
+void report_down(uint32_t index);
+void report_cut_off(void);
 
 /* ---- disk.c ---- */
 

@@ -31,6 +31,7 @@ void raft_become_follower(raft_group *g, uint64_t term, uint64_t leader)
     if (g->role == HF_ROLE_LEADER)
         raft_reads_refuse(g);
     g->role = HF_ROLE_FOLLOWER;
+    g->quiet = false;
     g->leader = leader;
     g->pre_vote = g->forced = false;
     g->transferee = 0;
@@ -41,10 +42,11 @@ static void become_leader(raft_group *g)
 {
     g->role = HF_ROLE_LEADER;
     g->leader = g->self;
-    g->link_lost = false;
+    g->link_lost = g->lease_void = false;
     g->hurry = 0;
     g->transferee = 0;
     g->round = 0;
+    g->busy_at = g->now;
     g->heartbeat_due = true;
     g->heartbeat_deadline = g->now + g->raft->options.heartbeat_interval_us;
     g->quorum_deadline = g->now + g->raft->options.election_timeout_us;
@@ -54,8 +56,8 @@ static void become_leader(raft_group *g)
         raft_progress_probe(pr, g->log.last + 1);
         pr->match = pr->replica == g->self ? g->persisted : 0;
         pr->active = true;
-        pr->timeout_now = false;
-        pr->round = pr->commit_sent = 0;
+        pr->timeout_now = pr->gone = false;
+        pr->round = pr->commit_sent = pr->sent = pr->compared_at = 0;
     }
     raft_append_own(g, 1); /* lets entries of earlier terms be committed, section 5.4.2 of the paper, 3.6.2 here */
 }
@@ -89,6 +91,15 @@ static void ask_for_votes(raft_group *g, bool transfer)
             raft_send(g, g->progress[i].replica, &m, !g->pre_vote);
 }
 
+/* The others' promises end at about the same time. */
+static void wait_for_promise(raft_group *g)
+{
+    uint64_t after = g->promised_until + next_random(g) % (g->raft->options.election_timeout_us / 8 + 1);
+
+    if (g->election_deadline > after)
+        g->election_deadline = after;
+}
+
 /* `now_for_real`: skip the pre-vote, which was just won or which a transfer makes needless. */
 void raft_campaign(raft_group *g, bool now_for_real)
 {
@@ -99,6 +110,10 @@ void raft_campaign(raft_group *g, bool now_for_real)
     raft_reset_election_timer(g);
     if (g->role == HF_ROLE_LEADER || !raft_is_voter(g, g->self) || !raft_log_reserve(&g->log, 2))
         return;
+    if (!transfer && g->now < g->promised_until) { /* the own vote is promised, too */
+        wait_for_promise(g);
+        return;
+    }
     g->role = HF_ROLE_CANDIDATE;
     g->leader = 0;
     g->pre_vote = !now_for_real;
@@ -135,7 +150,7 @@ void raft_check_quorum(raft_group *g)
 
 bool raft_protects_leader(const raft_group *g)
 {
-    if (g->role == HF_ROLE_LEADER)
+    if (g->role == HF_ROLE_LEADER || g->now < g->promised_until || (g->quiet && g->leader))
         return true;
     return g->leader && !g->link_lost && g->now < g->leader_seen + g->raft->options.election_timeout_us;
 }
@@ -194,7 +209,10 @@ void raft_on_timeout_now(raft_group *g)
 /* Do not wait out the time-out, but not all at once either. */
 void raft_leader_lost(raft_group *g)
 {
-    uint64_t soon = g->now + next_random(g) % (g->raft->options.election_timeout_us / 4 + 1);
+    uint64_t from = g->now > g->promised_until ? g->now : g->promised_until;
+    uint64_t soon = from + next_random(g) % (g->raft->options.election_timeout_us / 8 + 1);
+
+    raft_wake(g);
 
     g->link_lost = true;
     g->hurry = RAFT_HURRY;

@@ -132,6 +132,7 @@ int32_t raft_propose_membership(raft_group *g, const hf_replication_member *memb
         return code;
     if (!raft_config_reserve(g, 1) || !raft_log_reserve(&g->log, 1))
         return hf_error_set(error, HF_ENOMEM, "no memory for a change of membership");
+    raft_wake(g);
     raft_append_own(g, 1);
     next.index = g->log.last;
     raft_config_push(g, &next);

@@ -20,6 +20,17 @@ static const hf_option options[] = {
     HF_CONFIG_SIZE("max_message_bytes", raft_options, max_message_bytes, .default_text = "1MiB", .minimum = 1,
                    .maximum = INT64_MAX,
                    .doc = "Payload of one append, by the mean size of recent entries; one entry is always sent."),
+    HF_CONFIG_DURATION("lease", raft_options, lease_us, .default_text = "100ms", .minimum = 0, .maximum = 10000000,
+                       .doc = "How long a follower that heard its leader votes for nobody else, so that the leader "
+                              "answers reads without asking. A dead leader is replaced that much later. 0: each read "
+                              "asks a majority. Must be the same on all nodes, and at most election_timeout."),
+    HF_CONFIG_INTEGER("clock_drift", raft_options, clock_drift, .default_text = "5", .minimum = 0, .maximum = 50,
+                      .doc = "By how many percent the clocks of two nodes may differ in speed. Leases are that much "
+                             "shorter; a leader that sees clocks differ by more answers no read by lease."),
+    HF_CONFIG_DURATION("quiet_after", raft_options, quiet_after_us, .default_text = "3s", .minimum = 0,
+                       .maximum = 3600000000,
+                       .doc = "A group with nothing to do for this long sends no more heartbeats until there is "
+                              "something to do or a node is lost. 0: never."),
 };
 
 static const hf_provide provide = {

@@ -106,6 +106,7 @@ static int32_t group_open(void *self, const hf_replication_setup *setup, raft_gr
         group_close(g);
         return code;
     }
+    raft_promise(g); /* perhaps it did before it was closed */
     raft_reset_election_timer(g);
     *ret_group = g;
     return 0;
@@ -132,12 +133,16 @@ static void tick_leader(raft_group *g)
         g->transferee = 0;
     if (g->now >= g->quorum_deadline)
         raft_check_quorum(g);
+    if (g->role == HF_ROLE_LEADER && g->heartbeat_due)
+        raft_fall_quiet(g);
 }
 
 static void tick(raft_group *g, uint64_t now_us)
 {
     raft_output_begin(g);
     advance_clock(g, now_us);
+    if (g->quiet)
+        return;
     if (g->role == HF_ROLE_LEADER)
         tick_leader(g);
     else if (g->now >= g->election_deadline)
@@ -160,12 +165,11 @@ static void answer_old_term(raft_group *g, uint64_t from, const raft_message *m)
 }
 
 /* False: the message ends here. */
-static bool settle_term(raft_group *g, uint64_t from, const raft_message *m)
+static bool settle_term(raft_group *g, uint64_t from, const raft_message *m, bool protected)
 {
     bool from_leader = m->type == RAFT_APPEND || m->type == RAFT_HEARTBEAT;
 
-    if ((m->type == RAFT_VOTE || m->type == RAFT_PREVOTE) && m->term >= g->term && !m->force &&
-        raft_protects_leader(g))
+    if ((m->type == RAFT_VOTE || m->type == RAFT_PREVOTE) && m->term >= g->term && !m->force && protected)
         return false;
     if (m->term < g->term) {
         answer_old_term(g, from, m);
@@ -183,6 +187,7 @@ static void heard_leader(raft_group *g, uint64_t from)
     if (g->role != HF_ROLE_FOLLOWER || g->leader != from)
         raft_become_follower(g, g->term, from);
     g->leader_seen = g->now;
+    raft_promise(g);
     g->link_lost = false;
     g->hurry = 0;
     raft_reset_election_timer(g);
@@ -220,6 +225,7 @@ static int32_t receive(raft_group *g, const hf_replication_message *message, uin
 {
     raft_message m;
     int32_t code = raft_message_decode(message, &m, error);
+    bool protected;
 
     raft_output_begin(g);
     if (code)
@@ -228,7 +234,10 @@ static int32_t receive(raft_group *g, const hf_replication_message *message, uin
         return hf_error_set(error, HF_EPROTOCOL, "a message for replica %llu reached replica %llu",
                             (unsigned long long)message->to, (unsigned long long)g->self);
     advance_clock(g, now_us);
-    if (!settle_term(g, message->from, &m))
+    protected = raft_protects_leader(g);
+    if (g->quiet && !m.quiet)
+        raft_wake(g);
+    if (!settle_term(g, message->from, &m, protected))
         return 0;
     if (m.type == RAFT_APPEND || m.type == RAFT_HEARTBEAT) {
         if (g->role == HF_ROLE_LEADER)
@@ -254,6 +263,7 @@ static int32_t propose(raft_group *g, const uint32_t *sizes, uint64_t count, uin
                                                                  : "too much is not yet committed");
     if (!raft_log_reserve(&g->log, 1))
         return hf_error_set(error, HF_ENOMEM, "no memory for a proposal");
+    raft_wake(g);
     for (uint64_t i = 0; i < count; i++)
         g->mean_size = (g->mean_size * 7 + sizes[i] + 7) / 8;
     *ret_first_index = g->log.last + 1;
@@ -276,9 +286,11 @@ static void applied(raft_group *g, uint64_t index)
         g->applied = index;
 }
 
-static int32_t read_request(raft_group *g, uint64_t context, hf_error *error)
+static int32_t read_request(raft_group *g, uint64_t context, uint64_t now_us, hf_error *error)
 {
     raft_output_begin(g);
+    advance_clock(g, now_us);
+    raft_wake(g);
     return raft_read_request(g, context, error);
 }
 
@@ -288,9 +300,12 @@ static void unreachable(raft_group *g, uint64_t replica, uint64_t now_us)
 
     raft_output_begin(g);
     advance_clock(g, now_us);
-    if (g->role == HF_ROLE_LEADER && pr && pr->state == RAFT_REPLICATE)
-        raft_progress_probe(pr, pr->match + 1);
-    else if (g->role != HF_ROLE_LEADER && replica == g->leader)
+    if (g->role == HF_ROLE_LEADER && pr) {
+        raft_wake(g);
+        pr->gone = true;
+        if (pr->state == RAFT_REPLICATE)
+            raft_progress_probe(pr, pr->match + 1);
+    } else if (g->role != HF_ROLE_LEADER && replica == g->leader)
         raft_leader_lost(g);
 }
 
@@ -305,6 +320,7 @@ static int32_t transfer(raft_group *g, uint64_t replica, hf_error *error)
         return hf_error_set(error, HF_EINVAL, "replica %llu is not a voter of the group", (unsigned long long)replica);
     if (replica == g->self)
         return 0;
+    raft_wake(g);
     pr->timeout_now = false;
     g->transferee = replica;
     g->transfer_deadline = g->now + g->raft->options.election_timeout_us;
@@ -314,6 +330,7 @@ static int32_t transfer(raft_group *g, uint64_t replica, hf_error *error)
 static void campaign(raft_group *g)
 {
     raft_output_begin(g);
+    raft_wake(g);
     raft_campaign(g, false);
 }
 
@@ -386,6 +403,8 @@ static uint64_t next_wake(const raft_group *g)
 {
     uint64_t wake;
 
+    if (g->quiet)
+        return RAFT_NEVER;
     if (g->role != HF_ROLE_LEADER)
         return raft_is_voter(g, g->self) ? g->election_deadline : RAFT_NEVER;
     wake = g->heartbeat_deadline < g->quorum_deadline ? g->heartbeat_deadline : g->quorum_deadline;
@@ -403,6 +422,9 @@ static void status(raft_group *g, hf_replication_status *s)
     s->last_index = g->log.last;
     s->persisted_index = g->persisted;
     s->next_wake_us = next_wake(g);
+    s->lease_until_us = raft_lease_until(g);
+    s->clock_faults = g->clock_faults;
+    s->quiet = g->quiet;
 }
 
 /* ---- Instances ----------------------------------------------------------------------------------------------- */

@@ -13,11 +13,12 @@
 #define RAFT_WRITES_MAX 32
 #define RAFT_NEVER UINT64_MAX
 #define RAFT_HURRY 4
+#define RAFT_COMPARE_CLOCKS_US 1000000
 
 /* ---- Deliberate mistakes, only for proving that the simulator finds them --------------------------------------- */
 
 enum { RAFT_BUG_NONE = 0, RAFT_BUG_VOTE_TWICE = 1, RAFT_BUG_COMMIT_OLD_TERM = 2, RAFT_BUG_ACK_UNSYNCED = 3,
-       RAFT_BUG_STALE_READ = 4, RAFT_BUG_APPLY_TWICE = 5 };
+       RAFT_BUG_STALE_READ = 4, RAFT_BUG_APPLY_TWICE = 5, RAFT_BUG_LONG_LEASE = 6, RAFT_BUG_FORGET_PROMISE = 7 };
 
 #ifdef HF_RAFT_TEST_BUGS
 extern int hf_raft_test_bug;
@@ -37,6 +38,7 @@ typedef struct raft_message {
     uint8_t type;
     bool reject;
     bool force;        /* of a vote: the leader itself asked for the election, so do not protect it */
+    bool quiet;        /* of a heartbeat: the last one for now; of its reply: agreed */
     uint64_t term;     /* the sender's; of a pre-vote and its grant, the term that would follow */
     uint64_t index;    /* append: the entry before; votes: the last one; replies: what matches or was rejected */
     uint64_t log_term; /* of the entry at index */
@@ -44,6 +46,8 @@ typedef struct raft_message {
     uint64_t hint;     /* rejected append: where the follower's log may agree */
     uint64_t hint_term;
     uint64_t round;    /* of read heartbeats */
+    uint64_t sent;     /* append, heartbeat: the leader's clock; given back in the reply */
+    uint64_t clock;    /* of a reply: the follower's clock */
 } raft_message;
 
 void raft_message_encode(const raft_message *m, hf_replication_message *to);
@@ -82,6 +86,9 @@ typedef struct raft_options {
     uint64_t max_inflight_bytes;
     uint64_t max_message_bytes;
     int64_t max_inflight_messages;
+    uint64_t lease_us;
+    int64_t clock_drift; /* percent */
+    uint64_t quiet_after_us;
 } raft_options;
 
 typedef struct raft {
@@ -109,6 +116,11 @@ typedef struct raft_progress {
     uint64_t match, next;
     uint64_t commit_sent;
     uint64_t round; /* highest read round answered */
+    uint64_t sent;  /* the newest `sent` that came back */
+    bool gone;      /* the driver lost the link to it, and it was not heard since */
+    /* Its clock minus the own one, when the two were last compared: between these. */
+    uint64_t compared_at;
+    int64_t offset_low, offset_high;
     int vote;       /* of a campaign: 0 unknown, 1 granted, -1 refused */
     raft_flight *flights;
     uint64_t flight_first, flight_count, flight_bytes;
@@ -140,6 +152,11 @@ struct hf_replication_group {
     bool link_lost;      /* the driver said that the leader is unreachable: do not protect it */
     uint32_t hurry;      /* campaigns still to be tried after a shortened time-out: halved this many times */
     uint64_t leader_seen, election_deadline, heartbeat_deadline, quorum_deadline;
+    uint64_t promised_until; /* no vote before this, unless the leader itself asks for it: its lease counts on that */
+    bool lease_void;         /* no reads by lease in this term any more */
+    uint64_t clock_faults;   /* clocks were found to drift apart faster than configured */
+    bool quiet;              /* nothing is to be done: no heartbeats, no time-outs */
+    uint64_t busy_at;        /* when there was last something to do */
     uint64_t vote_write; /* own vote counts when this write is durable; RAFT_NEVER: not yet handed out */
 
     raft_term_log log;
@@ -215,6 +232,19 @@ void raft_on_vote_reply(raft_group *g, uint64_t from, const raft_message *m);
 void raft_on_timeout_now(raft_group *g);
 void raft_leader_lost(raft_group *g);
 
+/* ---- lease.c ---------------------------------------------------------------------------------------------------- */
+
+uint64_t raft_lease_until(const raft_group *g);
+bool raft_lease_holds(const raft_group *g);
+void raft_promise(raft_group *g);
+void raft_note_reply(raft_group *g, raft_progress *pr, const raft_message *m);
+
+/* ---- quiet.c ---------------------------------------------------------------------------------------------------- */
+
+void raft_wake(raft_group *g);
+void raft_fall_quiet(raft_group *g);
+bool raft_agrees_to_be_quiet(raft_group *g, const raft_message *m);
+
 /* ---- replicate.c ----------------------------------------------------------------------------------------------- */
 
 void raft_append_own(raft_group *g, uint64_t count);
@@ -229,6 +259,7 @@ void raft_commit_to(raft_group *g, uint64_t index);
 /* ---- read.c ---------------------------------------------------------------------------------------------------- */
 
 int32_t raft_read_request(raft_group *g, uint64_t context, hf_error *error);
+bool raft_knows_commit(const raft_group *g);
 void raft_reads_begin(raft_group *g);
 void raft_reads_confirm(raft_group *g);
 void raft_reads_refuse(raft_group *g);

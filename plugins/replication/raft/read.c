@@ -1,5 +1,6 @@
 /* read.c: linearizable reads without log writes (section 6.4): remember the commit index, prove by one round of
- * heartbeats that no newer leader existed, answer.  Reads that come while a round is out share the next one. */
+ * heartbeats that no newer leader existed, answer.  Reads that come while a round is out share the next one.  While a
+ * lease holds it is the proof. */
 #include "raft.h"
 
 int32_t raft_read_request(raft_group *g, uint64_t context, hf_error *error)
@@ -16,19 +17,23 @@ int32_t raft_read_request(raft_group *g, uint64_t context, hf_error *error)
         raft_answer_read(g, context, g->commit, 0);
         return 0;
     }
+    if (raft_lease_holds(g)) {
+        raft_answer_read(g, context, g->commit, 0);
+        return 0;
+    }
     g->reads[g->read_count++] = (raft_read){.context = context};
     return 0;
 }
 
 /* Until an entry of its own term is committed, a new leader does not know how far its predecessors committed. */
-static bool knows_commit(const raft_group *g)
+bool raft_knows_commit(const raft_group *g)
 {
     return raft_log_matches(&g->log, g->commit, g->term);
 }
 
 void raft_reads_begin(raft_group *g)
 {
-    if (!g->read_count || g->reads[0].round || !knows_commit(g))
+    if (!g->read_count || g->reads[0].round || !raft_knows_commit(g))
         return;
     g->round++;
     for (uint64_t i = 0; i < g->read_count; i++) {

@@ -73,7 +73,8 @@ static void want_snapshot(raft_group *g, raft_progress *pr)
 
 static bool send_append(raft_group *g, raft_progress *pr, uint64_t count)
 {
-    raft_message m = {.type = RAFT_APPEND, .term = g->term, .index = pr->next - 1, .commit = g->commit};
+    raft_message m = {
+        .type = RAFT_APPEND, .term = g->term, .index = pr->next - 1, .commit = g->commit, .sent = g->now};
     hf_replication_message *out;
 
     if (!raft_log_term(&g->log, pr->next - 1, &m.log_term)) {
@@ -121,7 +122,7 @@ static void stream(raft_group *g, raft_progress *pr)
 static void send_heartbeat(raft_group *g, raft_progress *pr)
 {
     /* Never beyond what the follower is known to share. */
-    raft_message m = {.type = RAFT_HEARTBEAT, .term = g->term, .round = g->round,
+    raft_message m = {.type = RAFT_HEARTBEAT, .term = g->term, .round = g->round, .sent = g->now,
                       .commit = pr->match < g->commit ? pr->match : g->commit};
 
     raft_send(g, pr->replica, &m, false);
@@ -134,6 +135,7 @@ static void hand_over(raft_group *g, raft_progress *pr)
     if (pr->timeout_now || pr->match != g->log.last)
         return;
     pr->timeout_now = true;
+    g->lease_void = true; /* followers may now break their promise, however late the message arrives */
     raft_send(g, pr->replica, &m, false);
 }
 
@@ -181,7 +183,7 @@ void raft_on_append_reply(raft_group *g, uint64_t from, const raft_message *m)
 
     if (g->role != HF_ROLE_LEADER || !pr)
         return;
-    pr->active = true;
+    raft_note_reply(g, pr, m);
     if (m->reject) {
         on_reject(g, pr, m);
         return;
@@ -205,7 +207,7 @@ void raft_on_heartbeat_reply(raft_group *g, uint64_t from, const raft_message *m
 
     if (g->role != HF_ROLE_LEADER || !pr)
         return;
-    pr->active = true;
+    raft_note_reply(g, pr, m);
     pr->paused = false;
     if (m->round > pr->round && m->round <= g->round) {
         pr->round = m->round;
@@ -289,7 +291,8 @@ static int32_t append_entries(raft_group *g, const hf_replication_message *messa
 
 static void reject_append(raft_group *g, const hf_replication_message *message, const raft_message *m)
 {
-    raft_message reply = {.type = RAFT_APPEND_REPLY, .reject = true, .term = g->term, .index = m->index};
+    raft_message reply = {.type = RAFT_APPEND_REPLY, .reject = true, .term = g->term, .index = m->index,
+                          .sent = m->sent, .clock = g->now};
 
     reply.hint = raft_log_agreement(&g->log, m->index, m->log_term);
     raft_log_term(&g->log, reply.hint, &reply.hint_term);
@@ -298,7 +301,8 @@ static void reject_append(raft_group *g, const hf_replication_message *message, 
 
 int32_t raft_on_append(raft_group *g, const hf_replication_message *message, const raft_message *m, hf_error *error)
 {
-    raft_message reply = {.type = RAFT_APPEND_REPLY, .term = g->term, .index = g->commit};
+    raft_message reply = {
+        .type = RAFT_APPEND_REPLY, .term = g->term, .index = g->commit, .sent = m->sent, .clock = g->now};
     uint64_t configs = 0, last = m->index + message->entry_count;
     int32_t code = check_entries(message, m, &configs, error);
 
@@ -325,8 +329,10 @@ int32_t raft_on_append(raft_group *g, const hf_replication_message *message, con
 
 void raft_on_heartbeat(raft_group *g, uint64_t from, const raft_message *m)
 {
-    raft_message reply = {.type = RAFT_HEARTBEAT_REPLY, .term = g->term, .round = m->round};
+    raft_message reply = {
+        .type = RAFT_HEARTBEAT_REPLY, .term = g->term, .round = m->round, .sent = m->sent, .clock = g->now};
 
     raft_commit_to(g, m->commit);
+    reply.quiet = raft_agrees_to_be_quiet(g, m);
     raft_send(g, from, &reply, false);
 }

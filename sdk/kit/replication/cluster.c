@@ -75,7 +75,8 @@ static void send_one(struct cluster *cluster, uint32_t from, const hf_replicatio
         hf_kit_fail("a message has a header of %u bytes or %llu entries", message->header_size,
                     (unsigned long long)message->entry_count);
     cluster->sample = *message;
-    if ((cluster->cut >> from & 1) || (cluster->cut >> (message->to - 1) & 1) || cluster->queued == QUEUE_MAX ||  random_number(cluster) % 100 < cluster->lost_percent)
+    if ((cluster->cut >> from & 1) || (cluster->cut >> (message->to - 1) & 1) || cluster->queued == QUEUE_MAX ||
+        random_number(cluster) % 100 < cluster->lost_percent)
         return;
     struct cluster_message *slot = &cluster->queue[cluster->queued];
     slot->message = *message;
@@ -287,11 +288,32 @@ void cluster_start(struct cluster *cluster, uint32_t index)
     hf_kit_step("the suite's own work");
 }
 
+/* A driver tells a group when it cannot reach a replica. */
+static void report_lost(struct cluster *cluster, uint32_t to, uint32_t lost)
+{
+    if (!cluster->replicas[to].group)
+        return;
+    cluster->table->unreachable(cluster->replicas[to].group, lost + 1, cluster->now_us);
+    take(cluster, to);
+}
+
 /* What was stored stays, and everything else is lost. */
 void cluster_crash(struct cluster *cluster, uint32_t index)
 {
     cluster->table->group_close(cluster->replicas[index].group);
     cluster->replicas[index].group = NULL;
+    for (uint32_t i = 0; i < CLUSTER_SIZE; i++)
+        report_lost(cluster, i, index);
+}
+
+void cluster_cut(struct cluster *cluster, uint32_t index)
+{
+    cluster->cut = 1u << index;
+    for (uint32_t i = 0; i < CLUSTER_SIZE; i++)
+        if (i != index) {
+            report_lost(cluster, i, index);
+            report_lost(cluster, index, i);
+        }
 }
 
 void cluster_open(struct cluster *cluster, const hf_kit_subject *subject)

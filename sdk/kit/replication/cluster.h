@@ -43,6 +43,8 @@ void cluster_open(struct cluster *cluster, const hf_kit_subject *subject);
 void cluster_close(struct cluster *cluster);
 void cluster_start(struct cluster *cluster, uint32_t index);
 void cluster_crash(struct cluster *cluster, uint32_t index);
+/* Cuts one replica off from the others, until `cut` is 0 again. */
+void cluster_cut(struct cluster *cluster, uint32_t index);
 
 /* Lets time pass. */
 void cluster_run(struct cluster *cluster, uint64_t us);

@@ -46,7 +46,8 @@ static void check_replicates(const hf_kit_subject *subject)
     int32_t result = cluster.table->propose(cluster.replicas[follower].group, &size, 1, &index, &term, NULL);
     if (result != HF_ENOTLEADER)
         hf_kit_fail("propose at a follower returned %d, expected HF_ENOTLEADER", result);
-    if (cluster.table->read_request(cluster.replicas[cluster_wait_leader(&cluster)].group, 7, NULL) == HF_OK) {
+    if (cluster.table->read_request(cluster.replicas[cluster_wait_leader(&cluster)].group, 7, cluster.now_us, NULL) ==
+        HF_OK) {
         cluster_run(&cluster, 2000000);
         if (cluster.reads_answered != 1)
             hf_kit_fail("one read was asked for and %llu were answered", (unsigned long long)cluster.reads_answered);
@@ -73,7 +74,7 @@ static void check_cut_off(const hf_kit_subject *subject)
     cluster_open(&cluster, subject);
     for (uint32_t i = 0; i < 5; i++) {
         uint32_t old = cluster_wait_leader(&cluster);
-        cluster.cut = 1u << old;
+        cluster_cut(&cluster, old);
         propose(5);
         if (cluster_wait_leader(&cluster) == old)
             hf_kit_fail("a leader that is cut off takes entries");

@@ -1,5 +1,5 @@
 /* The parts of the core that a simulation reaches only by chance: the term log, malformed messages, a group of one,
- * membership. */
+ * membership, leases to the microsecond, clocks that jump, quiet. */
 #include "../raft.h"
 
 #include <setjmp.h>
@@ -49,7 +49,7 @@ static raft_group *open_group(raft *r, const hf_replication_member *members, uin
     raft_group *g = NULL;
     hf_replication_setup setup = {.size = sizeof setup, .member_count = count, .self = 1, .members = members};
 
-    *r = (raft){&host, {500000, 100000, 1 << 20, 1 << 20, 16}};
+    *r = (raft){&host, {500000, 100000, 1 << 20, 1 << 20, 16, 200000, 10, 1000000}};
     assert_int_equal(raft_interface.group_open(r, &setup, &g, NULL), 0);
     return g;
 }
@@ -84,7 +84,7 @@ static void group_of_one_leads_and_changes_members(void **state)
     assert_int_equal(s.commit_index, 1);
     assert_int_equal(raft_interface.propose(g, &size, 1, &index, &term, NULL), 0);
     settle(g);
-    assert_int_equal(raft_interface.read_request(g, 77, NULL), 0);
+    assert_int_equal(raft_interface.read_request(g, 77, 2000000, NULL), 0);
     hf_replication_output o = settle(g);
     assert_int_equal(o.commit_index, 2);
     assert_int_equal(o.read_count, 1);
@@ -118,12 +118,214 @@ static void malformed_headers_are_refused(void **state)
     raft_interface.group_close(g);
 }
 
+/* ---- A leader of three whose followers are played by the test --------------------------------------------------- */
+
+enum { START = 5000000, LEASE = 200000 - 20000 }; /* less ten percent */
+
+static void receive_from(raft_group *g, uint64_t from, raft_message m, uint64_t now)
+{
+    hf_replication_message message = {.from = from, .to = 1};
+
+    raft_message_encode(&m, &message);
+    assert_int_equal(raft_interface.receive(g, &message, now, NULL), 0);
+}
+
+/* Replica 1 of three, which leads term 1 with its first entry committed, at START. */
+static raft_group *open_leader(raft *r)
+{
+    static const hf_replication_member members[] = {{.replica = 1}, {.replica = 2}, {.replica = 3}};
+    hf_replication_status s = {.size = sizeof s};
+    raft_group *g = open_group(r, members, 3);
+
+    raft_interface.tick(g, START);
+    settle(g);
+    receive_from(g, 2, (raft_message){.type = RAFT_PREVOTE_REPLY, .term = 1}, START);
+    settle(g);
+    receive_from(g, 2, (raft_message){.type = RAFT_VOTE_REPLY, .term = 1}, START);
+    settle(g);
+    receive_from(g, 2, (raft_message){.type = RAFT_APPEND_REPLY, .term = 1, .index = 1}, START);
+    receive_from(g, 3, (raft_message){.type = RAFT_APPEND_REPLY, .term = 1, .index = 1}, START);
+    hf_replication_output o = settle(g);
+    raft_interface.status(g, &s);
+    assert_int_equal(s.role, HF_ROLE_LEADER);
+    assert_int_equal(o.commit_index, 1);
+    raft_interface.applied(g, 1);
+    return g;
+}
+
+static void answer(raft_group *g, uint64_t from, uint64_t sent, int64_t clock, uint64_t now)
+{
+    receive_from(g, from,
+                 (raft_message){.type = RAFT_HEARTBEAT_REPLY, .term = 1, .sent = sent, .clock = (uint64_t)clock}, now);
+    settle(g);
+}
+
+/* How many reads are answered at once. */
+static uint64_t read_at(raft_group *g, uint64_t now)
+{
+    hf_replication_output o = {.size = sizeof o};
+
+    assert_int_equal(raft_interface.read_request(g, 7, now, NULL), 0);
+    raft_interface.take(g, &o);
+    return o.read_count;
+}
+
+static void a_lease_lasts_to_the_microsecond(void **state)
+{
+    raft r;
+    raft_group *g = open_leader(&r);
+
+    (void)state;
+    answer(g, 2, START, 99, START + 1000);
+    assert_int_equal(read_at(g, START + LEASE - 1), 1);
+    assert_int_equal(read_at(g, START + LEASE), 0); /* asks the followers instead */
+    answer(g, 3, START + 50000, 99, START + LEASE);
+    assert_int_equal(read_at(g, START + LEASE + 49999), 1);
+    assert_int_equal(raft_interface.transfer(g, 3, NULL), 0);
+    assert_int_equal(read_at(g, START + LEASE + 49999), 0);
+    raft_interface.group_close(g);
+}
+
+static uint64_t clock_faults(raft_group *g)
+{
+    hf_replication_status s = {.size = sizeof s};
+
+    raft_interface.status(g, &s);
+    return s.clock_faults;
+}
+
+static void clocks_that_drift_apart_end_leases(void **state)
+{
+    const int64_t far = -4000000; /* the other's clock has another zero */
+    uint64_t now = START;
+    raft r;
+    raft_group *g = open_leader(&r);
+
+    (void)state;
+    for (int i = 0; i < 40; i++, now += 90000) /* a tenth too fast is allowed */
+        answer(g, 2, now, far + (int64_t)(now + (now - START) / 10), now + 500);
+    assert_int_equal(clock_faults(g), 0);
+    now -= 90000;
+    assert_int_equal(read_at(g, now + 1000), 1);
+    /* It stood still for a second. */
+    answer(g, 2, now + 90000, far + (int64_t)(now + (now - START) / 10) - 910000, now + 90500);
+    assert_int_equal(clock_faults(g), 1);
+    assert_int_equal(read_at(g, now + 91000), 0);
+    raft_interface.group_close(g);
+}
+
+static uint64_t granted(raft_group *g, bool force, uint64_t now)
+{
+    hf_replication_output o = {.size = sizeof o};
+    raft_message reply = {.reject = true};
+
+    receive_from(g, 3, (raft_message){.type = RAFT_PREVOTE, .term = 3, .index = 9, .log_term = 2, .force = force}, now);
+    raft_interface.take(g, &o);
+    for (uint64_t i = 0; i < o.message_count; i++)
+        if (o.messages[i].to == 3)
+            assert_int_equal(raft_message_decode(&o.messages[i], &reply, NULL), 0);
+    return !reply.reject;
+}
+
+static void a_promise_holds_when_the_link_is_lost(void **state)
+{
+    const hf_replication_member members[] = {{.replica = 1}, {.replica = 2}, {.replica = 3}};
+    raft r;
+    raft_group *g = open_group(&r, members, 3);
+
+    (void)state;
+    settle(g);
+    assert_false(granted(g, false, 199999)); /* what it promised before it was started is not known */
+    receive_from(g, 2, (raft_message){.type = RAFT_HEARTBEAT, .term = 2, .sent = 1}, 300000);
+    settle(g);
+    raft_interface.unreachable(g, 2, 300001);
+    settle(g);
+    assert_false(granted(g, false, 499999));
+    assert_true(granted(g, true, 499999)); /* the leader itself asks for it */
+    assert_true(granted(g, false, 500000));
+    raft_interface.group_close(g);
+}
+
+static int32_t is_quiet(raft_group *g)
+{
+    hf_replication_status s = {.size = sizeof s};
+
+    raft_interface.status(g, &s);
+    assert_true(!s.quiet || s.next_wake_us == UINT64_MAX);
+    return s.quiet;
+}
+
+static void a_group_with_nothing_to_do_is_quiet(void **state)
+{
+    hf_replication_output o = {.size = sizeof o};
+    uint64_t now = START, index, term;
+    uint32_t size = 1;
+    raft_message m;
+    raft r;
+    raft_group *g = open_leader(&r);
+
+    (void)state;
+    for (; !is_quiet(g) && now < START + 3000000; now += 50000) {
+        answer(g, 2, 0, 0, now);
+        raft_interface.tick(g, now);
+        raft_interface.take(g, &o);
+    }
+    assert_true(is_quiet(g));
+    assert_true(now > START + 1000000);
+    assert_int_equal(o.message_count, 2);
+    assert_int_equal(raft_message_decode(&o.messages[1], &m, NULL), 0);
+    assert_true(m.type == RAFT_HEARTBEAT && m.quiet && m.index == 1 && m.commit == 1);
+    receive_from(g, 2, (raft_message){.type = RAFT_HEARTBEAT_REPLY, .term = 1, .quiet = true}, now);
+    raft_interface.tick(g, now + 10000000);
+    raft_interface.take(g, &o);
+    assert_true(is_quiet(g) && o.message_count == 0);
+
+    now += 10000000;
+    assert_int_equal(raft_interface.propose(g, &size, 1, &index, &term, NULL), 0);
+    raft_interface.take(g, &o);
+    assert_true(!is_quiet(g) && o.message_count >= 2);
+    raft_interface.group_close(g);
+}
+
+static void a_quiet_follower_wakes_when_its_leader_is_lost(void **state)
+{
+    const hf_replication_member members[] = {{.replica = 1}, {.replica = 2}, {.replica = 3}};
+    raft_message last = {.type = RAFT_HEARTBEAT, .term = 2, .quiet = true, .sent = 1};
+    hf_replication_status s = {.size = sizeof s};
+    raft r;
+    raft_group *g = open_group(&r, members, 3);
+
+    (void)state;
+    last.index = 4; /* it does not have that */
+    receive_from(g, 2, last, 300000);
+    settle(g);
+    assert_false(is_quiet(g));
+    last.index = 0;
+    receive_from(g, 2, last, 300000);
+    settle(g);
+    assert_true(is_quiet(g));
+    assert_false(granted(g, false, 60000000)); /* whoever asks does not know that the leader lives */
+    assert_false(is_quiet(g));                 /* but it has to show that */
+    receive_from(g, 2, last, 60000000);
+    settle(g);
+    raft_interface.unreachable(g, 2, 70000000);
+    settle(g);
+    raft_interface.status(g, &s);
+    assert_true(!s.quiet && s.next_wake_us < 70000000 + 500000);
+    raft_interface.group_close(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(term_log_keeps_runs),
         cmocka_unit_test(group_of_one_leads_and_changes_members),
         cmocka_unit_test(malformed_headers_are_refused),
+        cmocka_unit_test(a_lease_lasts_to_the_microsecond),
+        cmocka_unit_test(clocks_that_drift_apart_end_leases),
+        cmocka_unit_test(a_promise_holds_when_the_link_is_lost),
+        cmocka_unit_test(a_group_with_nothing_to_do_is_quiet),
+        cmocka_unit_test(a_quiet_follower_wakes_when_its_leader_is_lost),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

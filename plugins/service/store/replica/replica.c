@@ -308,7 +308,8 @@ void store_replica_tick(struct store_replica *replica, uint64_t now_us)
 {
     int due = replica->next_wake_us <= now_us;
 
-    replica->now_us = now_us;
+    if (replica->now_us < now_us)
+        replica->now_us = now_us;
     if (replica->failed || replica->stopping)
         return;
     store_storage_retry(replica);
@@ -352,6 +353,7 @@ void store_replica_receive(struct store_replica *replica, struct store_message *
     received.entries = entries;
     memcpy(received.header, message->header, message->header_size);
     replica->incoming = message;
+    replica->now_us = replica->environment->clock_us();
     if (replica->environment->replication->receive(replica->group, &received, replica->now_us, &error) != HF_OK)
         store_replica_log(replica, HF_LOG_WARNING, "a message of replica %llu was refused: %s",
                           (unsigned long long)message->from, error.message);
@@ -367,6 +369,7 @@ void store_replica_unreachable(struct store_replica *replica, uint32_t node)
 {
     if (replica->failed || replica->stopping)
         return;
+    replica->now_us = replica->environment->clock_us();
     replica->environment->replication->unreachable(replica->group, node + 1, replica->now_us);
     store_replica_run(replica);
 }

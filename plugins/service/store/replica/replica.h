@@ -31,6 +31,7 @@ struct store_environment {
     uint64_t cache_maximum; /* bytes of payloads kept in memory for each replica */
     uint64_t queue_maximum; /* bytes of writes that may wait in each replica */
     uint64_t (*wall_us)(const hf_host *host);
+    uint64_t (*clock_us)(void); /* as the loops' time, read at the call */
     _Atomic uint64_t *applied_total; /* metrics' sources */
 };
 

@@ -39,6 +39,21 @@ static int32_t bind_entries(struct store_replica *replica, const hf_replication_
     return HF_OK;
 }
 
+/* A new leader does not wait for those whose link was lost before it led. */
+static void report_lost_links(struct store_replica *replica)
+{
+    const struct store_environment *environment = replica->environment;
+    struct store_machine_state state;
+
+    store_machine_state(replica->machine, &state);
+    for (uint32_t i = 0; environment->peers && i < state.member_count; i++) {
+        uint32_t node = (uint32_t)state.members[i].replica - 1;
+
+        if (node != environment->self && !environment->peers->is_up(environment->messages, node))
+            environment->replication->unreachable(replica->group, node + 1, replica->now_us);
+    }
+}
+
 static void publish(struct store_replica *replica)
 {
     struct store_replica_published *published = &replica->published;
@@ -54,6 +69,8 @@ static void publish(struct store_replica *replica)
     replica->leader = (uint32_t)status.leader;
     atomic_store_explicit(&published->role, status.role, memory_order_relaxed);
     atomic_store_explicit(&published->leader, replica->leader, memory_order_relaxed);
+    if (replica->role == HF_ROLE_LEADER)
+        report_lost_links(replica);
     if (replica->setup.changed)
         replica->setup.changed(replica->setup.arg, replica);
 }

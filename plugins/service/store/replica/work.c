@@ -355,7 +355,8 @@ static void begin_read(struct store_replica *replica, struct store_work *work)
         return;
     }
     work->index = ++replica->read_context;
-    if (replica->environment->replication->read_request(replica->group, work->index, NULL) != HF_OK) {
+    replica->now_us = replica->environment->clock_us();
+    if (replica->environment->replication->read_request(replica->group, work->index, replica->now_us, NULL) != HF_OK) {
         refuse_not_leader(work);
         return;
     }

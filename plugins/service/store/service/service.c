@@ -261,6 +261,14 @@ static int32_t add_metrics(struct store_service *service, hf_error *error)
     return result;
 }
 
+static uint64_t clock_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail for this clock */
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 static void fill_environment(struct store_service *service)
 {
     struct store_environment *environment = &service->environment;
@@ -277,6 +285,7 @@ static void fill_environment(struct store_service *service)
     environment->cache_maximum = service->options->cache_maximum;
     environment->queue_maximum = service->options->queue_maximum;
     environment->wall_us = service->node->wall_us;
+    environment->clock_us = clock_us;
     environment->applied_total = &service->applied_total;
 }
 

@@ -5,6 +5,12 @@
  * that the same code runs under the simulator, and it never holds the payload of an entry: the driver keeps the log
  * and attaches entries to messages by index.  All calls for one group come from its loop [loop].
  *
+ * When it can no longer reach another replica the driver calls `unreachable`, at the latest some seconds later: a group
+ * with nothing to do may send nothing, and then hears of a dead leader in no other way.
+ *
+ * Every now_us is the driver's monotonic clock, read for the call: a time from earlier in the turn would make promises
+ * shorter than they are.
+ *
  * The driver's duty, in this order, for every output that `take` returns:
  *   1. store `state` (when state_changed) and the log changes (truncate, then append) durably, then call `persisted`;
  *   2. messages flagged after_persist wait for that; the others may leave at once, beside the write;
@@ -119,7 +125,12 @@ typedef struct hf_replication_status {
     uint64_t commit_index;
     uint64_t last_index;
     uint64_t persisted_index;
-    uint64_t next_wake_us; /* when `tick` has something to do; the driver may call it earlier */
+    uint64_t next_wake_us; /* when `tick` has something to do, UINT64_MAX: not before another call; the driver may call it
+                              earlier */
+    uint64_t lease_until_us; /* of a leader: until when it answers reads without asking, 0: it asks */
+    uint64_t clock_faults;   /* how often the clocks of replicas were found to differ more than is allowed */
+    int32_t quiet;           /* 1: nothing to do, nothing is sent */
+    uint32_t reserved;
 } hf_replication_status;
 
 struct hf_replication {
@@ -149,8 +160,9 @@ struct hf_replication {
     /* The state machine has applied everything up to `index`. */
     void (*applied)(hf_replication_group *group, uint64_t index);
 
-    /* Asks for a linearizable read; the answer comes in an output's `reads`. */
-    int32_t (*read_request)(hf_replication_group *group, uint64_t context, hf_error *error);
+    /* Asks for a linearizable read; the answer comes in an output's `reads`.  now_us is read after the read was asked
+     * for: it decides whether the leader may answer by its clock alone. */
+    int32_t (*read_request)(hf_replication_group *group, uint64_t context, uint64_t now_us, hf_error *error);
 
     /* The link to `replica` is gone: probe it instead of streaming, and when it was the leader, look for a new one
      * soon. */
