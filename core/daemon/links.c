@@ -34,7 +34,7 @@ int32_t hf_links_create(const hf_config_generation *generation, const hf_process
     if (!links)
         return hf_error_set(error, HF_ENOMEM, "no memory for the peer links");
     for (uint64_t i = 0; i < cluster->members.count; i++)
-        links->members[i] = (hf_peer_member){items[i].name, items[i].address};
+        links->members[i] = (hf_peer_member){items[i].name, items[i].address, items[i].zone};
     settings.members = links->members;
     int32_t result = hf_peers_create(&settings, &links->peers, error);
     if (result) {

@@ -14,6 +14,8 @@ static const hf_option_table node_table = HF_TABLE(node_options);
 static const hf_option member_options[] = {
     HF_CONFIG_ADDRESS("address", hf_member_settings, address, .flags = HF_OPTION_REQUIRED,
                       .doc = "Where the node takes peer links, host:port."),
+    HF_CONFIG_STRING("zone", hf_member_settings, zone, .default_text = "",
+                     .doc = "What fails together, such as a rack or a data centre: copies go to different zones."),
 };
 static const hf_option_table member_table = HF_TABLE(member_options);
 

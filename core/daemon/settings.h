@@ -12,6 +12,7 @@ typedef struct hf_node_settings {
 typedef struct hf_member_settings {
     const char *name;
     const char *address; /* of its peer links */
+    const char *zone;
 } hf_member_settings;
 
 typedef struct hf_cluster_settings {

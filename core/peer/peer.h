@@ -14,6 +14,7 @@ enum { HF_PEER_NODES_MAX = 64, HF_PEER_CHANNELS_MAX = 16, HF_PEER_CHANNEL_NAME_M
 typedef struct hf_peer_member {
     const char *name;
     const char *address; /* "host:port" */
+    const char *zone;    /* what fails together; "": not said */
 } hf_peer_member;
 
 /* All is borrowed until hf_peers_destroy. */
@@ -50,6 +51,7 @@ void hf_peers_destroy(hf_peers *peers);
 uint32_t hf_peers_node_count(const hf_peers *peers);
 uint32_t hf_peers_self(const hf_peers *peers);
 const char *hf_peers_node_name(const hf_peers *peers, uint32_t node);
+const char *hf_peers_node_zone(const hf_peers *peers, uint32_t node);
 int32_t hf_peers_channel(hf_peers *peers, const char *name, const hf_peer_handlers *handlers, void *arg,
                          hf_peer_channel **ret_channel, hf_error *error);
 int32_t hf_peers_send(hf_peer_channel *channel, uint32_t node, const hf_slice *pieces, uint32_t count);

@@ -193,6 +193,13 @@ const char *hf_peers_node_name(const hf_peers *peers, uint32_t node)
     return node < peers->settings.member_count ? peers->settings.members[node].name : NULL;
 }
 
+const char *hf_peers_node_zone(const hf_peers *peers, uint32_t node)
+{
+    if (node >= peers->settings.member_count)
+        return NULL;
+    return peers->settings.members[node].zone ? peers->settings.members[node].zone : "";
+}
+
 /* ---- Running -------------------------------------------------------------------------------------------------- */
 
 static void keep_alive(peer_link *link, uint64_t now)

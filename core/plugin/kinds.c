@@ -46,6 +46,7 @@ static const hf_kind_function replication_functions[] = {
     FUNCTION(hf_replication, persisted),
     FUNCTION(hf_replication, applied),
     FUNCTION(hf_replication, read_request),
+    FUNCTION(hf_replication, progress),
     FUNCTION(hf_replication, unreachable),
     FUNCTION(hf_replication, snapshot_sent),
     FUNCTION(hf_replication, snapshot_installed),

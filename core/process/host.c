@@ -178,6 +178,11 @@ static uint32_t peer_self(const hf_host *host)
     return hf_peers_self(peers_of(host));
 }
 
+static const char *peer_node_zone(const hf_host *host, uint32_t node)
+{
+    return hf_peers_node_zone(peers_of(host), node);
+}
+
 static const char *peer_node_name(const hf_host *host, uint32_t node)
 {
     return hf_peers_node_name(peers_of(host), node);
@@ -194,6 +199,7 @@ static const hf_peer_interface peer_interface = {
     .node_count = peer_node_count,
     .self = peer_self,
     .node_name = peer_node_name,
+    .node_zone = peer_node_zone,
     .channel = peer_channel,
     .send = hf_peers_send,
     .call = hf_peers_call,

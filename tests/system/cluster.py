@@ -98,23 +98,33 @@ class Cluster:
         names = ["n%d" % (i + 1) for i in range(count)]
         self.certificates = certificates = os.path.join(directory, "certificates")
         self.run("ca", "init", certificates, "--cluster", "test")
-        members = " ".join('%s: { address = "127.0.0.1:%d"; };' % (name, ports[count + i])
-                           for i, name in enumerate(names))
+        self.plugins = plugins
+        self.store = store
+        self.enabled = enabled
+        self.zones = {}
         self.nodes = []
         for i, name in enumerate(names):
             self.run("ca", "issue", certificates, name, "--name", "127.0.0.1")
             folder = os.path.join(directory, name)
             os.makedirs(folder)
-            plugin_list = ", ".join('"%s"' % p for p in ("service/store", "replication/raft", "engine/rocksdb", *enabled))
-            with open(os.path.join(folder, "holdfast.cfg"), "w") as file:
-                file.write('node: { name = "%s"; state_directory = "data"; };\n' % name)
-                file.write('cluster: { name = "test"; certificates = "../certificates"; members: { %s }; };\n' % members)
-                file.write('plugins: { directory = "%s"; enabled = [ %s ]; };\n' % (plugins, plugin_list))
-                file.write('processes: { run: { main: { services = [ "store" ]; peers = true; '
-                           'listen = "127.0.0.1:%d"; }; }; };\n' % ports[i])
-                file.write("store: { %s };\n" % store)
             self.nodes.append(Node(name, "127.0.0.1:%d" % ports[i], folder, os.path.join(binaries, "holdfastd")))
             self.nodes[-1].peer_port = ports[count + i]
+        self.configure(self.nodes)
+
+    def configure(self, members):
+        """Writes the configuration of each of the nodes, which are the members; it is read at the next start."""
+        listed = " ".join('%s: { address = "127.0.0.1:%d"; zone = "%s"; };' %
+                          (node.name, node.peer_port, self.zones.get(node.name, "")) for node in members)
+        plugin_list = ", ".join('"%s"' % p
+                                for p in ("service/store", "replication/raft", "engine/rocksdb", *self.enabled))
+        for node in members:
+            with open(os.path.join(node.directory, "holdfast.cfg"), "w") as file:
+                file.write('node: { name = "%s"; state_directory = "data"; };\n' % node.name)
+                file.write('cluster: { name = "test"; certificates = "../certificates"; members: { %s }; };\n' % listed)
+                file.write('plugins: { directory = "%s"; enabled = [ %s ]; };\n' % (self.plugins, plugin_list))
+                file.write('processes: { run: { main: { services = [ "store" ]; peers = true; '
+                           'listen = "%s"; }; }; };\n' % node.address)
+                file.write("store: { %s };\n" % self.store)
 
     def run(self, *arguments):
         subprocess.run([os.path.join(self.binaries, "holdfast"), *arguments], check=True, stdout=subprocess.DEVNULL)

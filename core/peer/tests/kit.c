@@ -225,6 +225,6 @@ void kit_prepare_nodes(void)
         for (uint32_t j = 0; j < KIT_NODES; j++) {
             kit_node *node = &kit_nodes[i];
             snprintf(node->addresses[j], sizeof node->addresses[j], "127.0.0.1:%u", kit_nodes[j].port);
-            node->members[j] = (hf_peer_member){names[j], node->addresses[j]};
+            node->members[j] = (hf_peer_member){names[j], node->addresses[j], ""};
         }
 }

@@ -281,8 +281,8 @@ static void copy_file(const char *directory, const char *from, const char *to)
 
 static void own_settings_are_checked(void **state)
 {
-    const hf_peer_member twice[] = {{"n1", "127.0.0.1:1"}, {"n1", "127.0.0.1:2"}};
-    const hf_peer_member stolen[] = {{"n1", "127.0.0.1:1"}, {"n4", "127.0.0.1:2"}};
+    const hf_peer_member twice[] = {{"n1", "127.0.0.1:1", ""}, {"n1", "127.0.0.1:2", ""}};
+    const hf_peer_member stolen[] = {{"n1", "127.0.0.1:1", ""}, {"n4", "127.0.0.1:2", ""}};
     hf_peers_settings settings;
     kit_node *node = &kit_nodes[2];
 

@@ -71,10 +71,11 @@ static int32_t load(raft_group *g, const hf_replication_setup *setup, hf_error *
         return code;
     if (setup->applied_index > g->log.last || setup->applied_index < setup->snapshot_index ||
         raft_log_last_term(&g->log) > setup->state.term)
-        return hf_error_set(error, HF_ECORRUPT, "the stored log ends at %llu, term %llu, which contradicts what was "
-                            "applied (%llu) or the stored term (%llu)", (unsigned long long)g->log.last,
-                            (unsigned long long)raft_log_last_term(&g->log), (unsigned long long)setup->applied_index,
-                            (unsigned long long)setup->state.term);
+        return hf_error_set(error, HF_ECORRUPT,
+                            "the stored log ends at %llu, term %llu, which contradicts what was "
+                            "applied (%llu) or the stored term (%llu)",
+                            (unsigned long long)g->log.last, (unsigned long long)raft_log_last_term(&g->log),
+                            (unsigned long long)setup->applied_index, (unsigned long long)setup->state.term);
     g->persisted = g->log.last;
     g->commit = g->applied = setup->applied_index;
     raft_commit_to(g, setup->state.commit);
@@ -125,7 +126,8 @@ static void tick_leader(raft_group *g)
     if (g->now >= g->heartbeat_deadline) {
         uint64_t interval = g->raft->options.heartbeat_interval_us;
 
-        /* On multiples of the interval: the heartbeats of all groups on a node leave together, and so do the answers. */
+        /* On multiples of the interval: the heartbeats of all groups on a node leave together, and so do the answers.
+         */
         g->heartbeat_due = true;
         g->heartbeat_deadline = (g->now / interval + 1) * interval;
     }
@@ -259,8 +261,8 @@ static int32_t propose(raft_group *g, const uint32_t *sizes, uint64_t count, uin
     if (!count)
         return hf_error_set(error, HF_EINVAL, "a proposal needs at least one entry");
     if (g->transferee || (g->log.last - g->commit) * g->mean_size > g->raft->options.max_inflight_bytes)
-        return hf_error_set(error, HF_EBUSY, "%s", g->transferee ? "leadership is being handed over"
-                                                                 : "too much is not yet committed");
+        return hf_error_set(error, HF_EBUSY, "%s",
+                            g->transferee ? "leadership is being handed over" : "too much is not yet committed");
     if (!raft_log_reserve(&g->log, 1))
         return hf_error_set(error, HF_ENOMEM, "no memory for a proposal");
     raft_wake(g);
@@ -427,6 +429,21 @@ static void status(raft_group *g, hf_replication_status *s)
     s->quiet = g->quiet;
 }
 
+static int32_t progress(raft_group *g, uint64_t replica, hf_replication_progress *ret_progress)
+{
+    const raft_progress *pr = raft_progress_find(g, replica);
+
+    if (g->role != HF_ROLE_LEADER)
+        return HF_ENOTLEADER;
+    if (!pr)
+        return HF_ENOTFOUND;
+    if (ret_progress->size < sizeof *ret_progress)
+        return HF_EINVAL;
+    ret_progress->match_index = pr->match;
+    ret_progress->reachable = replica == g->self || (pr->state == RAFT_REPLICATE && !pr->gone);
+    return 0;
+}
+
 /* ---- Instances ----------------------------------------------------------------------------------------------- */
 
 static int32_t create(const hf_host *host, const void *configuration, void **ret_self, hf_error *error)
@@ -471,4 +488,5 @@ const hf_replication raft_interface = {
     .take = raft_take,
     .status = status,
     .propose_membership = raft_propose_membership,
+    .progress = progress,
 };

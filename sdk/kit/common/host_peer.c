@@ -36,6 +36,11 @@ static uint32_t self(const hf_host *host)
     return 0;
 }
 
+static const char *node_zone(const hf_host *host, uint32_t node)
+{
+    return node < kit_of(host)->nodes ? "" : NULL;
+}
+
 static const char *node_name(const hf_host *host, uint32_t node)
 {
     static const char *const names[] = {"n1", "n2", "n3", "n4", "n5"};
@@ -121,6 +126,7 @@ const hf_peer_interface kit_peer_interface = {
     .node_count = node_count,
     .self = self,
     .node_name = node_name,
+    .node_zone = node_zone,
     .channel = channel,
     .send = send_message,
     .call = call_node,

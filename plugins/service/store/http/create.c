@@ -28,6 +28,9 @@ static int32_t add_routes(struct store_http *http, hf_error *error)
          store_http_partitions},
         {sizeof(hf_http_route), HF_HTTP_ADMIN, "POST", "/v1/tables/{table}/partitions/{id}/leader", small,
          "Hands leadership over.", store_http_leader},
+        {sizeof(hf_http_route), HF_HTTP_ADMIN, "POST", "/v1/nodes/{node}/{action}", small,
+         "Adds, drains, removes or replaces a node.", store_http_node},
+        {sizeof(hf_http_route), HF_HTTP_READ, "GET", "/v1/plan", 0, "What would move between nodes.", store_http_plan},
         {sizeof(hf_http_route), HF_HTTP_READ, "GET", "/v1/cluster", 0, "The cluster's health.", store_http_cluster},
     };
 

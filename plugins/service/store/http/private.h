@@ -100,6 +100,10 @@ void store_http_partitions(void *arg, hf_http_request *request);
 void store_http_leader(void *arg, hf_http_request *request);
 void store_http_cluster(void *arg, hf_http_request *request);
 
+/* nodes.c */
+void store_http_node(void *arg, hf_http_request *request);
+void store_http_plan(void *arg, hf_http_request *request);
+
 /* text.c */
 /* "2026-11-01T10:00:00.000Z" */
 enum { STORE_TIME_SIZE = 32 };

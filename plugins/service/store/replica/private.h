@@ -79,7 +79,14 @@ struct store_replica {
     uint64_t heard_us;     /* from a leader */
     uint64_t last_time_us; /* stamped on a command */
     uint64_t read_context; /* the last one given to a read */
-    int32_t installing;    /* 1: a snapshot is about to replace everything: messages are dropped */
+    uint64_t self;         /* its id */
+    uint64_t group_leader; /* id of the leading replica, 0: unknown */
+    uint64_t members_us;   /* when the members are to be looked at again */
+    uint64_t step_us;      /* when a change of members was last proposed, or leadership last handed over */
+    uint32_t wanted_count; /* 0: not said yet */
+    hf_replication_member wanted[STORE_MEMBERS_MAX];
+    int32_t announce;   /* 1: the members are not known to be in the log */
+    int32_t installing; /* 1: a snapshot is about to replace everything: messages are dropped */
     int32_t role;
     uint32_t leader;
 
@@ -132,6 +139,9 @@ int32_t store_storage_output(struct store_replica *replica, const hf_replication
 void store_send_output(struct store_replica *replica, const hf_replication_output *output);
 void store_send(struct store_replica *replica, struct store_outgoing *message); /* takes it over */
 void store_outgoing_free(struct store_outgoing *messages);
+
+/* members.c: a leader's next step towards the members that are wanted.  [tick] */
+void store_members_tick(struct store_replica *replica);
 
 /* apply.c */
 void store_apply_start(struct store_replica *replica);

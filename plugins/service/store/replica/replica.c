@@ -73,8 +73,7 @@ static int can_do_without_log(const struct store_replica *replica, const struct 
                               const struct store_log_group_info *info)
 {
     return (replica->environment->engine->head.capabilities & HF_ENGINE_WRITES_DURABLE) && state->member_count == 1 &&
-           state->members[0].replica == (uint64_t)replica->environment->self + 1 && info->term == 0 &&
-           info->last_index == 0;
+           state->members[0].replica == replica->self && info->term == 0 && info->last_index == 0;
 }
 
 static int32_t begin_without_log(const struct store_replica *replica, const struct store_machine_state *state,
@@ -178,6 +177,19 @@ static int32_t read_entries(const struct store_replica *replica, const struct st
     return HF_OK;
 }
 
+/* A node that lost its disk takes part again under a new id, and an id that this node once had may still be among the
+ * members. */
+static void find_self(struct store_replica *replica, const struct store_machine_state *state)
+{
+    replica->self = replica->setup.self;
+    for (uint32_t i = 0; i < state->member_count; i++) {
+        uint64_t id = state->members[i].replica;
+
+        if (store_replica_node(id) == replica->environment->self && id > replica->self)
+            replica->self = id;
+    }
+}
+
 static int32_t open_group(struct store_replica *replica, const struct store_machine_state *state,
                           const struct store_log_group_info *info, hf_error *error)
 {
@@ -186,7 +198,7 @@ static int32_t open_group(struct store_replica *replica, const struct store_mach
     hf_replication_setup setup = {
         .size = sizeof setup,
         .member_count = state->member_count,
-        .self = replica->environment->self + 1,
+        .self = replica->self,
         .members = state->members,
         .state = {.term = info->term, .vote = info->vote, .commit = info->commit},
         .snapshot_index = info->snapshot_index,
@@ -222,11 +234,13 @@ static int32_t open_parts(struct store_replica *replica, hf_error *error)
     if (result != HF_OK)
         return result;
     store_machine_state(replica->machine, &state);
+    find_self(replica, &state);
     store_log_group(environment->log, replica->setup.partition, &info); /* not found: a new replica */
     result = reconcile(replica, &state, &info, error);
     if (result == HF_OK)
         result = open_group(replica, &state, &info, error);
     store_entries_init(&replica->entries, info.last_index + 1);
+    replica->announce = replica->setup.announce && info.last_index == 0 && state.applied_index == 0;
     replica->applied = replica->commit = state.applied_index;
     replica->compacted = info.snapshot_index;
     return result;
@@ -278,6 +292,11 @@ uint64_t store_replica_partition(const struct store_replica *replica)
     return replica->setup.partition;
 }
 
+uint64_t store_replica_self(const struct store_replica *replica)
+{
+    return replica->self;
+}
+
 struct store_replica_published *store_replica_published(struct store_replica *replica)
 {
     return &replica->published;
@@ -316,6 +335,7 @@ void store_replica_tick(struct store_replica *replica, uint64_t now_us)
     store_works_expire(replica);
     store_snapshot_receive_tick(replica);
     trim_entries(replica);
+    store_members_tick(replica);
     if (due)
         replica->environment->replication->tick(replica->group, now_us);
     if (due || replica->queued.count || replica->applied < replica->commit || store_snapshot_send_busy(replica) ||
@@ -359,18 +379,33 @@ void store_replica_receive(struct store_replica *replica, struct store_message *
                           (unsigned long long)message->from, error.message);
     store_replica_run(replica);
     replica->incoming = NULL;
-    if (replica->leader == message->from)
+    if (replica->group_leader == message->from)
         replica->heard_us = replica->now_us;
     free(entries);
     store_message_done(message);
 }
 
+/* The id under which the node takes part, as far as this replica knows; 0: it does not. */
+static uint64_t member_of(const struct store_replica *replica, uint32_t node)
+{
+    struct store_machine_state state;
+    uint64_t id = 0;
+
+    store_machine_state(replica->machine, &state);
+    for (uint32_t i = 0; i < state.member_count; i++)
+        if (store_replica_node(state.members[i].replica) == node && state.members[i].replica > id)
+            id = state.members[i].replica;
+    return id;
+}
+
 void store_replica_unreachable(struct store_replica *replica, uint32_t node)
 {
-    if (replica->failed || replica->stopping)
+    uint64_t other = member_of(replica, node);
+
+    if (replica->failed || replica->stopping || !other)
         return;
     replica->now_us = replica->environment->clock_us();
-    replica->environment->replication->unreachable(replica->group, node + 1, replica->now_us);
+    replica->environment->replication->unreachable(replica->group, other, replica->now_us);
     store_replica_run(replica);
 }
 
@@ -380,7 +415,7 @@ int32_t store_replica_transfer(struct store_replica *replica, uint32_t node, hf_
 
     if (replica->failed || replica->stopping)
         return hf_error_set(error, HF_ENOTLEADER, "this replica does not take part any more");
-    result = replica->environment->replication->transfer(replica->group, node + 1, error);
+    result = replica->environment->replication->transfer(replica->group, member_of(replica, node), error);
     store_replica_run(replica);
     return result;
 }
@@ -430,8 +465,8 @@ static void hand_over(struct store_replica *replica)
     for (uint32_t i = 0; i < state.member_count && replica->role == HF_ROLE_LEADER; i++) {
         uint64_t other = state.members[i].replica;
 
-        if (other != replica->environment->self + 1 && !state.members[i].learner &&
-            store_replica_transfer(replica, (uint32_t)other - 1, NULL) == HF_OK)
+        if (other != replica->self && !state.members[i].learner &&
+            store_replica_transfer(replica, store_replica_node(other), NULL) == HF_OK)
             return;
     }
 }
@@ -447,6 +482,18 @@ void store_replica_stop(struct store_replica *replica, void (*stopped)(void *arg
     store_snapshot_send_stop(replica);
     store_snapshot_receive_stop(replica);
     store_replica_check_stopped(replica);
+}
+
+int32_t store_replica_erase(struct store_replica *replica, hf_error *error)
+{
+    const struct store_environment *environment = replica->environment;
+    const struct store_log_record record = {.type = STORE_LOG_REMOVED, .group = replica->setup.partition};
+    int32_t result = store_machine_erase(replica->machine, error);
+
+    /* The log goes last: while it is there, a start finds what is left. */
+    if (result == HF_OK)
+        result = environment->engine->flush(environment->database, error);
+    return result == HF_OK ? store_and_wait(environment->log, &record, 1, error) : result;
 }
 
 void store_replica_fail(struct store_replica *replica, const char *what, const hf_error *error)

@@ -10,6 +10,7 @@
 #include "machine.h"
 #include "replica/message.h"
 #include "service/op.h"
+#include "table/table.h"
 
 #include <holdfast/host/peer.h>
 
@@ -27,11 +28,11 @@ struct store_environment {
     const hf_replication *replication;
     void *replication_self;
     struct store_log *log;
-    uint32_t self;          /* this node; its replicas have the id self + 1 */
+    uint32_t self;          /* this node */
     uint64_t cache_maximum; /* bytes of payloads kept in memory for each replica */
     uint64_t queue_maximum; /* bytes of writes that may wait in each replica */
     uint64_t (*wall_us)(const hf_host *host);
-    uint64_t (*clock_us)(void); /* as the loops' time, read at the call */
+    uint64_t (*clock_us)(void);      /* as the loops' time, read at the call */
     _Atomic uint64_t *applied_total; /* metrics' sources */
 };
 
@@ -39,8 +40,10 @@ struct store_replica_setup {
     const struct store_environment *environment;
     uint64_t partition;
     hf_loop *loop;
-    uint32_t member_count;
-    hf_replication_member members[STORE_MEMBERS_MAX]; /* as of the beginning */
+    uint64_t self;         /* the replica's id, unless what is stored already has a newer one */
+    uint32_t member_count; /* 0: it joins a group that is there already, and waits for what that sends */
+    hf_replication_member members[STORE_MEMBERS_MAX]; /* as of the group's beginning */
+    int32_t announce; /* 1: the first leader writes the members into the log, for those who join without knowing them */
     uint64_t keep_changes_us;
     uint64_t keep_repeats_us;
     uint64_t random_seed;
@@ -55,6 +58,7 @@ struct store_replica_published {
     _Atomic int32_t role;
     _Atomic int32_t failed;
     _Atomic uint32_t leader; /* node + 1 */
+    _Atomic int32_t moving;  /* of a leader, 1: the group's members are not yet those that are wanted */
     _Atomic uint64_t term;
     _Atomic uint64_t commit;
     _Atomic uint64_t applied;
@@ -68,6 +72,7 @@ int32_t store_replica_open(const struct store_replica_setup *setup, struct store
 void store_replica_close(struct store_replica *replica);
 
 uint64_t store_replica_partition(const struct store_replica *replica);
+uint64_t store_replica_self(const struct store_replica *replica);                       /* its id; [any] */
 struct store_replica_published *store_replica_published(struct store_replica *replica); /* [any] */
 struct store_machine *store_replica_machine(struct store_replica *replica);             /* [any] */
 
@@ -101,11 +106,18 @@ void store_replica_tick(struct store_replica *replica, uint64_t now_us);
 /* Hands leadership over.  HF_ENOTLEADER, HF_EINVAL: not a member. */
 int32_t store_replica_transfer(struct store_replica *replica, uint32_t node, hf_error *error);
 
+/* The members that the group should have, the one that should lead first.  A leader gets there step by step: what is to
+ * come copies everything as a learner, then votes, and only then goes what is to go. */
+void store_replica_want(struct store_replica *replica, const hf_replication_member *members, uint32_t count);
+
 /* Drops the stored log up to and including `index`, which the engine has flushed. */
 void store_replica_compact(struct store_replica *replica, uint64_t index);
 
 /* Answers everything with HF_ECLOSED and calls stopped(arg) when nothing of it is under way any more. */
 void store_replica_stop(struct store_replica *replica, void (*stopped)(void *arg), void *arg);
+
+/* Removes what the replica has stored; it has stopped.  HF_EIO.  Blocks. */
+int32_t store_replica_erase(struct store_replica *replica, hf_error *error);
 
 /* A request on the channel of snapshots, for this replica; see snapshot.h.  Answers it.  The bytes are borrowed. */
 void store_replica_snapshot_request(struct store_replica *replica, uint32_t node, hf_peer_request *request,

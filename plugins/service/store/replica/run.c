@@ -47,10 +47,11 @@ static void report_lost_links(struct store_replica *replica)
 
     store_machine_state(replica->machine, &state);
     for (uint32_t i = 0; environment->peers && i < state.member_count; i++) {
-        uint32_t node = (uint32_t)state.members[i].replica - 1;
+        uint64_t other = state.members[i].replica;
+        uint32_t node = store_replica_node(other);
 
         if (node != environment->self && !environment->peers->is_up(environment->messages, node))
-            environment->replication->unreachable(replica->group, node + 1, replica->now_us);
+            environment->replication->unreachable(replica->group, other, replica->now_us);
     }
 }
 
@@ -63,10 +64,11 @@ static void publish(struct store_replica *replica)
     replica->next_wake_us = status.next_wake_us;
     atomic_store_explicit(&published->term, status.term, memory_order_relaxed);
     atomic_store_explicit(&published->commit, replica->commit, memory_order_relaxed);
-    if (replica->role == status.role && replica->leader == (uint32_t)status.leader)
+    if (replica->role == status.role && replica->group_leader == status.leader)
         return;
     replica->role = status.role;
-    replica->leader = (uint32_t)status.leader;
+    replica->group_leader = status.leader;
+    replica->leader = status.leader ? store_replica_node(status.leader) + 1 : 0;
     atomic_store_explicit(&published->role, status.role, memory_order_relaxed);
     atomic_store_explicit(&published->leader, replica->leader, memory_order_relaxed);
     if (replica->role == HF_ROLE_LEADER)

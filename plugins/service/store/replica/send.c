@@ -21,7 +21,7 @@ static void transmit(struct store_replica *replica, const struct store_outgoing 
 {
     const struct store_environment *environment = replica->environment;
     struct store_message whole = {.partition = replica->setup.partition,
-                                  .from = environment->self + 1,
+                                  .from = replica->self,
                                   .to = message->to,
                                   .first_index = message->first_index,
                                   .entry_count = count,
@@ -38,7 +38,7 @@ static void transmit(struct store_replica *replica, const struct store_outgoing 
         for (uint32_t i = 0; i < count; i++)
             if (entries[i].payload)
                 pieces[piece_count++] = store_payload_slice(entries[i].payload);
-        environment->peers->send(environment->messages, (uint32_t)message->to - 1, pieces, piece_count);
+        environment->peers->send(environment->messages, store_replica_node(message->to), pieces, piece_count);
     }
     hf_buffer_done(&head);
 }

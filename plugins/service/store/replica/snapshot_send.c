@@ -92,7 +92,7 @@ static void call(struct store_snapshot_sender *sender, int32_t kind)
     sender->kind = sender->request.kind = kind;
     pieces[0] = (hf_slice){head, store_snapshot_write(head, &sender->request)};
     pieces[1] = (hf_slice){sender->buffer, sender->size};
-    environment->peers->call(environment->snapshots, (uint32_t)sender->target - 1, pieces,
+    environment->peers->call(environment->snapshots, store_replica_node(sender->target), pieces,
                              kind == STORE_SNAPSHOT_DATA ? 2 : 1, CALL_TIMEOUT_US, answered, sender);
 }
 

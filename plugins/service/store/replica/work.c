@@ -5,6 +5,8 @@
  * another leader. */
 #include "replica/private.h"
 
+#include "bytes.h"
+
 #include <holdfast/lib/error.h>
 
 enum { QUEUED = 1, PROPOSED, READING, WAITING, WATCHING, RUNNING };
@@ -291,6 +293,22 @@ static void read_changes(struct store_work *work)
         op->code = result;
 }
 
+static void read_members(struct store_work *work)
+{
+    struct store_op *op = work->op;
+    struct store_machine_state state;
+
+    store_machine_state(work->replica->machine, &state);
+    op->code = HF_OK;
+    for (uint32_t i = 0; i < state.member_count && op->code == HF_OK; i++) {
+        uint8_t bytes[9];
+
+        store_write_be(bytes, state.members[i].replica, 8);
+        bytes[8] = state.members[i].learner != 0;
+        op->code = hf_buffer_append(&op->result, bytes, sizeof bytes);
+    }
+}
+
 /* [pool] */
 static void read_job(hf_job *job)
 {
@@ -332,6 +350,11 @@ static void submit_read(struct store_replica *replica, struct store_work *work)
 
 void store_work_read(struct store_replica *replica, struct store_work *work)
 {
+    if (work->op->type == STORE_OP_MEMBERS) {
+        read_members(work);
+        answer(work);
+        return;
+    }
     if (work->op->type == STORE_OP_GET) {
         read_record(work, HF_ENGINE_CACHED_ONLY);
         if (work->op->code != HF_EBUSY) {

@@ -23,9 +23,6 @@ static void decide(struct store_call *call);
 
 static void finish(struct store_call *call)
 {
-    struct store_service *service = call->service;
-
-    (void)service;
     store_routing_release(call->routing);
     call->routing = NULL;
     call->finished(call);
@@ -91,6 +88,8 @@ void store_calls_retry(struct store_shard *shard, uint64_t now_us)
         if (call->retry_us > now_us)
             continue;
         unlink_call(call);
+        store_routing_release(call->routing); /* perhaps the partition is elsewhere by now */
+        call->routing = store_routing_hold(shard->routing);
         decide(call);
     }
 }

@@ -59,6 +59,7 @@ struct store_replica_info {
     int32_t present; /* 0: this node has no replica of the partition */
     int32_t role;    /* HF_ROLE_... */
     int32_t failed;  /* 1: it stopped on an error; see the log */
+    int32_t moving;  /* of a leader, 1: its group's members are changing */
     uint32_t leader; /* node + 1, 0: unknown */
     uint64_t term;
     uint64_t commit;
@@ -72,6 +73,14 @@ void store_service_replica_info(struct store_service *service, uint64_t partitio
 typedef void (*store_transfer_done)(void *arg, int32_t code, const hf_error *error);
 void store_service_transfer(struct store_service *service, uint64_t partition, uint32_t node, store_transfer_done done,
                             void *arg);
+
+/* Changes what the cluster makes of a node.  HF_ECONFLICT: not in its present state, see the message, or somebody else
+ * was faster; else as a call.  done(arg, code, error) on the calling loop, maybe before this returns.  [worker loops]
+ */
+enum { STORE_NODE_ADD = 0, STORE_NODE_DRAIN = 1, STORE_NODE_REMOVE = 2, STORE_NODE_REPLACE = 3 };
+int32_t store_node_action(hf_slice name); /* HF_EINVAL */
+void store_service_node_change(struct store_service *service, uint32_t node, int32_t action,
+                               void (*done)(void *arg, int32_t code, const hf_error *error), void *arg);
 
 /* Whether the link to the node is up, as seen by the calling loop.  [worker loops] */
 int32_t store_service_node_up(struct store_service *service, uint32_t node);

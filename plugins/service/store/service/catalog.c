@@ -3,6 +3,7 @@
  * The catalog is the partition 1, which every node has.  When its replica has applied something, the records are read
  * in the pool, replicas that are new to this node are opened, and the loops get the new routing. */
 #include "service/private.h"
+#include "table/balance.h"
 
 #include <holdfast/lib/checksum.h>
 #include <holdfast/lib/error.h>
@@ -16,72 +17,95 @@
 #define TABLE_PREFIX "tables/"
 #define META_KEY     "meta"
 
+static const char *const prefixes[STORE_RECORD_KINDS] = {"nodes/", TABLE_PREFIX, "placements/"};
+
 /* ---- Routing from records ---------------------------------------------------------------------------------------- */
+
+struct record_copy {
+    struct store_payload *payload;
+    uint64_t version;
+};
 
 struct records {
     uint64_t count, at;
-    struct store_payload **items;
+    struct record_copy *items;
     int32_t code;
 };
 
 static int32_t collect(void *arg, hf_slice key, const struct store_record *record)
 {
     struct records *records = arg;
-    struct store_payload **items = realloc(records->items, (records->count + 1) * sizeof(struct store_payload *));
+    struct record_copy *items = realloc(records->items, (records->count + 1) * sizeof *items);
+    struct record_copy copy = {store_payload_copy(record->value), record->version};
 
     (void)key;
     if (items)
         records->items = items;
-    if (!items || !(items[records->count] = store_payload_copy(record->value))) {
+    if (!items || !copy.payload) {
+        store_payload_release(copy.payload);
         records->code = HF_ENOMEM;
         return 1;
     }
-    records->count++;
+    items[records->count++] = copy;
     return 0;
 }
 
-static int32_t next_record(void *arg, hf_slice *ret_json, hf_error *error)
+static int32_t next_record(void *arg, int32_t kind, hf_slice *ret_json, uint64_t *ret_version, hf_error *error)
 {
-    struct records *records = arg;
+    struct records *records = (struct records *)arg + kind;
 
     (void)error;
     if (records->at == records->count)
         return HF_ENOTFOUND;
-    *ret_json = store_payload_slice(records->items[records->at++]);
+    *ret_json = store_payload_slice(records->items[records->at].payload);
+    *ret_version = records->items[records->at++].version;
     return HF_OK;
 }
 
 static void free_records(struct records *records)
 {
     for (uint64_t i = 0; i < records->count; i++)
-        store_payload_release(records->items[i]);
+        store_payload_release(records->items[i].payload);
     free(records->items);
 }
 
-/* Blocks. */
+/* Blocks.  Without a machine: nothing is known. */
 static int32_t build_routing(struct store_service *service, struct store_machine *machine,
                              struct store_routing **ret_routing, hf_error *error)
 {
-    struct records records = {0};
-    struct store_machine_state state;
-    int32_t result;
+    struct records records[STORE_RECORD_KINDS] = {0};
+    struct store_machine_state state = {0};
+    int32_t result = HF_OK;
 
-    store_machine_state(machine, &state);
-    result = store_machine_scan(machine, hf_slice_of(TABLE_PREFIX), (hf_slice){NULL, 0}, 0, collect, &records, error);
-    if (result == HF_OK && records.code != HF_OK)
-        result = hf_error_set(error, records.code, "no memory for the catalog");
+    if (machine)
+        store_machine_state(machine, &state);
+    for (int kind = 0; machine && kind < STORE_RECORD_KINDS && result == HF_OK; kind++) {
+        result = store_machine_scan(machine, hf_slice_of(prefixes[kind]), (hf_slice){NULL, 0}, 0, collect,
+                                    &records[kind], error);
+        if (result == HF_OK && records[kind].code != HF_OK)
+            result = hf_error_set(error, records[kind].code, "no memory for the catalog");
+    }
     if (result == HF_OK)
-        result = store_routing_build(&service->nodes, state.applied_index, next_record, &records, ret_routing, error);
-    free_records(&records);
+        result = store_routing_build(&service->nodes, state.applied_index, next_record, records, ret_routing, error);
+    if (result == HF_OK)
+        (*ret_routing)->catalog_version = state.version;
+    for (int kind = 0; kind < STORE_RECORD_KINDS; kind++)
+        free_records(&records[kind]);
     return result;
 }
 
-static int has_member(const struct store_partition *partition, uint32_t node)
+/* The id of this node's replica, also of one that is to go; 0: it has none. */
+static uint64_t own_replica(const struct store_partition *partition, uint32_t self)
 {
+    uint64_t id = 0;
+
+    for (uint32_t i = 0; i < partition->leaving_count; i++)
+        if (store_replica_node(partition->leaving[i]) == self)
+            id = partition->leaving[i];
     for (uint32_t i = 0; i < partition->member_count; i++)
-        if (partition->members[i] == node)
-            return 1;
-    return 0;
+        if (partition->members[i] == self)
+            id = partition->replicas[i];
+    return id;
 }
 
 /* Opens the replicas of this node that are not there yet.  Blocks. */
@@ -95,12 +119,17 @@ static int32_t open_missing(struct store_rebuild *rebuild)
         return hf_error_set(&rebuild->error, HF_ENOMEM, "no memory for new replicas");
     for (uint32_t i = 0; i < routing->partition_count; i++) {
         const struct store_routed *routed = &routing->partitions[i];
+        uint64_t self = own_replica(routed->partition, service->nodes.self);
         int32_t result;
 
-        if (!has_member(routed->partition, service->nodes.self) || store_service_has(service, routed->partition->id))
+        if (!self || routed->partition->id == STORE_CATALOG_PARTITION ||
+            store_service_has(service, routed->partition->id))
             continue;
-        result = store_service_open_replica(service, routed->partition, routed->table,
-                                            &rebuild->opened[rebuild->opened_count], &rebuild->error);
+        if (store_replica_generation(self) < routing->nodes[service->nodes.self].generation)
+            continue; /* of the disk that this one replaces */
+        result = store_service_open_replica(service, routed->partition, routed->table, self,
+                                            store_replica_generation(self) > 0, &rebuild->opened[rebuild->opened_count],
+                                            &rebuild->error);
         if (result != HF_OK)
             return result;
         rebuild->opened_count++;
@@ -112,9 +141,10 @@ static void rebuild_work(hf_job *job)
 {
     struct store_rebuild *rebuild = (struct store_rebuild *)(void *)job;
     struct store_service *service = rebuild->service;
-    struct store_machine *machine = store_replica_machine(service->replicas[STORE_CATALOG_PARTITION]);
+    struct store_replica *catalog = store_catalog_replica(service);
 
-    rebuild->code = build_routing(service, machine, &rebuild->routing, &rebuild->error);
+    rebuild->code =
+        build_routing(service, catalog ? store_replica_machine(catalog) : NULL, &rebuild->routing, &rebuild->error);
     if (rebuild->code == HF_OK)
         rebuild->code = open_missing(rebuild);
 }
@@ -224,21 +254,93 @@ void store_catalog_changed(void *arg, struct store_replica *replica)
     service->loops->post(service->loops->main_loop(service->host), &service->catalog_task);
 }
 
+/* ---- Beginning ------------------------------------------------------------------------------------------------ */
+
+/* Under the membership, which is saved already. */
+static int32_t open_catalog(struct store_service *service, hf_error *error)
+{
+    const struct store_membership *membership = &service->membership;
+    struct store_partition partition = {.id = STORE_CATALOG_PARTITION, .first_count = membership->first_count};
+    struct store_table table = {.declaration = {.keep_changes_us = UINT64_C(7) * 86400 * 1000000,
+                                                .keep_repeats_us = UINT64_C(86400) * 1000000}};
+    struct store_replica *replica = NULL;
+    int32_t result;
+
+    for (uint32_t i = 0; i < membership->first_count; i++)
+        partition.first[i] = store_replica_id(i, 0);
+    result = store_service_open_replica(service, &partition, &table, membership->replica, membership->first_count == 0,
+                                        &replica, error);
+    if (result == HF_OK)
+        result = store_service_register(service, replica);
+    return result;
+}
+
+/* This node has part in the cluster from now on. */
+static int32_t begin_membership(struct store_service *service, int32_t joins, uint64_t replica, hf_error *error)
+{
+    struct store_membership membership = {.replica = replica, .first_count = joins ? 0 : service->nodes.count};
+    int32_t result;
+
+    membership.cluster =
+        joins ? atomic_load(&service->cluster_heard) : store_cluster_number(&service->nodes, service->nodes.count);
+    result = store_identity_save(service->witness.path, &service->nodes, &service->identity, &membership, error);
+    if (result != HF_OK)
+        return result;
+    service->membership = membership;
+    result = open_catalog(service, error);
+    atomic_store(&service->cluster, membership.cluster);
+    return result;
+}
+
+/* [main] It is small, and there is nothing else to do yet. */
+static void join_task(hf_task *task)
+{
+    struct store_service *service = (struct store_service *)((char *)task - offsetof(struct store_service, join_task));
+    hf_error error = {0};
+
+    if (atomic_load(&service->cluster) || service->draining)
+        return;
+    if (begin_membership(service, service->joins, service->join_replica, &error) != HF_OK) {
+        store_service_log(service, HF_LOG_ERROR, "the catalog could not be opened: %s", error.message);
+        return;
+    }
+    store_service_log(service, HF_LOG_INFO,
+                      service->joins ? "this node joins the cluster" : "this node begins the cluster");
+    hand(store_shard_of(service, STORE_CATALOG_PARTITION), NULL, service->replicas[STORE_CATALOG_PARTITION]);
+}
+
+void store_catalog_join(struct store_service *service, int32_t joins, uint64_t replica)
+{
+    if (atomic_exchange(&service->join_posted, 1))
+        return;
+    service->joins = joins;
+    service->join_replica = replica;
+    service->join_task.run = join_task;
+    service->loops->post(service->loops->main_loop(service->host), &service->join_task);
+}
+
+struct store_replica *store_catalog_replica(struct store_service *service)
+{
+    struct store_replica *replica = NULL;
+
+    pthread_rwlock_rdlock(&service->lock);
+    if (service->replica_count > STORE_CATALOG_PARTITION)
+        replica = service->replicas[STORE_CATALOG_PARTITION];
+    pthread_rwlock_unlock(&service->lock);
+    return replica;
+}
+
 /* At start: everything by the calling thread, before the loops know of it. */
 int32_t store_catalog_open(struct store_service *service, hf_error *error)
 {
-    struct store_partition partition = {.id = STORE_CATALOG_PARTITION, .member_count = service->nodes.count};
     struct store_rebuild rebuild = {.service = service};
-    struct store_replica *replica = NULL;
-    struct store_table table = {.declaration = {.keep_changes_us = UINT64_C(7) * 86400 * 1000000,
-                                                .keep_repeats_us = UINT64_C(86400) * 1000000}};
-    int32_t result;
+    int32_t result = HF_OK;
 
-    for (uint32_t i = 0; i < service->nodes.count; i++)
-        partition.members[i] = i;
-    result = store_service_open_replica(service, &partition, &table, &replica, error);
-    if (result == HF_OK)
-        result = store_service_register(service, replica);
+    /* A node of several that has nothing asks the others first. */
+    if (service->membership.cluster)
+        result = open_catalog(service, error);
+    else if (!service->peers)
+        result = begin_membership(service, 0, store_replica_id(0, 0), error);
     if (result != HF_OK)
         return result;
     rebuild_work(&rebuild.job);
@@ -374,8 +476,12 @@ static void write_table(struct store_creation *creation)
     hf_buffer record;
     hf_error error = {0};
     char meta[64];
-    int32_t result = store_table_plan(&creation->declaration, &service->nodes, creation->next_partition,
-                                      &creation->arena, &table, &error);
+    struct store_nodes open;
+    int32_t result;
+
+    store_open_nodes(creation->shard->routing, &service->nodes, &open);
+    result =
+        store_table_plan(&creation->declaration, &open, creation->next_partition, &creation->arena, &table, &error);
 
     hf_buffer_init(&record, RECORD_MAX);
     if (result == HF_OK)
@@ -592,7 +698,7 @@ static void ensure_next(hf_task *task)
 /* [main] The catalog's leader makes what is declared and missing, one table after the other. */
 static void ensure_tables(struct store_service *service)
 {
-    struct store_replica *catalog = service->replicas[STORE_CATALOG_PARTITION];
+    struct store_replica *catalog = store_catalog_replica(service);
 
     if (service->ensuring || service->ensure_table >= service->options->tables.count ||
         atomic_load(&store_replica_published(catalog)->role) != HF_ROLE_LEADER)
@@ -604,9 +710,9 @@ static void ensure_tables(struct store_service *service)
 
 void store_catalog_tick(struct store_service *service)
 {
-    struct store_replica *catalog = service->replicas[STORE_CATALOG_PARTITION];
+    struct store_replica *catalog = store_catalog_replica(service);
 
-    if (service->draining)
+    if (service->draining || !catalog)
         return;
     if (atomic_load(&store_replica_published(catalog)->applied) > service->rebuilt_index)
         start_rebuild(service);

@@ -207,6 +207,8 @@ static int request_is_valid(const struct store_op *op)
                op->limit <= STORE_SCAN_RECORDS_MAX;
     case STORE_OP_CHANGES:
         return op->limit >= 1 && op->limit <= STORE_SCAN_RECORDS_MAX;
+    case STORE_OP_MEMBERS:
+        return 1;
     default:
         return 0;
     }
@@ -221,6 +223,8 @@ static uint64_t request_size(const struct store_op *op)
         return REQUEST_HEAD_SIZE + 2 + op->key.size;
     case STORE_OP_SCAN:
         return REQUEST_HEAD_SIZE + 2 + op->key.size + 2 + op->start.size + 4;
+    case STORE_OP_MEMBERS:
+        return REQUEST_HEAD_SIZE;
     default:
         return REQUEST_HEAD_SIZE + 8 + 4 + 4;
     }
@@ -239,6 +243,8 @@ static void put_arguments(uint8_t *to, const struct store_op *op)
         to = put_sized(to, op->key, 2);
         to = put_sized(to, op->start, 2);
         put_number(to, op->limit, 4);
+        break;
+    case STORE_OP_MEMBERS:
         break;
     default:
         to = put_number(to, op->from, 8);
@@ -285,6 +291,8 @@ static void read_arguments(struct reader *reader, struct store_op *op)
         op->from = read_number(reader, 8);
         op->limit = (uint32_t)read_number(reader, 4);
         op->wait_ms = (uint32_t)read_number(reader, 4);
+        break;
+    case STORE_OP_MEMBERS:
         break;
     default:
         reader->failed = 1;

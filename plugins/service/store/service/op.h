@@ -7,7 +7,7 @@
 
 struct store_payload;
 
-enum { STORE_OP_WRITE = 1, STORE_OP_GET = 2, STORE_OP_SCAN = 3, STORE_OP_CHANGES = 4 };
+enum { STORE_OP_WRITE = 1, STORE_OP_GET = 2, STORE_OP_SCAN = 3, STORE_OP_CHANGES = 4, STORE_OP_MEMBERS = 5 };
 
 enum {
     STORE_SCAN_RECORDS_MAX = 10000,
@@ -38,7 +38,7 @@ struct store_op {
     uint64_t operation; /* WRITE with HF_ECONFLICT: which one */
     int32_t more;       /* SCAN: 1: the page is full and there may be more */
     uint32_t age_ms;    /* stale reads: time since the replica last heard from a leader */
-    hf_buffer result;   /* records or changes, see store_result_... */
+    hf_buffer result;   /* records or changes, see store_result_...; MEMBERS: of each replica its id 8 and learner 1 */
     hf_error error;
 };
 

@@ -4,6 +4,7 @@
 
 #include "http/http.h"
 #include "replica/replica.h"
+#include "service/identity.h"
 #include "service/options.h"
 
 #include <holdfast/host/metrics.h>
@@ -19,12 +20,14 @@ struct store_shard {
     uint32_t index;
     hf_loop *loop;
     hf_timer *timer;
+    uint64_t hello_us;               /* when the hello is said again */
     int32_t hurried;                 /* 1: the timer is at its short period */
     uint64_t replica_count;          /* places, some of them empty */
     struct store_replica **replicas; /* of partition P at P / shards */
     struct store_routing *routing;
     struct store_call *calls;         /* waiting to be tried again */
     struct store_creation *creations; /* waiting for the routing to have their table */
+    uint8_t trusted[STORE_NODES_MAX]; /* by node, 1: what its last link here began with was believed */
     hf_task begin_task, stop_task;
     uint32_t stopping; /* replicas that have not stopped, and one */
 };
@@ -67,8 +70,24 @@ struct store_service {
     struct store_log_file_system file_system;
     int32_t file_system_open;
     struct store_log *log;
-    hf_peer_channel *calls;
+    hf_peer_channel *calls, *hello;
     struct store_http *http;
+    struct store_identity identity;
+    struct store_witness witness;
+    int32_t witness_open;
+    hf_job witness_job;
+    _Atomic int32_t witness_saving, witness_again;
+    struct store_membership membership; /* [main] */
+    _Atomic uint64_t cluster;           /* of the membership; 0: there is no catalog here yet */
+    _Atomic uint64_t cluster_heard;     /* that others have, 0: none did */
+    _Atomic uint64_t generation;        /* ids of this node that are older are void, as far as others said */
+    _Atomic uint32_t accepted;          /* bit per node: it believed this node, and its link was not lost since */
+    _Atomic uint32_t refused;           /* bit per node: it did not */
+    _Atomic int32_t refused_why;        /* STORE_IDENTITY_... */
+    _Atomic uint32_t fresh;             /* bit per node that has no catalog either, as it said */
+    _Atomic uint64_t strangers[STORE_NODES_MAX];   /* the disk that was refused and complained about, 0: none */
+    _Atomic uint64_t replaceable[STORE_NODES_MAX]; /* likewise, when it is empty and could replace the known one */
+    uint64_t begin_us;                             /* when the loops began to run */
 
     uint32_t shard_count;
     struct store_shard *shards;
@@ -90,6 +109,13 @@ struct store_service {
     uint64_t ensure_table; /* the next declared table to look at; count: all are there */
     hf_task ensure_task;
     struct store_compaction *compaction;
+    uint64_t slow_us;            /* [first worker loop] when the next two look again */
+    struct store_placer *placer; /* [first worker loop] */
+    struct store_retire *retire; /* likewise */
+    hf_task join_task;
+    _Atomic int32_t join_posted;
+    int32_t joins;
+    uint64_t join_replica;
     _Atomic uint64_t applied_total;
     uint64_t applied_shown;
     struct store_metrics series;
@@ -113,6 +139,9 @@ struct store_replica *store_shard_replica(const struct store_shard *shard, uint6
 /* [loop of the shard] */
 int32_t store_shard_add(struct store_shard *shard, struct store_replica *replica);
 void store_shard_route(struct store_shard *shard, struct store_routing *routing); /* takes over a reference */
+void store_shard_remove(struct store_shard *shard, uint64_t partition);
+/* Tells the replica who should be in its group. */
+void store_shard_want(struct store_shard *shard, struct store_replica *replica);
 
 /* call.c */
 void store_calls_retry(struct store_shard *shard, uint64_t now_us);
@@ -121,7 +150,37 @@ void store_calls_end(struct store_shard *shard);
 /* remote.c: what other nodes send. */
 int32_t store_remote_open(struct store_service *service, hf_error *error);
 
+/* hello.c: who is at the other end of a link.  [worker loops] */
+int32_t store_hello_open(struct store_service *service, hf_error *error);
+void store_hello_link(struct store_service *service, uint32_t node, int32_t up);
+/* Says it again to those who have not believed it, or all while there is no catalog.  [worker loops] */
+void store_hello_tick(struct store_shard *shard, uint64_t now_us);
+/* 1 when the node may take part.  [worker loops] */
+int32_t store_hello_trusts(struct store_service *service, uint32_t node);
+/* A message for this node's replica of the catalog, which is not open: this node was made a member.  [worker loops] */
+void store_hello_join(struct store_service *service, uint32_t node, uint64_t replica);
+
+/* edit.c: writes records of the catalog, all or nothing, and says what came of it.  What the operations refer to is
+ * copied.  [worker loops] */
+typedef void (*store_edit_done)(void *arg, int32_t code, const hf_error *error);
+void store_edit(struct store_service *service, const struct store_operation *operations, uint64_t count,
+                store_edit_done done, void *arg);
+struct store_operation store_edit_put(hf_slice key, hf_slice value, uint64_t version); /* version 0: must be absent */
+
+/* placer.c: the catalog's leader lets partitions move.  [first worker loop] */
+void store_placer_tick(struct store_shard *shard, uint64_t now_us);
+void store_placer_free(struct store_service *service);
+
+/* retire.c: replicas whose place is elsewhere now are removed from this node.  [first worker loop] */
+void store_retire_tick(struct store_shard *shard, uint64_t now_us);
+void store_retire_free(struct store_service *service);
+/* Whether the answer to STORE_OP_MEMBERS has the replica. */
+int32_t store_members_have(hf_slice members, uint64_t replica);
+
 /* catalog.c */
+struct store_replica *store_catalog_replica(struct store_service *service); /* NULL: there is none yet; [any] */
+/* The catalog's replica is to be opened: as one of those that begin it (`joins` 0), or under this id.  [any] */
+void store_catalog_join(struct store_service *service, int32_t joins, uint64_t replica);
 int32_t store_catalog_open(struct store_service *service, hf_error *error);
 void store_catalog_changed(void *arg, struct store_replica *replica);
 void store_catalog_tick(struct store_service *service);
@@ -132,9 +191,12 @@ void store_compact_tick(struct store_service *service);
 void store_compact_free(struct store_service *service);
 
 /* service.c */
+/* Opens this node's replica, with that id, of a group that it begins (`joins` 0) or that is there already.  Blocks. */
 int32_t store_service_open_replica(struct store_service *service, const struct store_partition *partition,
-                                   const struct store_table *table, struct store_replica **ret_replica,
-                                   hf_error *error);
+                                   const struct store_table *table, uint64_t self, int32_t joins,
+                                   struct store_replica **ret_replica, hf_error *error);
+/* Takes a stopped replica out, so that it can be closed.  [main] */
+void store_service_unregister(struct store_service *service, uint64_t partition);
 int32_t store_service_register(struct store_service *service, struct store_replica *replica); /* takes it over */
 /* The node + 1 that leads the partition as far as its replica here knows; 0: unknown, or no replica here.  [any] */
 uint32_t store_service_leader(struct store_service *service, uint64_t partition);

@@ -21,10 +21,13 @@ static void deliver(struct store_shard *shard, struct store_message *message)
 {
     struct store_replica *replica = store_shard_replica(shard, message->partition);
 
-    if (replica)
+    if (replica) {
         store_replica_receive(replica, message);
-    else
-        store_message_done(message); /* not made here yet; it will be sent again */
+        return;
+    }
+    if (message->partition == STORE_CATALOG_PARTITION && store_replica_node(message->to) == shard->service->nodes.self)
+        store_hello_join(shard->service, store_replica_node(message->from), message->to);
+    store_message_done(message); /* not made here yet; it will be sent again */
 }
 
 static void deliver_task(hf_task *task)
@@ -42,7 +45,9 @@ static void message_arrived(void *arg, uint32_t node, hf_slice bytes)
     struct store_shard *shard;
     struct arrived *arrived;
 
-    if (store_message_read(bytes, &message) != HF_OK || message.from != (uint64_t)node + 1) {
+    if (!store_hello_trusts(service, node))
+        return;
+    if (store_message_read(bytes, &message) != HF_OK || store_replica_node(message.from) != node) {
         store_service_log(service, HF_LOG_WARNING, "a malformed message of node %s was dropped",
                           service->nodes.names[node]);
         return;
@@ -68,6 +73,7 @@ static void link_changed(void *arg, uint32_t node, int32_t up)
     struct store_service *service = arg;
     struct store_shard *shard = store_shard_current(service);
 
+    store_hello_link(service, node, up);
     if (!up)
         store_shard_hurry(shard); /* elections may be to come */
     for (uint64_t i = 0; !up && i < shard->replica_count; i++)
@@ -120,8 +126,13 @@ static void operation_arrived(void *arg, uint32_t node, hf_peer_request *request
 {
     struct store_service *service = arg;
     hf_loop *loop = service->loops->current(service->host);
-    struct asked *asked = malloc(sizeof *asked + bytes.size);
+    struct asked *asked;
 
+    if (!store_hello_trusts(service, node)) {
+        service->peers->respond(request, HF_ECLOSED, (hf_slice){NULL, 0});
+        return;
+    }
+    asked = malloc(sizeof *asked + bytes.size);
     if (!asked) {
         service->peers->respond(request, HF_EBUSY, (hf_slice){NULL, 0});
         return;
@@ -172,6 +183,10 @@ static void snapshot_arrived(void *arg, uint32_t node, hf_peer_request *request,
     struct store_snapshot_request read;
     struct piece *piece;
 
+    if (!store_hello_trusts(service, node)) {
+        service->peers->respond(request, HF_ECLOSED, (hf_slice){NULL, 0});
+        return;
+    }
     if (store_snapshot_read(bytes, &read) != HF_OK) {
         service->peers->respond(request, HF_EPROTOCOL, (hf_slice){NULL, 0});
         return;
@@ -202,7 +217,9 @@ int32_t store_remote_open(struct store_service *service, hf_error *error)
 
     if (!peers)
         return HF_OK;
-    result = peers->channel(service->host, "store.raft", &messages, service, &service->environment.messages, error);
+    result = store_hello_open(service, error);
+    if (result == HF_OK)
+        result = peers->channel(service->host, "store.raft", &messages, service, &service->environment.messages, error);
     if (result == HF_OK)
         result = peers->channel(service->host, "store.call", &calls, service, &service->calls, error);
     if (result == HF_OK)

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { TICK_US = 100000, HURRY_US = 25000, MAIN_TICK_US = 250000, PATH_SIZE = 4096 };
+enum { TICK_US = 100000, HURRY_US = 25000, MAIN_TICK_US = 250000, SLOW_TICK_US = 1000000, PATH_SIZE = 4096 };
 
 void store_service_log(const struct store_service *service, int32_t level, const char *format, ...)
 {
@@ -29,14 +29,17 @@ void store_service_log(const struct store_service *service, int32_t level, const
 /* ---- Replicas ------------------------------------------------------------------------------------------------- */
 
 int32_t store_service_open_replica(struct store_service *service, const struct store_partition *partition,
-                                   const struct store_table *table, struct store_replica **ret_replica, hf_error *error)
+                                   const struct store_table *table, uint64_t self, int32_t joins,
+                                   struct store_replica **ret_replica, hf_error *error)
 {
     hf_loop *main_loop = service->loops->main_loop(service->host);
     struct store_replica_setup setup = {
         .environment = &service->environment,
         .partition = partition->id,
         .loop = store_shard_of(service, partition->id)->loop,
-        .member_count = partition->member_count,
+        .self = self,
+        .member_count = joins ? 0 : partition->first_count,
+        .announce = partition->id == STORE_CATALOG_PARTITION,
         .keep_changes_us = table->declaration.keep_changes_us,
         .keep_repeats_us = table->declaration.keep_repeats_us,
         .now_us = service->loops->now_us(main_loop),
@@ -44,8 +47,8 @@ int32_t store_service_open_replica(struct store_service *service, const struct s
     };
 
     service->node->random(service->host, &setup.random_seed, sizeof setup.random_seed);
-    for (uint32_t i = 0; i < partition->member_count; i++)
-        setup.members[i] = (hf_replication_member){.replica = partition->members[i] + 1};
+    for (uint32_t i = 0; i < setup.member_count; i++)
+        setup.members[i] = (hf_replication_member){.replica = partition->first[i]};
     if (partition->id == STORE_CATALOG_PARTITION)
         setup.changed = store_catalog_changed;
     return store_replica_open(&setup, ret_replica, error);
@@ -76,6 +79,13 @@ int32_t store_service_register(struct store_service *service, struct store_repli
     return result;
 }
 
+void store_service_unregister(struct store_service *service, uint64_t partition)
+{
+    pthread_rwlock_wrlock(&service->lock);
+    service->replicas[partition] = NULL;
+    pthread_rwlock_unlock(&service->lock);
+}
+
 int32_t store_service_has(struct store_service *service, uint64_t partition)
 {
     pthread_rwlock_rdlock(&service->lock);
@@ -104,16 +114,19 @@ void store_service_replica_info(struct store_service *service, uint64_t partitio
     pthread_rwlock_rdlock(&service->lock);
     if (partition < service->replica_count && service->replicas[partition])
         published = store_replica_published(service->replicas[partition]);
-    pthread_rwlock_unlock(&service->lock);
-    if (!published)
+    if (!published) {
+        pthread_rwlock_unlock(&service->lock);
         return;
+    }
     ret_info->present = 1;
+    ret_info->moving = atomic_load(&published->moving);
     ret_info->role = atomic_load(&published->role);
     ret_info->failed = atomic_load(&published->failed);
     ret_info->leader = atomic_load(&published->leader);
     ret_info->term = atomic_load(&published->term);
     ret_info->commit = atomic_load(&published->commit);
     ret_info->applied = atomic_load(&published->applied);
+    pthread_rwlock_unlock(&service->lock);
     ret_info->bytes = service->engine->space_size(service->database, partition);
 }
 
@@ -158,8 +171,10 @@ static int32_t list_nodes(struct store_service *service, hf_error *error)
         return HF_OK;
     }
     nodes->self = peers->self(service->host);
-    for (uint32_t i = 0; i < nodes->count; i++)
+    for (uint32_t i = 0; i < nodes->count; i++) {
         nodes->names[i] = peers->node_name(service->host, i);
+        nodes->zones[i] = peers->node_zone(service->host, i);
+    }
     return HF_OK;
 }
 
@@ -232,6 +247,21 @@ static int32_t open_log(struct store_service *service, const char *directory, hf
     options.file_system = service->file_system;
     memcpy(options.node, identity, sizeof options.node);
     return store_log_open(&options, &service->log, error);
+}
+
+/* Before anything of this node is heard by others. */
+static int32_t open_identity(struct store_service *service, const char *directory, hf_error *error)
+{
+    uint64_t disk = 0;
+    int32_t result;
+
+    service->node->random(service->host, &disk, sizeof disk);
+    result = store_identity_begin(directory, disk, &service->nodes, &service->identity, &service->membership, error);
+    atomic_store(&service->cluster, service->membership.cluster);
+    if (result == HF_OK)
+        result = store_witness_open(&service->witness, directory, &service->nodes, error);
+    service->witness_open = result == HF_OK;
+    return result;
 }
 
 static int32_t add_metrics(struct store_service *service, hf_error *error)
@@ -339,6 +369,8 @@ static int32_t open_all(struct store_service *service, hf_error *error)
     if (result == HF_OK)
         result = open_log(service, directory, error);
     if (result == HF_OK)
+        result = open_identity(service, directory, error);
+    if (result == HF_OK)
         result = store_remote_open(service, error);
     fill_environment(service);
     if (result == HF_OK)
@@ -404,6 +436,13 @@ static void shard_tick(void *arg)
             store_replica_tick(shard->replicas[i], now);
     store_calls_retry(shard, now);
     store_creations_check(shard, now);
+    if (shard->index == 0 && now >= shard->service->slow_us) {
+        shard->service->slow_us = now + SLOW_TICK_US;
+        store_placer_tick(shard, now);
+        store_retire_tick(shard, now);
+    }
+    if (shard->service->peers)
+        store_hello_tick(shard, now);
     slow_down(shard);
 }
 
@@ -468,6 +507,7 @@ int32_t store_service_start(void *self, hf_error *error)
     if (result != HF_OK)
         return result;
     service->loops->timer_start(service->timer, MAIN_TICK_US, MAIN_TICK_US);
+    service->begin_us = service->loops->now_us(service->loops->main_loop(service->host));
     service->started = 1;
     for (uint32_t i = 0; i < service->shard_count; i++) {
         service->shards[i].begin_task.run = begin_shard;
@@ -583,6 +623,10 @@ void store_service_destroy(void *self)
         store_replica_close(service->replicas[id]);
     free(service->replicas);
     store_routing_release(service->routing);
+    store_placer_free(service);
+    store_retire_free(service);
+    if (service->witness_open)
+        store_witness_close(&service->witness);
     store_compact_free(service);
     if (service->file_system_open)
         store_log_file_system_close(&service->file_system);
@@ -639,7 +683,12 @@ void store_service_problem(struct store_service *service, char *text, uint64_t c
         failed += service->replicas[id] && atomic_load(&store_replica_published(service->replicas[id])->failed);
     pthread_rwlock_unlock(&service->lock);
     store_log_metrics(service->log, &log);
-    if (log.failed)
+    if (atomic_load(&service->refused))
+        snprintf(text, capacity,
+                 "the other nodes do not let this node take part: its disk is not the one that they know; see its "
+                 "log, and run 'holdfast node replace %s'",
+                 service->nodes.names[service->nodes.self]);
+    else if (log.failed)
         snprintf(text, capacity, "the write-ahead log cannot be written; look at the disk and restart this node");
     else if (failed)
         snprintf(text, capacity, "%llu replicas of this node have stopped on an error; see its log",

@@ -36,12 +36,38 @@ int32_t store_shard_add(struct store_shard *shard, struct store_replica *replica
         shard->replica_count = count;
     }
     shard->replicas[place] = replica;
+    if (shard->routing)
+        store_shard_want(shard, replica);
     return HF_OK;
+}
+
+void store_shard_remove(struct store_shard *shard, uint64_t partition)
+{
+    shard->replicas[partition / shard->service->shard_count] = NULL;
+}
+
+void store_shard_want(struct store_shard *shard, struct store_replica *replica)
+{
+    const struct store_routed *routed = store_routing_partition(shard->routing, store_replica_partition(replica));
+    hf_replication_member members[STORE_NODES_MAX];
+
+    if (!routed || (routed->partition->id == STORE_CATALOG_PARTITION && shard->routing->node_records == 0))
+        return; /* nobody has said who belongs to it */
+    const struct store_partition *partition = routed->partition;
+
+    for (uint32_t i = 0; i < partition->member_count; i++)
+        members[i] =
+            (hf_replication_member){.replica = partition->replicas[i],
+                                    .learner = partition->id == STORE_CATALOG_PARTITION && i >= STORE_CATALOG_VOTERS};
+    store_replica_want(replica, members, partition->member_count);
 }
 
 void store_shard_route(struct store_shard *shard, struct store_routing *routing)
 {
     store_routing_release(shard->routing);
     shard->routing = routing;
+    for (uint64_t i = 0; i < shard->replica_count; i++)
+        if (shard->replicas[i])
+            store_shard_want(shard, shard->replicas[i]);
     store_creations_check(shard, shard->service->loops->now_us(shard->loop));
 }

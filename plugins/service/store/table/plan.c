@@ -21,20 +21,43 @@ static uint64_t range_from(uint32_t i, uint32_t count)
     return i * size + i * rest / count;
 }
 
+int store_same_zone(const struct store_nodes *nodes, uint32_t a, uint32_t b)
+{
+    const char *zone = nodes->zones[a];
+
+    return zone && zone[0] && nodes->zones[b] && strcmp(zone, nodes->zones[b]) == 0;
+}
+
+static void add_member(struct store_partition *partition, uint32_t node, int zone_again,
+                       const struct store_nodes *nodes)
+{
+    for (uint32_t i = 0; i < partition->member_count; i++)
+        if (partition->members[i] == node || (!zone_again && store_same_zone(nodes, partition->members[i], node)))
+            return;
+    partition->members[partition->member_count++] = node;
+}
+
 /* Consecutive partitions lead on consecutive nodes, over all tables.  The others follow with a distance that changes
  * with every turn, so that when a node fails its work goes to all the others and not to one neighbour. */
 static void place(struct store_partition *partition, uint32_t replicas, const struct store_nodes *nodes)
 {
-    uint32_t count = nodes->count;
+    uint32_t open[STORE_NODES_MAX], count = 0;
+
+    for (uint32_t node = 0; node < nodes->count; node++)
+        if (!(nodes->closed >> node & 1))
+            open[count++] = node;
     uint32_t first = (uint32_t)(partition->id % count);
 
-    partition->member_count = replicas < count ? replicas : count;
-    partition->members[0] = first;
-    for (uint32_t i = 1; i < partition->member_count; i++) {
-        uint64_t distance = 1 + (partition->id / count + i - 1) % (count - 1);
+    /* Zones that have none yet first. */
+    for (int zone_again = 0; zone_again < 2; zone_again++)
+        for (uint32_t i = 0; i < count && partition->member_count < replicas; i++) {
+            uint64_t distance = i == 0 ? 0 : 1 + (partition->id / count + i - 1) % (count - 1);
 
-        partition->members[i] = (uint32_t)((first + distance) % count);
-    }
+            add_member(partition, open[(first + distance) % count], zone_again, nodes);
+        }
+    partition->first_count = partition->member_count;
+    for (uint32_t i = 0; i < partition->member_count; i++)
+        partition->first[i] = partition->replicas[i] = store_replica_id(partition->members[i], 0);
 }
 
 static int32_t check_plan(const struct store_declaration *declaration, const struct store_nodes *nodes,
@@ -43,6 +66,8 @@ static int32_t check_plan(const struct store_declaration *declaration, const str
     if (nodes->count == 0 || nodes->count > STORE_NODES_MAX)
         return hf_error_set(error, HF_EINVAL, "a table cannot be placed on %u nodes; expected 1 to %d",
                             (unsigned)nodes->count, STORE_NODES_MAX);
+    if ((~nodes->closed & (UINT32_MAX >> (32 - nodes->count))) == 0)
+        return hf_error_set(error, HF_EINVAL, "no node takes new replicas; add a node, or end a draining");
     if (first_partition <= STORE_CATALOG_PARTITION || first_partition > INT64_MAX - STORE_TABLE_PARTITIONS_MAX)
         return hf_error_set(error, HF_EINVAL,
                             "partitions cannot be numbered from %llu; expected %d or more, below 2^63",

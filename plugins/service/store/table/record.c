@@ -186,7 +186,10 @@ static int32_t add_member(struct reading *reading, struct store_partition *parti
         if (partition->members[i] == node)
             return hf_error_set(reading->error, HF_ECORRUPT, "node '%s' is there twice; expected every node once",
                                 reading->nodes->names[node]);
-    partition->members[partition->member_count++] = node;
+    partition->members[partition->member_count] = node;
+    partition->replicas[partition->member_count] = store_replica_id(node, 0);
+    partition->first[partition->member_count++] = store_replica_id(node, 0);
+    partition->first_count = partition->member_count;
     return 0;
 }
 

@@ -60,21 +60,72 @@ static int32_t add_catalog(struct building *building, hf_error *error)
 
     if (!partition)
         return no_memory(error);
-    *partition = (struct store_partition){
-        .id = STORE_CATALOG_PARTITION, .value = "", .hash_to = UINT64_MAX, .member_count = building->nodes->count};
-    for (uint32_t i = 0; i < partition->member_count; i++)
-        partition->members[i] = i;
+    *partition = (struct store_partition){.id = STORE_CATALOG_PARTITION, .value = "", .hash_to = UINT64_MAX};
+    store_catalog_members(building->routing, building->nodes, partition);
     catalog.partitions = partition;
     return add_table(building, &catalog, error);
 }
 
-static int32_t add_tables(struct building *building, int32_t (*next)(void *, hf_slice *, hf_error *), void *arg,
-                          hf_error *error)
+void store_catalog_members(const struct store_routing *routing, const struct store_nodes *nodes,
+                           struct store_partition *partition)
+{
+    partition->member_count = partition->first_count = 0;
+    for (uint32_t node = 0; node < nodes->count; node++) {
+        const struct store_node_record *record = &routing->nodes[node];
+
+        if (record->state != STORE_NODE_ACTIVE && record->state != STORE_NODE_DRAINING)
+            continue;
+        partition->members[partition->member_count] = node;
+        partition->replicas[partition->member_count++] = store_replica_id(node, record->generation);
+    }
+}
+
+static int32_t add_nodes(struct building *building, store_next_record next, void *arg, hf_error *error)
+{
+    struct store_routing *routing = building->routing;
+    uint32_t count = 0;
+
+    for (;; count++) {
+        hf_slice json = {NULL, 0};
+        uint64_t version = 0;
+        int32_t r = next(arg, STORE_RECORDS_OF_NODES, &json, &version, error);
+
+        if (r == HF_ENOTFOUND)
+            break;
+        if (r == 0)
+            r = store_node_apply(json, version, routing, building->nodes, error);
+        if (r < 0)
+            return r;
+    }
+    routing->node_records = count;
+    for (uint32_t i = 0; i < building->nodes->count && count == 0; i++)
+        routing->nodes[i].state = STORE_NODE_ACTIVE;
+    return 0;
+}
+
+static int32_t add_placements(struct building *building, store_next_record next, void *arg, hf_error *error)
+{
+    for (;;) {
+        hf_slice json = {NULL, 0};
+        uint64_t version = 0;
+        int32_t r = next(arg, STORE_RECORDS_OF_PLACEMENTS, &json, &version, error);
+
+        if (r == HF_ENOTFOUND)
+            return 0;
+        if (r == 0)
+            r = store_placement_apply(json, version, building->routing, building->nodes, error);
+        if (r < 0)
+            return r;
+    }
+}
+
+static int32_t add_tables(struct building *building, store_next_record next, void *arg, hf_error *error)
 {
     for (;;) {
         struct store_table table = {0};
         hf_slice json = {NULL, 0};
-        int32_t r = next(arg, &json, error);
+        uint64_t version = 0;
+        int32_t r = next(arg, STORE_RECORDS_OF_TABLES, &json, &version, error);
 
         if (r == HF_ENOTFOUND)
             return 0;
@@ -137,20 +188,22 @@ static int32_t sort_partitions(struct store_routing *routing, hf_error *error)
     return 0;
 }
 
-static int32_t fill(struct building *building, int32_t (*next)(void *, hf_slice *, hf_error *), void *arg,
-                    hf_error *error)
+static int32_t fill(struct building *building, store_next_record next, void *arg, hf_error *error)
 {
-    int32_t r = add_catalog(building, error);
+    int32_t r = add_nodes(building, next, arg, error);
 
+    if (r == 0)
+        r = add_catalog(building, error);
     if (r == 0)
         r = add_tables(building, next, arg, error);
     if (r == 0)
         r = sort_tables(building, error);
-    return r < 0 ? r : sort_partitions(building->routing, error);
+    if (r == 0)
+        r = sort_partitions(building->routing, error);
+    return r < 0 ? r : add_placements(building, next, arg, error);
 }
 
-int32_t store_routing_build(const struct store_nodes *nodes, uint64_t catalog_index,
-                            int32_t (*next)(void *arg, hf_slice *ret_json, hf_error *error), void *arg,
+int32_t store_routing_build(const struct store_nodes *nodes, uint64_t catalog_index, store_next_record next, void *arg,
                             struct store_routing **ret_routing, hf_error *error)
 {
     struct building building = {.nodes = nodes};

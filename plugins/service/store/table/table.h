@@ -1,7 +1,8 @@
 /* table.h: what a table is, how it is divided into partitions, and where they are.  Pure; [any].
  *
  * A table's partitions are its `partition_by` field's declared values times `hash_ranges` ranges of the key's hash. The
- * catalog's record "tables/NAME" is the table as JSON with its partitions and their nodes; "meta" has the next
+ * catalog's record "tables/NAME" is the table as JSON with its partitions and their first nodes; "placements/ID" says
+ * where a partition that has moved is; "nodes/NAME" is what the cluster knows of a node; "meta" has the next
  * partition's number. */
 #ifndef STORE_TABLE_H
 #define STORE_TABLE_H
@@ -50,7 +51,43 @@ struct store_partition {
     uint64_t hash_from; /* of the key: from <= hash <= to */
     uint64_t hash_to;
     uint32_t member_count;
-    uint32_t members[STORE_NODES_MAX]; /* nodes by their place in the cluster's list; replica id is node + 1 */
+    uint32_t members[STORE_NODES_MAX];  /* nodes by their place in the cluster's list; the first one leads, if it can */
+    uint64_t replicas[STORE_NODES_MAX]; /* ids of their replicas */
+    uint32_t leaving_count;             /* replicas that are to be given up, once the members have everything */
+    uint64_t leaving[STORE_NODES_MAX];
+    uint64_t placement_version; /* of the catalog's record; 0: there is none, it is where it began */
+    uint32_t first_count;       /* replicas that the group began with; all of generation 0 */
+    uint64_t first[STORE_NODES_MAX];
+};
+
+/* A replica's id is unique within its group for ever: a node that lost its disk takes part again under the next
+ * generation. */
+static inline uint64_t store_replica_id(uint32_t node, uint64_t generation)
+{
+    return generation << 16 | (node + 1);
+}
+static inline uint32_t store_replica_node(uint64_t replica)
+{
+    return (uint32_t)(replica & 0xffff) - 1;
+}
+static inline uint64_t store_replica_generation(uint64_t replica)
+{
+    return replica >> 16;
+}
+
+enum {
+    STORE_NODE_NEW = 0, /* in the configuration, and not added yet */
+    STORE_NODE_ACTIVE,
+    STORE_NODE_DRAINING, /* its replicas move away */
+    STORE_NODE_REMOVED
+};
+
+/* What the catalog knows of a node. */
+struct store_node_record {
+    int32_t state;       /* STORE_NODE_... */
+    uint64_t generation; /* of its replica of the catalog; the next one when its disk was replaced */
+    uint64_t disk;       /* identity of its disk; 0: not known yet */
+    uint64_t version;    /* of the catalog's record; 0: there is none */
 };
 
 struct store_table {
@@ -63,7 +100,8 @@ struct store_table {
 struct store_routing {
     _Atomic uint32_t references;
     hf_arena arena;
-    uint64_t catalog_index; /* of the catalog's log, that it was built from */
+    uint64_t catalog_index;   /* of the catalog's log, that it was built from */
+    uint64_t catalog_version; /* the newest of its versions then; set by whoever builds */
     uint32_t table_count;
     const struct store_table **tables; /* by name; the catalog's own table is among them */
     uint32_t partition_count;
@@ -71,6 +109,8 @@ struct store_routing {
         const struct store_table *table;
         const struct store_partition *partition;
     } * partitions; /* by id */
+    struct store_node_record nodes[STORE_NODES_MAX];
+    uint32_t node_records; /* in the catalog; 0: the cluster has just begun */
 };
 
 /* The names of the cluster's nodes, by place. */
@@ -78,7 +118,12 @@ struct store_nodes {
     uint32_t count;
     uint32_t self;
     const char *names[STORE_NODES_MAX];
+    const char *zones[STORE_NODES_MAX]; /* what fails together; NULL or "": not said */
+    uint32_t closed;                    /* bit per node: takes no new replicas */
 };
+
+/* 1 when the two are said to be in the same zone. */
+int store_same_zone(const struct store_nodes *nodes, uint32_t a, uint32_t b);
 
 /* The hash that decides about the range: hf_hash64 with seed 0. */
 uint64_t store_key_hash(hf_slice key);
@@ -104,9 +149,9 @@ void store_declaration_write(hf_json_writer *writer, const struct store_declarat
 int32_t store_declaration_copy(const struct store_declaration *from, hf_arena *arena,
                                struct store_declaration *ret_declaration, hf_error *error);
 
-/* Divides a new table: partitions numbered from `first_partition`, each with `replicas` members; first members (who
- * lead at first) are spread evenly over the nodes.  Everything lies in the arena.  HF_EINVAL (the declaration, no
- * nodes, numbers that begin below 2 or end above 2^63 - 1), HF_ENOMEM. */
+/* Divides a new table: partitions numbered from `first_partition`, each with `replicas` members in different zones, as
+ * far as there are; first members (who lead at first) are spread evenly over the nodes.  Everything lies in the arena.
+ * HF_EINVAL (the declaration, no nodes, numbers that begin below 2 or end above 2^63 - 1), HF_ENOMEM. */
 int32_t store_table_plan(const struct store_declaration *declaration, const struct store_nodes *nodes,
                          uint64_t first_partition, hf_arena *arena, struct store_table *ret_table, hf_error *error);
 
@@ -126,12 +171,32 @@ const struct store_partition *store_table_find(const struct store_table *table, 
 /* Of a table with the value unknown: the n-th partition, from 0, that could hold the key, or NULL behind the last. */
 const struct store_partition *store_table_candidate(const struct store_table *table, hf_slice key, uint32_t n);
 
-/* A routing with one reference: the catalog's table (partition 1 with all nodes as members; format JSON) and those that
- * `next` gives until it returns HF_ENOTFOUND (any other error ends the building); a record need only be
- * valid until the next call.  Errors as store_table_parse; HF_ECORRUPT also for a name or an id that is there twice. */
-int32_t store_routing_build(const struct store_nodes *nodes, uint64_t catalog_index,
-                            int32_t (*next)(void *arg, hf_slice *ret_json, hf_error *error), void *arg,
+/* Gives a record of one kind after the other until it returns HF_ENOTFOUND; any other error ends the building.  A
+ * record need only be valid until the next call. */
+enum { STORE_RECORDS_OF_NODES = 0, STORE_RECORDS_OF_TABLES, STORE_RECORDS_OF_PLACEMENTS, STORE_RECORD_KINDS };
+typedef int32_t (*store_next_record)(void *arg, int32_t kind, hf_slice *ret_json, uint64_t *ret_version,
+                                     hf_error *error);
+
+/* A routing with one reference: the catalog's table (partition 1; format JSON) and what the records say.  Without any
+ * record of a node all are active.  Errors as store_table_parse; HF_ECORRUPT also for a name or an id that is there
+ * twice. */
+int32_t store_routing_build(const struct store_nodes *nodes, uint64_t catalog_index, store_next_record next, void *arg,
                             struct store_routing **ret_routing, hf_error *error);
+
+/* A partition's placement, and a node's record, as the catalog's; and back.  Errors as for tables; a placement of a
+ * partition that is not there is ignored, as is the record of a node that is not in the configuration. */
+int32_t store_placement_write(hf_buffer *buffer, const struct store_partition *partition,
+                              const struct store_nodes *nodes);
+int32_t store_placement_apply(hf_slice json, uint64_t version, const struct store_routing *routing,
+                              const struct store_nodes *nodes, hf_error *error);
+int32_t store_node_write(hf_buffer *buffer, const char *name, const struct store_node_record *record);
+int32_t store_node_apply(hf_slice json, uint64_t version, struct store_routing *routing,
+                         const struct store_nodes *nodes, hf_error *error);
+
+/* The catalog's members: every node that takes part; the first STORE_CATALOG_VOTERS vote. */
+enum { STORE_CATALOG_VOTERS = 5 };
+void store_catalog_members(const struct store_routing *routing, const struct store_nodes *nodes,
+                           struct store_partition *partition);
 
 struct store_routing *store_routing_hold(struct store_routing *routing);
 void store_routing_release(struct store_routing *routing); /* accepts NULL */

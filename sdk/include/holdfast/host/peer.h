@@ -76,6 +76,10 @@ typedef struct hf_peer_interface {
 
     /* Whether this loop's link to the node is up.  [worker loops] */
     int32_t (*is_up)(hf_peer_channel *channel, uint32_t node);
+
+    /* The zone that the configuration says the node is in, what fails together; "": not said.  Static; NULL behind the
+     * last node.  [any] */
+    const char *(*node_zone)(const hf_host *host, uint32_t node);
 } hf_peer_interface;
 
 #ifdef __cplusplus

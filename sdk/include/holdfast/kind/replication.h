@@ -40,8 +40,8 @@ enum {
 typedef struct hf_replication_entry {
     uint64_t index; /* counts from 1 */
     uint64_t term;
-    int32_t type;   /* HF_ENTRY_... */
-    uint32_t size;  /* of the payload, bytes: for flow control */
+    int32_t type;           /* HF_ENTRY_... */
+    uint32_t size;          /* of the payload, bytes: for flow control */
     const uint8_t *payload; /* only for HF_ENTRY_MEMBERSHIP; NULL otherwise is fine */
 } hf_replication_entry;
 
@@ -59,18 +59,18 @@ typedef struct hf_replication_state {
 } hf_replication_state;
 
 typedef struct hf_replication_setup {
-    uint32_t size;                        /* sizeof(hf_replication_setup) */
+    uint32_t size; /* sizeof(hf_replication_setup) */
     uint32_t member_count;
     uint64_t self;                        /* own replica id */
     const hf_replication_member *members; /* as of snapshot_index; borrowed for the call */
     hf_replication_state state;           /* as stored, or zero */
     uint64_t snapshot_index;              /* entries up to it are only in the engine; 0: none */
     uint64_t snapshot_term;
-    uint64_t applied_index;               /* >= snapshot_index */
-    const hf_replication_entry *entries;  /* the stored log after snapshot_index; borrowed for the call */
+    uint64_t applied_index;              /* >= snapshot_index */
+    const hf_replication_entry *entries; /* the stored log after snapshot_index; borrowed for the call */
     uint64_t entry_count;
-    uint64_t now_us;                      /* the driver's monotonic clock */
-    uint64_t random_seed;                 /* for election time-outs */
+    uint64_t now_us;      /* the driver's monotonic clock */
+    uint64_t random_seed; /* for election time-outs */
 } hf_replication_setup;
 
 #define HF_REPLICATION_HEADER_MAX 128
@@ -99,21 +99,21 @@ enum { HF_ROLE_FOLLOWER = 0, HF_ROLE_CANDIDATE = 1, HF_ROLE_LEADER = 2, HF_ROLE_
 
 /* What the group wants done.  Arrays are the group's, valid until the next call on the group. */
 typedef struct hf_replication_output {
-    uint32_t size;                          /* sizeof(hf_replication_output), set by the caller */
-    int32_t state_changed;                  /* store `state` before anything flagged after_persist */
+    uint32_t size;         /* sizeof(hf_replication_output), set by the caller */
+    int32_t state_changed; /* store `state` before anything flagged after_persist */
     hf_replication_state state;
-    uint64_t truncate_from;                 /* drop stored entries from this index on; 0: none */
-    uint64_t append_first;                  /* entries to store, which the group was given by propose or receive */
+    uint64_t truncate_from; /* drop stored entries from this index on; 0: none */
+    uint64_t append_first;  /* entries to store, which the group was given by propose or receive */
     uint64_t append_count;
-    uint64_t write_id;                      /* hand it to `persisted` when state and entries are durable; 0: nothing
-                                               to store */
-    uint64_t commit_index;                  /* apply up to here */
+    uint64_t write_id;     /* hand it to `persisted` when state and entries are durable; 0: nothing
+                              to store */
+    uint64_t commit_index; /* apply up to here */
     const hf_replication_message *messages;
     uint64_t message_count;
     const hf_replication_read *reads;
     uint64_t read_count;
-    const uint64_t *snapshots_wanted;       /* replicas that need what the log no longer has: send a snapshot, then
-                                               call snapshot_sent */
+    const uint64_t *snapshots_wanted; /* replicas that need what the log no longer has: send a snapshot, then
+                                         call snapshot_sent */
     uint64_t snapshot_wanted_count;
 } hf_replication_output;
 
@@ -125,13 +125,20 @@ typedef struct hf_replication_status {
     uint64_t commit_index;
     uint64_t last_index;
     uint64_t persisted_index;
-    uint64_t next_wake_us; /* when `tick` has something to do, UINT64_MAX: not before another call; the driver may call it
-                              earlier */
+    uint64_t next_wake_us; /* when `tick` has something to do, UINT64_MAX: not before another call; the driver may call
+                              it earlier */
     uint64_t lease_until_us; /* of a leader: until when it answers reads without asking, 0: it asks */
     uint64_t clock_faults;   /* how often the clocks of replicas were found to differ more than is allowed */
     int32_t quiet;           /* 1: nothing to do, nothing is sent */
     uint32_t reserved;
 } hf_replication_status;
+
+/* A member as its leader sees it. */
+typedef struct hf_replication_progress {
+    uint32_t size;        /* set by the caller */
+    int32_t reachable;    /* 1: it answers, as far as the leader can tell */
+    uint64_t match_index; /* it holds the log durably up to here */
+} hf_replication_progress;
 
 struct hf_replication {
     HF_INSTANCE_FUNCTIONS
@@ -197,6 +204,9 @@ struct hf_replication {
      * would come or go. */
     int32_t (*propose_membership)(hf_replication_group *group, const hf_replication_member *members, uint32_t count,
                                   uint64_t *ret_index, uint64_t *ret_term, hf_error *error);
+
+    /* HF_ENOTLEADER; HF_ENOTFOUND: no such member. */
+    int32_t (*progress)(hf_replication_group *group, uint64_t replica, hf_replication_progress *ret_progress);
 };
 
 #ifdef __cplusplus

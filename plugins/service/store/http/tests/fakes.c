@@ -21,7 +21,7 @@ static void must(int holds)
 
 /* ---- The service ------------------------------------------------------------------------------------------------- */
 
-static int32_t next_table(void *arg, hf_slice *ret_json, hf_error *error)
+static int32_t next_table(void *arg, int32_t kind, hf_slice *ret_json, uint64_t *ret_version, hf_error *error)
 {
     static const char *const regions[] = {"eu", "us"};
     static const struct store_declaration tables[] = {
@@ -33,7 +33,8 @@ static int32_t next_table(void *arg, hf_slice *ret_json, hf_error *error)
     struct store_table table;
     hf_arena arena;
 
-    if (*place == 2) {
+    *ret_version = 1;
+    if (kind != STORE_RECORDS_OF_TABLES || *place == 2) {
         hf_buffer_done(&record);
         return HF_ENOTFOUND;
     }
@@ -138,6 +139,20 @@ void store_service_transfer(struct store_service *service, uint64_t partition, u
     hf_error error = {0};
 
     (void)service, (void)partition, (void)node;
+    done(arg, fake.code, &error);
+}
+
+int32_t store_node_action(hf_slice name)
+{
+    return hf_slice_is(name, "drain") ? STORE_NODE_DRAIN : HF_EINVAL;
+}
+
+void store_service_node_change(struct store_service *service, uint32_t node, int32_t action,
+                               void (*done)(void *arg, int32_t code, const hf_error *error), void *arg)
+{
+    hf_error error = {0};
+
+    (void)service, (void)node, (void)action;
     done(arg, fake.code, &error);
 }
 

@@ -78,7 +78,12 @@ static struct store_op changes_op(void)
                              .wait_ms = 30000};
 }
 
-static struct store_op (*const requests[])(void) = {write_op, get_op, scan_op, changes_op};
+static struct store_op members_op(void)
+{
+    return (struct store_op){.type = STORE_OP_MEMBERS, .partition = 9, .deadline_us = 3000};
+}
+
+static struct store_op (*const requests[])(void) = {write_op, get_op, scan_op, changes_op, members_op};
 
 enum { REQUESTS = sizeof requests / sizeof requests[0] };
 
@@ -162,7 +167,7 @@ static void requests_over_a_limit_are_not_written(void **state)
     for (int i = 0; i < REQUESTS; i++) {
         struct store_op bad[] = {requests[i](), requests[i](), requests[i](), requests[i]()};
 
-        bad[0].type = STORE_OP_CHANGES + 1;
+        bad[0].type = STORE_OP_MEMBERS + 1;
         bad[1].type = 0;
         bad[2].stale = 2;
         bad[3].partition = 0;
@@ -265,7 +270,7 @@ static void a_full_buffer_is_left_as_it_was(void **state)
         struct store_op op = requests[i]();
         hf_buffer buffer;
 
-        hf_buffer_init(&buffer, 20);
+        hf_buffer_init(&buffer, 18);
         assert_int_equal(store_op_write_request(&buffer, &op, 0), HF_ETOOLARGE);
         assert_int_equal(store_op_write_answer(&buffer, &op), HF_ETOOLARGE);
         assert_int_equal(buffer.size, 0);

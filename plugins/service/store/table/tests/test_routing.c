@@ -28,7 +28,7 @@ struct catalog {
     hf_buffer buffer;
 };
 
-static int32_t next_record(void *arg, hf_slice *ret_json, hf_error *error)
+static int32_t next_record(void *arg, int32_t kind, hf_slice *ret_json, uint64_t *ret_version, hf_error *error)
 {
     struct catalog *catalog = arg;
     char name[16];
@@ -44,7 +44,8 @@ static int32_t next_record(void *arg, hf_slice *ret_json, hf_error *error)
     struct store_table table;
     hf_arena arena;
 
-    if (catalog->place == catalog->count)
+    *ret_version = catalog->place + 1;
+    if (kind != STORE_RECORDS_OF_TABLES || catalog->place == catalog->count)
         return HF_ENOTFOUND;
     snprintf(name, sizeof name, "t%u", (unsigned)(catalog->place * 7 % catalog->count));
     if (catalog->change) {
@@ -160,10 +161,10 @@ static int32_t disk_error(uint32_t place, struct store_declaration *d, uint64_t 
     return place == 3 ? HF_EIO : 0;
 }
 
-static int32_t damaged_record(void *arg, hf_slice *ret_json, hf_error *error)
+static int32_t damaged_record(void *arg, int32_t kind, hf_slice *ret_json, uint64_t *ret_version, hf_error *error)
 {
-    (void)arg;
-    (void)error;
+    (void)arg, (void)kind, (void)error;
+    *ret_version = 1;
     *ret_json = hf_slice_of("{\"record\":1}");
     return 0;
 }

@@ -1,0 +1,269 @@
+/* The first message on every link: which disk the sender runs on, and which cluster it has a catalog of; see
+ * identity.h. Until it was heard and believed, nothing else of that node is.  It is answered, so that the sender knows;
+ * links go one way, so an answer can be lost because the link back is not up yet: the hello is said again until there
+ * was one, and when the other side says its own, which shows that it can answer now.
+ *
+ * A node without a catalog does not know whether there is one: it asks the others.  When one has it, the node waits to
+ * be made a member; when all configured nodes have none, or a majority and the rest stays away, they begin it. */
+#include "service/private.h"
+
+#include "bytes.h"
+
+#include <holdfast/lib/error.h>
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { VERSION = 1, HELLO = 1, HELLO_BACK = 2, ACCEPTED = 3, REFUSED = 4, SIZE = 1 + 1 + 1 + 8 + 8 + 8 + 8 };
+enum { AGAIN_US = 1000000, BEGIN_WITHOUT_US = 10000000 };
+
+struct hello {
+    uint8_t kind;
+    uint8_t why;                    /* of REFUSED: STORE_IDENTITY_... */
+    struct store_identity identity; /* of the sender; of an answer, what is answered */
+    uint64_t cluster;               /* of the sender */
+    uint64_t generation;            /* of ACCEPTED: older ids of the accepted node are void */
+};
+
+static void send(struct store_service *service, uint32_t node, uint8_t kind, uint8_t why,
+                 const struct store_identity *identity)
+{
+    uint8_t bytes[SIZE] = {VERSION, kind, why};
+    const hf_slice piece = {bytes, sizeof bytes};
+
+    store_write_be(bytes + 3, identity->disk, 8);
+    store_write_be(bytes + 11, identity->starts, 8);
+    store_write_be(bytes + 19, atomic_load(&service->cluster), 8);
+    if (kind == ACCEPTED)
+        store_write_be(bytes + 27, store_shard_current(service)->routing->nodes[node].generation, 8);
+    (void)service->peers->send(service->hello, node, &piece, 1);
+}
+
+static int32_t read_hello(hf_slice bytes, struct hello *ret_hello)
+{
+    if (bytes.size != SIZE || bytes.data[0] != VERSION)
+        return HF_EPROTOCOL;
+    ret_hello->kind = bytes.data[1];
+    ret_hello->why = bytes.data[2];
+    ret_hello->identity.disk = store_read_be(bytes.data + 3, 8);
+    ret_hello->identity.starts = store_read_be(bytes.data + 11, 8);
+    ret_hello->cluster = store_read_be(bytes.data + 19, 8);
+    ret_hello->generation = store_read_be(bytes.data + 27, 8);
+    return HF_OK;
+}
+
+/* ---- Beginning the catalog, or joining --------------------------------------------------------------------------- */
+
+static uint32_t bits(uint32_t set)
+{
+    uint32_t count = 0;
+
+    for (; set; set &= set - 1)
+        count++;
+    return count;
+}
+
+static void begin_or_wait(struct store_service *service, uint64_t now_us)
+{
+    uint32_t fresh = bits(atomic_load(&service->fresh)) + 1; /* and this one */
+
+    if (atomic_load(&service->cluster) || atomic_load(&service->cluster_heard) || atomic_load(&service->refused))
+        return;
+    if (fresh == service->nodes.count ||
+        (fresh > service->nodes.count / 2 && now_us > service->begin_us + BEGIN_WITHOUT_US))
+        store_catalog_join(service, 0, store_replica_id(service->nodes.self, 0));
+}
+
+static void note_cluster(struct store_service *service, uint32_t node, uint64_t cluster)
+{
+    if (cluster) {
+        atomic_store(&service->cluster_heard, cluster);
+        atomic_fetch_and(&service->fresh, ~(1u << node));
+    } else {
+        atomic_fetch_or(&service->fresh, 1u << node);
+    }
+    begin_or_wait(service, service->loops->now_us(store_shard_current(service)->loop));
+}
+
+void store_hello_join(struct store_service *service, uint32_t node, uint64_t replica)
+{
+    /* A node that lost its disk must not go on under its old id: it is refused until it is replaced, and the id is void
+     * then. */
+    if (!atomic_load(&service->refused) && atomic_load(&service->accepted) & 1u << node &&
+        atomic_load(&service->cluster_heard) && store_replica_generation(replica) >= atomic_load(&service->generation))
+        store_catalog_join(service, 1, replica);
+}
+
+/* ---- Judging ----------------------------------------------------------------------------------------------------- */
+
+/* [pool] */
+static void save(hf_job *job)
+{
+    struct store_service *service = (struct store_service *)((char *)job - offsetof(struct store_service, witness_job));
+    hf_error error = {0};
+
+    atomic_store(&service->witness_again, 0);
+    if (store_witness_save(&service->witness, &error) != HF_OK)
+        store_service_log(service, HF_LOG_ERROR, "what is known of other nodes' disks was not saved: %s",
+                          error.message);
+}
+
+static void save_later(struct store_service *service);
+
+static void saved(hf_job *job)
+{
+    struct store_service *service = (struct store_service *)((char *)job - offsetof(struct store_service, witness_job));
+
+    atomic_store(&service->witness_saving, 0);
+    if (atomic_load(&service->witness_again))
+        save_later(service);
+}
+
+static void save_later(struct store_service *service)
+{
+    atomic_store(&service->witness_again, 1);
+    if (atomic_exchange(&service->witness_saving, 1))
+        return;
+    service->witness_job = (hf_job){.loop = service->loops->main_loop(service->host), .work = save, .done = saved};
+    if (service->loops->submit(service->host, &service->witness_job, NULL) != HF_OK)
+        atomic_store(&service->witness_saving, 0); /* the next hello tries again */
+}
+
+static int32_t judge(struct store_service *service, struct store_shard *shard, uint32_t node, const struct hello *hello)
+{
+    uint64_t own = atomic_load(&service->cluster);
+    int32_t news = 0, judgement;
+
+    if (own && hello->cluster && own != hello->cluster)
+        return STORE_IDENTITY_CLUSTER;
+    judgement = store_witness_judge(&service->witness, node, &hello->identity, shard->routing->nodes[node].disk, &news);
+    if (news)
+        save_later(service);
+    return judgement;
+}
+
+static const char *describe(int32_t judgement)
+{
+    switch (judgement) {
+    case STORE_IDENTITY_OLDER:
+        return "an old image of its disk, of which later starts are known";
+    case STORE_IDENTITY_FOREIGN:
+        return "another disk than before";
+    default:
+        return "a disk with the data of another cluster";
+    }
+}
+
+static void complain(struct store_service *service, uint32_t node, const struct hello *hello, int32_t judgement)
+{
+    const char *name = service->nodes.names[node];
+    int empty = judgement == STORE_IDENTITY_FOREIGN && hello->cluster == 0;
+
+    atomic_store(&service->replaceable[node], empty ? hello->identity.disk : 0);
+    if (atomic_exchange(&service->strangers[node], hello->identity.disk) == hello->identity.disk)
+        return; /* it is in the log already */
+    store_service_log(service, HF_LOG_ERROR, "node %s runs on %s; it is kept out. %s: holdfast node replace %s", name,
+                      describe(judgement), empty ? "If that one is lost" : "Empty its state directory, start it, then",
+                      name);
+}
+
+static void hello_arrived(struct store_service *service, uint32_t node, const struct hello *hello)
+{
+    struct store_shard *shard = store_shard_current(service);
+    int32_t judgement = judge(service, shard, node, hello);
+
+    shard->trusted[node] = judgement == STORE_IDENTITY_GOOD;
+    if (judgement == STORE_IDENTITY_GOOD) {
+        atomic_store(&service->strangers[node], 0);
+        atomic_store(&service->replaceable[node], 0);
+        note_cluster(service, node, hello->cluster);
+        send(service, node, ACCEPTED, 0, &hello->identity);
+    } else {
+        complain(service, node, hello, judgement);
+        send(service, node, REFUSED, (uint8_t)judgement, &hello->identity);
+    }
+    if (hello->kind == HELLO && !(atomic_load(&service->accepted) & 1u << node))
+        send(service, node, HELLO_BACK, 0, &service->identity);
+}
+
+/* ---- Answers ----------------------------------------------------------------------------------------------------- */
+
+static void accepted(struct store_service *service, uint32_t node, const struct hello *answer)
+{
+    uint64_t generation = atomic_load(&service->generation);
+
+    while (generation < answer->generation &&
+           !atomic_compare_exchange_weak(&service->generation, &generation, answer->generation))
+        ;
+    atomic_fetch_and(&service->refused, ~(1u << node));
+    atomic_fetch_or(&service->accepted, 1u << node);
+    if (store_shard_current(service)->trusted[node])
+        note_cluster(service, node, answer->cluster);
+}
+
+static void refused(struct store_service *service, uint32_t node, int32_t why)
+{
+    atomic_store(&service->refused_why, why);
+    if (atomic_fetch_or(&service->refused, 1u << node) & 1u << node)
+        return;
+    store_service_log(service, HF_LOG_ERROR,
+                      "node %s does not let this node take part: it runs on %s; see 'holdfast "
+                      "node replace'",
+                      service->nodes.names[node], describe(why));
+}
+
+static void message_arrived(void *arg, uint32_t node, hf_slice bytes)
+{
+    struct store_service *service = arg;
+    struct hello hello;
+
+    if (read_hello(bytes, &hello) != HF_OK) {
+        store_service_log(service, HF_LOG_WARNING, "node %s says who it is in a way that this release does not know",
+                          service->nodes.names[node]);
+        return;
+    }
+    if (hello.kind == HELLO || hello.kind == HELLO_BACK)
+        hello_arrived(service, node, &hello);
+    else if (hello.identity.disk != service->identity.disk || hello.identity.starts != service->identity.starts)
+        return; /* an answer to an earlier start */
+    else if (hello.kind == ACCEPTED)
+        accepted(service, node, &hello);
+    else if (hello.kind == REFUSED)
+        refused(service, node, hello.why);
+}
+
+/* ---- Links ------------------------------------------------------------------------------------------------------- */
+
+void store_hello_link(struct store_service *service, uint32_t node, int32_t up)
+{
+    if (up)
+        send(service, node, HELLO, 0, &service->identity);
+    else
+        atomic_fetch_and(&service->accepted, ~(1u << node));
+}
+
+void store_hello_tick(struct store_shard *shard, uint64_t now_us)
+{
+    struct store_service *service = shard->service;
+    uint32_t done = atomic_load(&service->cluster) ? atomic_load(&service->accepted) : 0;
+
+    if (now_us < shard->hello_us)
+        return;
+    shard->hello_us = now_us + AGAIN_US;
+    for (uint32_t node = 0; node < service->nodes.count; node++)
+        if (node != service->nodes.self && !(done & 1u << node) && service->peers->is_up(service->hello, node))
+            send(service, node, HELLO, 0, &service->identity);
+    begin_or_wait(service, now_us);
+}
+
+int32_t store_hello_trusts(struct store_service *service, uint32_t node)
+{
+    return store_shard_current(service)->trusted[node];
+}
+
+int32_t store_hello_open(struct store_service *service, hf_error *error)
+{
+    static const hf_peer_handlers handlers = {.size = sizeof handlers, .message = message_arrived};
+
+    return service->peers->channel(service->host, "store.hello", &handlers, service, &service->hello, error);
+}

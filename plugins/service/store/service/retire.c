@@ -1,0 +1,189 @@
+/* Replicas whose place is elsewhere now.  The catalog says so first, but only the group itself knows whether it still
+ * counts on the replica: it is asked, linearizably, and what it does not count on is removed. */
+#include "service/private.h"
+
+#include "bytes.h"
+#include "service/call.h"
+
+#include <holdfast/lib/error.h>
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum { ASK_TIMEOUT_US = 5000000 };
+
+struct store_retire {
+    struct store_call call;
+    struct store_service *service;
+    int32_t busy;
+    uint64_t next; /* partition to look at next */
+    uint64_t partition, self;
+    struct store_replica *replica;
+    hf_task task;
+    hf_job job;
+    int32_t code;
+    hf_error error;
+};
+
+static struct store_retire *of_task(hf_task *task)
+{
+    return (struct store_retire *)((char *)task - offsetof(struct store_retire, task));
+}
+
+/* ---- Removing ---------------------------------------------------------------------------------------------------- */
+
+/* [first worker loop] */
+static void over(hf_task *task)
+{
+    of_task(task)->busy = 0;
+}
+
+static void post_over(struct store_retire *retire)
+{
+    retire->task.run = over;
+    retire->service->loops->post(retire->service->shards[0].loop, &retire->task);
+}
+
+/* [pool] */
+static void erase(hf_job *job)
+{
+    struct store_retire *retire = (struct store_retire *)((char *)job - offsetof(struct store_retire, job));
+
+    retire->code = store_replica_erase(retire->replica, &retire->error);
+}
+
+/* [main] */
+static void erased(hf_job *job)
+{
+    struct store_retire *retire = (struct store_retire *)((char *)job - offsetof(struct store_retire, job));
+    struct store_service *service = retire->service;
+
+    if (retire->code != HF_OK)
+        store_service_log(service, HF_LOG_ERROR, "the replica of partition %" PRIu64 " could not be removed: %s",
+                          retire->partition, retire->error.message);
+    else
+        store_service_log(service, HF_LOG_INFO, "removed the replica of partition %" PRIu64 ", which has moved",
+                          retire->partition);
+    store_replica_close(retire->replica);
+    post_over(retire);
+}
+
+/* [main] Nobody finds it any more. */
+static void take_out(hf_task *task)
+{
+    struct store_retire *retire = of_task(task);
+    struct store_service *service = retire->service;
+
+    store_service_unregister(service, retire->partition);
+    retire->job = (hf_job){.loop = service->loops->main_loop(service->host), .work = erase, .done = erased};
+    if (service->loops->submit(service->host, &retire->job, NULL) == HF_OK)
+        return;
+    store_replica_close(retire->replica); /* it is opened and removed at the next start */
+    post_over(retire);
+}
+
+static void stopped(void *arg)
+{
+    struct store_retire *retire = arg;
+
+    retire->task.run = take_out;
+    retire->service->loops->post(retire->service->loops->main_loop(retire->service->host), &retire->task);
+}
+
+/* [the replica's loop] */
+static void stop_it(hf_task *task)
+{
+    struct store_retire *retire = of_task(task);
+    struct store_shard *shard = store_shard_of(retire->service, retire->partition);
+
+    retire->replica = store_shard_replica(shard, retire->partition);
+    if (!retire->replica || shard->stopping || store_replica_self(retire->replica) != retire->self) {
+        post_over(retire);
+        return;
+    }
+    store_shard_remove(shard, retire->partition);
+    store_replica_stop(retire->replica, stopped, retire);
+}
+
+/* ---- Asking ------------------------------------------------------------------------------------------------------ */
+
+int32_t store_members_have(hf_slice members, uint64_t replica)
+{
+    for (; members.size >= 9; members.data += 9, members.size -= 9)
+        if (store_read_be(members.data, 8) == replica)
+            return 1;
+    return 0;
+}
+
+static void asked(struct store_call *call)
+{
+    struct store_retire *retire = (struct store_retire *)(void *)call;
+    hf_slice members = {call->op.result.data, call->op.result.size};
+    int gone = call->op.code == HF_OK && members.size > 0 && !store_members_have(members, retire->self);
+
+    hf_buffer_done(&call->op.result);
+    if (!gone || retire->service->draining) {
+        retire->busy = 0;
+        return;
+    }
+    retire->task.run = stop_it;
+    retire->service->loops->post(store_shard_of(retire->service, retire->partition)->loop, &retire->task);
+}
+
+static int is_placed(const struct store_partition *partition, uint64_t replica)
+{
+    for (uint32_t i = 0; i < partition->member_count; i++)
+        if (partition->replicas[i] == replica)
+            return 1;
+    for (uint32_t i = 0; i < partition->leaving_count; i++)
+        if (partition->leaving[i] == replica)
+            return 1;
+    return 0;
+}
+
+/* The next replica of this node that the catalog does not place here; 0: none. */
+static uint64_t find_misplaced(struct store_retire *retire, const struct store_routing *routing)
+{
+    struct store_service *service = retire->service;
+    uint64_t found = 0, count = 0;
+
+    pthread_rwlock_rdlock(&service->lock);
+    for (; count < service->replica_count && !found; count++) {
+        uint64_t id = (retire->next + count) % service->replica_count;
+        const struct store_replica *replica = service->replicas[id];
+        const struct store_routed *routed = replica ? store_routing_partition(routing, id) : NULL;
+
+        if (!routed || id == STORE_CATALOG_PARTITION || is_placed(routed->partition, store_replica_self(replica)))
+            continue;
+        found = id;
+        retire->self = store_replica_self(replica);
+    }
+    pthread_rwlock_unlock(&service->lock);
+    retire->next += count;
+    return found;
+}
+
+void store_retire_tick(struct store_shard *shard, uint64_t now_us)
+{
+    struct store_service *service = shard->service;
+    struct store_retire *retire = service->retire;
+
+    if (!retire)
+        retire = service->retire = calloc(1, sizeof *retire);
+    if (!retire || retire->busy)
+        return;
+    retire->service = service;
+    retire->partition = find_misplaced(retire, shard->routing);
+    if (!retire->partition)
+        return;
+    retire->busy = 1;
+    retire->call = (struct store_call){
+        .op = {.type = STORE_OP_MEMBERS, .partition = retire->partition, .deadline_us = now_us + ASK_TIMEOUT_US},
+        .finished = asked};
+    store_call_start(service, &retire->call);
+}
+
+void store_retire_free(struct store_service *service)
+{
+    free(service->retire);
+}
