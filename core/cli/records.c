@@ -201,9 +201,24 @@ static int scan_page(cli_run *cli, const char *start, uint64_t *left, hf_buffer 
     return result;
 }
 
+/* A start that begins with '~' would be a cursor; of a key, it is doubled. */
+static const char *start_of_key(cli_run *cli, const char *key)
+{
+    size_t size = key ? strlen(key) : 0;
+    char *start;
+
+    if (!size || key[0] != '~')
+        return key;
+    start = hf_arena_alloc(&cli->arena, size + 2);
+    if (!start)
+        cli_out_of_memory();
+    snprintf(start, size + 2, "~%s", key);
+    return start;
+}
+
 int cli_scan(cli_run *cli)
 {
-    const char *start = cli_option(cli, "start");
+    const char *start = start_of_key(cli, cli_option(cli, "start"));
     uint64_t left = UINT64_MAX;
     int result = cli_number(cli, "limit", 1, UINT64_MAX, &left), more = result == CLI_OK;
     hf_buffer next;

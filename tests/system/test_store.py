@@ -84,12 +84,18 @@ class Case:
         self.check(three, "DELETE", path("items", "a/b c", partition="eu"), 404, problem="not-found")
 
     def test_odd_keys(self):
-        for key in ("a/b", "\x01\x00", "\u4f60\u597d", " ", "%2F", "~abc.1", "\U0001f600" * 200, '"quoted"\\'):
+        keys = ("a/b", "\x01\x00", "\u4f60\u597d", " ", "%2F", "~abc.1", "\U0001f600" * 200, '"quoted"\\')
+        for key in keys:
             self.put(self.nodes[0], "odd" + key, item(n=1))
             self.check(self.nodes[1], "GET", path("items", "odd" + key), 200)
             _, page = self.nodes[2].json("GET", "/v1/tables/items/records?" + urllib.parse.urlencode({"prefix": "odd" + key}))
             assert [r["key"] for r in page["records"]] == ["odd" + key], page
+        self.put(self.nodes[0], "~a", item())
+        _, page = self.nodes[1].json("GET", "/v1/tables/items/records?" + urllib.parse.urlencode({"start": "~~a", "limit": 1}))
+        assert [r["key"] for r in page["records"]] == ["~a"], page
+        for key in keys:
             self.check(self.nodes[2], "DELETE", path("items", "odd" + key), 200)
+        self.check(self.nodes[2], "DELETE", path("items", "~a"), 200)
 
     def test_repeats_write_once(self):
         key = {"Idempotency-Key": "r-%d" % random.getrandbits(60)}
@@ -159,6 +165,13 @@ class Case:
     # ---- Bad input --------------------------------------------------------------------------------------------------
 
     def test_bad_input(self):
+        for i in range(3):
+            self.put(self.nodes[0], "bad/%d" % i, item())
+        page = self.nodes[0].json("GET", "/v1/tables/items/records?prefix=bad/&limit=1")[1]
+        cursor = urllib.parse.urlencode({"start": page["next"]})
+        page = self.nodes[1].json("GET", "/v1/tables/items/records?prefix=bad/&limit=7&" + cursor)[1]
+        assert [record["key"] for record in page["records"]] == ["bad/1", "bad/2"], page
+        blobs = self.nodes[0].json("GET", "/v1/tables/blobs/partitions")[1]["partitions"][0]["id"]
         rows = [
             ("GET", path("nowhere", "a"), None, {}, 404),
             ("PUT", path("items", "a"), "{", {}, 400),
@@ -183,6 +196,20 @@ class Case:
             ("GET", "/v1/tables/items/changes?from=1", None, {}, 400),
             ("GET", "/v1/tables/items/changes?from=1:x", None, {}, 400),
             ("GET", "/v1/tables/items/changes?partition=mars", None, {}, 422),
+            ("GET", "/v1/tables/items/changes?from=1:1", None, {}, 422),
+            ("GET", "/v1/tables/items/changes?from=%d:1" % blobs, None, {}, 422),
+            ("GET", "/v1/tables/items/changes?from=2:1,2:1", None, {}, 400),
+            ("GET", "/v1/tables/blobs/records?" + cursor, None, {}, 400),
+            ("GET", "/v1/tables/items/records?prefix=&" + cursor, None, {}, 400),
+            ("GET", "/v1/tables/items/records?prefix=bad/&partition=eu&" + cursor, None, {}, 400),
+            ("GET", "/v1/tables/items/records?prefix=bad/&" + cursor[:-1], None, {}, 400),
+            ("GET", "/v1/tables/items/records?prefix=bad/&start=~", None, {}, 400),
+            ("GET", "/v1/tables/items/records?start=" + "a" * 1025, None, {}, 413),
+            ("PUT", path("items", "bad/1"), item(), {"If-Match": '"%d"' % (1 << 62)}, 412),
+            ("PUT", path("items", "none"), item(), {"If-Match": '"%d"' % (1 << 62)}, 412),
+            ("PUT", path("items", "bad/1"), item(), {"If-Match": '"0"'}, 400),
+            ("POST", "/v1/tables/items/batch", '{"operations":[{"op":"delete","key":"bad/1","if_version":%d}],"partition":"eu"}'
+             % (1 << 62), {}, 412),
             ("POST", "/v1/tables/items/batch", "[]", {}, 400),
             ("POST", "/v1/tables/items/batch", '{"operations":[]}', {}, 400),
             ("POST", "/v1/tables/items/batch", '{"operations":[{"op":"put","key":"a"}]}', {}, 400),

@@ -39,6 +39,17 @@ struct exchange_call {
     const struct store_partition *partition;
 };
 
+/* Which scan a cursor is of. */
+struct store_scan {
+    hf_slice table, prefix;
+    hf_slice partition; /* the value that the query names; without data: none */
+};
+/* The last record that was shown. */
+struct store_cursor {
+    hf_slice key;
+    uint64_t partition; /* 0: the key itself comes first */
+};
+
 /* A request and the calls that answer it. */
 struct exchange {
     struct store_http *http;
@@ -50,8 +61,8 @@ struct exchange {
     hf_buffer command;
     void (*finish)(struct exchange *exchange); /* all calls are done; ends the exchange */
     uint64_t number;                           /* for finish */
-    hf_slice start;                            /* scans: the first key */
-    uint64_t after;                            /* scans: in that key, partitions up to this one were shown */
+    struct store_scan scan;
+    struct store_cursor begin; /* scans: where the page begins */
     uint32_t left;
     uint32_t count;
     struct exchange_call calls[];
@@ -99,6 +110,14 @@ void store_http_create_table(void *arg, hf_http_request *request);
 void store_http_partitions(void *arg, hf_http_request *request);
 void store_http_leader(void *arg, hf_http_request *request);
 void store_http_cluster(void *arg, hf_http_request *request);
+
+/* cursor.c: pure */
+/* HF_EINVAL: no key, or one over its limit; errors also as hf_buffer_append. */
+int32_t store_cursor_append(hf_buffer *text, const struct store_scan *scan, const struct store_cursor *cursor);
+/* A scan's start: a cursor, or a key; of a key that begins with '~', that is doubled.  Returns a sentence when it is
+ * wrong; the cursor borrows from the text or lies in the arena. */
+const char *store_start_read(hf_slice text, const struct store_scan *scan, hf_arena *arena,
+                             struct store_cursor *ret_cursor);
 
 /* text.c */
 /* "2026-11-01T10:00:00.000Z" */

@@ -70,7 +70,7 @@ static int32_t read_match(hf_slice text, struct store_operation *operation)
         text.data++;
         text.size -= 2;
     }
-    if (store_number_read(text, INT64_MAX, &version) != HF_OK)
+    if (store_number_read(text, INT64_MAX, &version) != HF_OK || version == 0) /* they count from 1 */
         return HF_EINVAL;
     operation->condition = STORE_IF_VERSION;
     operation->version = version;

@@ -99,6 +99,7 @@ static void puts_that_are_refused(void **state)
         {"blobs", "k", "x", {"If-Match", "\"5x\""}, {0}, 400, "bad-request"},
         {"blobs", "k", "x", {"If-Match", "\"-1\""}, {0}, 400, "bad-request"},
         {"blobs", "k", "x", {"If-Match", ""}, {0}, 400, "bad-request"},
+        {"blobs", "k", "x", {"If-Match", "\"0\""}, {0}, 400, "bad-request"},
         {"blobs", "k", "x", {"If-Match", "\"18446744073709551616\""}, {0}, 400, "bad-request"},
         {"blobs", "k", "x", {"If-None-Match", "\"1\""}, {0}, 400, "bad-request"},
     };
@@ -229,16 +230,22 @@ static void a_get_asks_all_partitions_that_could_have_it(void **state)
 
 static void scans_that_are_refused(void **state)
 {
-    static const struct refusal rows[] = {
+    static char long_key[STORE_KEY_MAX + 2];
+    const struct refusal rows[] = {
         {"none", NULL, NULL, {0}, {0}, 404, "not-found"},
         {"items", NULL, NULL, {0}, {"limit", "0"}, 400, "bad-request"},
         {"items", NULL, NULL, {0}, {"limit", "5x"}, 400, "bad-request"},
         {"items", NULL, NULL, {0}, {"limit", "-1"}, 400, "bad-request"},
         {"items", NULL, NULL, {0}, {"limit", "99999999999999999999"}, 400, "bad-request"},
         {"items", NULL, NULL, {0}, {"partition", "mars"}, 422, "unprocessable"},
+        {"items", NULL, NULL, {0}, {"start", "~"}, 400, "bad-request"},
+        {"items", NULL, NULL, {0}, {"start", "~abc.1"}, 400, "bad-request"},
+        {"items", NULL, NULL, {0}, {"start", long_key}, 413, "too-large"},
+        {"items", NULL, NULL, {0}, {"prefix", long_key}, 413, "too-large"},
     };
 
     (void)state;
+    memset(long_key, 'k', STORE_KEY_MAX + 1);
     REFUSE_ALL(rows, store_http_scan);
 }
 
@@ -248,6 +255,9 @@ static void feeds_that_are_refused(void **state)
         {"none", NULL, NULL, {0}, {0}, 404, "not-found"},
         {"items", NULL, NULL, {0}, {"from", "5x"}, 400, "bad-request"},
         {"items", NULL, NULL, {0}, {"from", "2:"}, 400, "bad-request"},
+        {"items", NULL, NULL, {0}, {"from", "2:1,2:1"}, 400, "bad-request"},
+        {"items", NULL, NULL, {0}, {"from", "12:1"}, 422, "unprocessable"},       /* of another table */
+        {"items", NULL, NULL, {0}, {"from", "2:1,4096:1"}, 422, "unprocessable"}, /* of none */
         {"items", NULL, NULL, {0}, {"partition", "mars"}, 422, "unprocessable"},
     };
 
