@@ -27,9 +27,12 @@ static const cli_command commands[] = {
      cli_table_show},
     {"table create",
      "TABLE [--partition-by FIELD --values A,B,...] [--hash-ranges N] [--replicas N] [--format json|bytes] "
-     "[--value-maximum BYTES] [--keep-changes SECONDS] [--keep-idempotency-keys SECONDS]",
-     "partition-by: values: hash-ranges: replicas: format: value-maximum: keep-changes: keep-idempotency-keys:", 1, 1,
-     "Makes a table.", "holdfast table create orders --partition-by region --values eu,us", cli_table_create},
+     "[--value-maximum BYTES] [--keep-changes SECONDS] [--keep-idempotency-keys SECONDS] [--expire-after SECONDS] "
+     "[--field NAME:TYPE[,required][,min=N][,max=N][,min_length=N][,max_length=N][,one_of=A|B|...]]... "
+     "[--no-other-fields]",
+     "partition-by: values: hash-ranges: replicas: format: value-maximum: keep-changes: keep-idempotency-keys: "
+     "expire-after: field: no-other-fields",
+     1, 1, "Makes a table.", "holdfast table create orders --partition-by region --values eu,us", cli_table_create},
     {"node list", "", "", 0, 0, "Lists the nodes.", "holdfast node list", cli_node_list},
     {"plugin list", "[DIRECTORY]", "", 0, 1, "Lists the plugins of a node, or those in a folder.",
      "holdfast plugin list /usr/lib/holdfast/plugins-1", cli_plugin_list},

@@ -25,6 +25,14 @@ STORE = """
   tables: {
     items: { partition_by = "region"; values = [ "eu", "us", "cn" ]; value_maximum = "512KiB"; };
     blobs: { format = "bytes"; hash_ranges = 4; value_maximum = "512KiB"; };
+    checked: {
+      partition_by = "region"; values = [ "eu", "us" ]; other_fields = false;
+      fields: {
+        priority: { type = "integer"; min = 1; max = 5; required = true; };
+        channel: { type = "string"; one_of = [ "chat", "mail" ]; };
+        name: { type = "string"; min_length = 1; max_length = 3; };
+      };
+    };
   };
 """
 
@@ -325,6 +333,39 @@ class Case:
         assert len(one.json("GET", "/v1/tables/made/partitions")[1]["partitions"]) == 4
         names = [t["name"] for t in one.json("GET", "/v1/tables")[1]["tables"]]
         assert set(names) >= {"items", "blobs", "made"} and "_catalog" not in names
+
+    def test_fields(self):
+        one, two, three = self.nodes
+        Cluster.wait(lambda: one.request("GET", "/v1/tables/checked")[0] == 200, "the table that the configuration names")
+        shown = one.json("GET", "/v1/tables/checked")[1]
+        assert shown["other_fields"] is False and shown["fields"] == {
+            "priority": {"type": "integer", "required": True, "min": 1, "max": 5},
+            "channel": {"type": "string", "one_of": ["chat", "mail"]},
+            "name": {"type": "string", "min_length": 1, "max_length": 3}}, shown
+        self.put(one, "k", item(priority=5, channel="chat", name="\u4f60\u597d!"), "checked")
+        for value, field, words in (({}, "priority", "missing"), ({"priority": 6}, "priority", "from 1 to 5"),
+                                    ({"priority": 1.5}, "priority", "an integer"), ({"priority": None}, "priority", "null"),
+                                    ({"priority": 1, "channel": "fax"}, "channel", "'fax'"),
+                                    ({"priority": 1, "name": "abcd"}, "name", "4 characters"),
+                                    ({"priority": 1, "other": 1}, "other", "not declared")):
+            text, _ = self.check(two, "PUT", path("checked", "k"), 422, item(**value), problem="unprocessable")
+            document = json.loads(text)
+            assert document["field"] == field and field in document["detail"] and words in document["detail"], document
+        batch = {"operations": [{"op": "put", "key": "k", "value": {"region": "eu", "priority": n}} for n in (1, 0)]}
+        text, _ = self.check(three, "POST", "/v1/tables/checked/batch", 422, json.dumps(batch), problem="unprocessable")
+        assert json.loads(text)["field"] == "priority" and json.loads(text)["operation"] == 1, text
+        text, _ = self.check(three, "GET", path("checked", "k"), 200)
+        assert json.loads(text)["priority"] == 5
+        # The same declaration again, in another order, is no conflict; another one is.
+        declaration = {"partition_by": "line", "partitions": ["a"], "fields": {"n": {"type": "number"}, "s": {"type": "string"}}}
+        self.check(one, "PUT", "/v1/tables/fields", 201, json.dumps(declaration))
+        declaration["fields"] = dict(reversed(declaration["fields"].items()))
+        self.check(two, "PUT", "/v1/tables/fields", 200, json.dumps(declaration))
+        declaration["fields"]["n"]["min"] = 0
+        self.check(three, "PUT", "/v1/tables/fields", 409, json.dumps(declaration), problem="conflict")
+        declaration["fields"]["n"]["min"] = "0"
+        text, _ = self.check(three, "PUT", "/v1/tables/fields2", 400, json.dumps(declaration), problem="bad-request")
+        assert "min of the field 'n'" in json.loads(text)["detail"], text
 
     def test_leaders_hand_over(self):
         partitions = self.nodes[0].json("GET", "/v1/tables/items/partitions")[1]["partitions"]

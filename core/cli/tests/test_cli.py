@@ -170,6 +170,22 @@ class Requests(Case):
         self.run_cli(server.address, "table", "create", "t", "--replicas", "x", code=USAGE)
         self.assertEqual(len(server.requests), 1)
 
+    def test_table_fields(self):
+        server = self.serve(answers((201, {})))
+        self.run_cli(server.address, "table", "create", "t", "--field", "customer:string,required,max_length=64",
+                     "--field", "priority:integer,min=1,max=5", "--field=score:number,min=-1.5", "--no-other-fields",
+                     "--field", "channel:string,one_of=chat|mail", "--field", "more:any", "--expire-after", "60")
+        self.assertEqual(json.loads(server.requests[0]["body"]), {
+            "expire_after": 60, "other_fields": False, "fields": {
+                "customer": {"type": "string", "required": True, "max_length": 64},
+                "priority": {"type": "integer", "min": 1, "max": 5}, "score": {"type": "number", "min": -1.5},
+                "channel": {"type": "string", "one_of": ["chat", "mail"]}, "more": {"type": "any"}}})
+        for field in ("customer", ":string", "a:", "a:,required", "a:string,", "a:string,must", "a:string,required=1",
+                      "a:integer,min", "a:integer,min=", "a:integer,min=x", "a:integer,min=[]", "a:string,one_of"):
+            _, error = self.run_cli(server.address, "table", "create", "t", "--field", field, code=USAGE)
+            self.assertIn("--field '%s'" % field, error)
+        self.assertEqual(len(server.requests), 1)
+
     def test_action_run(self):
         server = self.serve(answers((200, {"done": 1})))
         self.run_cli(server.address, "action", "run", "a.b", '{"n":1}')

@@ -88,9 +88,22 @@ int32_t store_is_stale(const struct exchange *exchange);
 /* write.c */
 void store_http_put(void *arg, hf_http_request *request);
 void store_http_delete(void *arg, hf_http_request *request);
-void store_http_batch(void *arg, hf_http_request *request);
 /* The key of the route, checked; 0 after answering. */
 int32_t store_http_key(struct exchange *exchange, hf_slice *ret_key);
+
+/* Finds the partition of a write: named by the query, or by the JSON value's field.  NULL after answering. */
+const struct store_partition *store_http_find_partition(struct exchange *exchange, hf_slice named, hf_slice key,
+                                                        hf_slice json);
+/* Sees that the table takes the value; `place` is that of a batch's operation.  0 after answering. */
+enum { STORE_HTTP_NO_OPERATION = -1 };
+int32_t store_http_check_value(struct exchange *exchange, hf_slice value, int64_t place);
+/* Starts the one call of a write, whose `finish` is store_http_finish_write or calls it; or answers. */
+void store_http_send_command(struct exchange *exchange, const struct store_partition *partition,
+                             const struct store_operation *operations, uint64_t count);
+void store_http_finish_write(struct exchange *exchange);
+
+/* batch.c */
+void store_http_batch(void *arg, hf_http_request *request);
 
 /* read.c */
 void store_http_get(void *arg, hf_http_request *request);

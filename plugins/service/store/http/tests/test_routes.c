@@ -96,6 +96,11 @@ static void puts_that_are_refused(void **state)
         {"items", "k", "{\"region\":\"eu\"}", {0}, {"partition", "mars"}, 422, "unprocessable"},
         {"items", long_key, "{\"region\":\"eu\"}", {0}, {0}, 413, "too-large"},
         {"blobs", "k", large, {0}, {0}, 413, "too-large"},
+        {"checked", "k", "{\"region\":\"eu\",\"n\":-1}", {0}, {0}, 422, "unprocessable"},
+        {"checked", "k", "{\"region\":\"eu\",\"n\":1.5}", {0}, {0}, 422, "unprocessable"},
+        {"checked", "k", "{\"region\":\"eu\",\"other\":1}", {0}, {0}, 422, "unprocessable"},
+        {"checked", "k", "{\"n\":1}", {0}, {"partition", "eu"}, 422, "unprocessable"},
+        {"checked", "k", "[]", {0}, {"partition", "eu"}, 422, "unprocessable"},
         {"blobs", "k", "x", {"If-Match", "\"5x\""}, {0}, 400, "bad-request"},
         {"blobs", "k", "x", {"If-Match", "\"-1\""}, {0}, 400, "bad-request"},
         {"blobs", "k", "x", {"If-Match", ""}, {0}, 400, "bad-request"},
@@ -207,6 +212,34 @@ static void batches_that_are_refused(void **state)
     REFUSE_ALL(rows, store_http_batch);
 }
 
+/* ---- Fields ------------------------------------------------------------------------------------------------------ */
+
+static void a_problem_names_the_field(void **state)
+{
+    hf_http_request put = {.table = "checked", .key = "k", .body = hf_slice_of("{\"region\":\"eu\",\"n\":-7}")},
+                    batch = {.table = "checked",
+                             .body = hf_slice_of(
+                                 ITEM("{\"op\":\"put\",\"key\":\"a\",\"value\":{\"region\":\"eu\"}},{"
+                                      "\"op\":\"put\",\"key\":\"b\",\"value\":{\"region\":\"eu\",\"x\\u0022\":1}}"))},
+                    list = {.table = "checked", .key = "k", .body = hf_slice_of("[]")};
+
+    (void)state;
+    fake_request(&put, store_http_put);
+    assert_int_equal(put.status, 422);
+    assert_string_equal(put.error.message, "the field 'n' is -7; expected an integer of at least 0");
+    assert_string_equal(put.members, "\"field\":\"n\"");
+    fake_request_done(&put);
+    fake_request(&batch, store_http_batch);
+    assert_int_equal(batch.status, 422);
+    assert_string_equal(batch.members, "\"field\":\"x\\\"\",\"operation\":1");
+    fake_request_done(&batch);
+    fake_request(&list, store_http_put);
+    assert_int_equal(list.status, 422);
+    assert_string_equal(list.members, "");
+    fake_request_done(&list);
+    assert_int_equal(fake.call_count, 0);
+}
+
 /* ---- Reads ------------------------------------------------------------------------------------------------------- */
 
 static void a_get_asks_all_partitions_that_could_have_it(void **state)
@@ -291,6 +324,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_the_service_says_becomes_a_status, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_batch_is_one_command, set_up, tear_down),
         cmocka_unit_test_setup_teardown(batches_that_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_problem_names_the_field, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_get_asks_all_partitions_that_could_have_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(scans_that_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(feeds_that_are_refused, set_up, tear_down),
