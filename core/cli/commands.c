@@ -6,8 +6,10 @@ static const cli_command commands[] = {
      "holdfast status", cli_status},
     {"get", "TABLE KEY [--partition VALUE] [--stale]", "partition: stale", 2, 2, "Reads a record.",
      "holdfast get conversations zh-11290/000000", cli_get},
-    {"put", "TABLE KEY [VALUE|-] [--partition VALUE] [--if-version N] [--if-absent] [--idempotency-key KEY]",
-     "partition: if-version: if-absent idempotency-key:", 2, 3,
+    {"put",
+     "TABLE KEY [VALUE|-] [--partition VALUE] [--if-version N] [--if-absent] [--idempotency-key KEY] "
+     "[--expire-after SECONDS]",
+     "partition: if-version: if-absent idempotency-key: expire-after:", 2, 3,
      "Writes a record; the value comes from standard input with '-' or without it.",
      "holdfast put accounts u1 '{\"region\":\"eu\",\"name\":\"Ada\"}'", cli_put},
     {"delete", "TABLE KEY [--partition VALUE] [--if-version N] [--idempotency-key KEY]",

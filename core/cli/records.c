@@ -95,6 +95,16 @@ static int add_conditions(const cli_run *cli, request_headers *headers)
     return result;
 }
 
+static int add_expiry(const cli_run *cli, request_headers *headers)
+{
+    const char *seconds = cli_option(cli, "expire-after");
+    uint64_t number = 0;
+
+    if (cli_number(cli, "expire-after", 0, UINT64_MAX, &number) != CLI_OK)
+        return CLI_USAGE;
+    return seconds ? add_header(headers, "Holdfast-Expire-After: %s", seconds) : CLI_OK;
+}
+
 int cli_put(cli_run *cli)
 {
     const char *text = cli->argument_count > 2 ? cli->arguments[2] : "-";
@@ -103,6 +113,8 @@ int cli_put(cli_run *cli)
     hf_buffer value;
     int result = add_conditions(cli, &headers);
 
+    if (result == CLI_OK)
+        result = add_expiry(cli, &headers);
     hf_buffer_init(&value, VALUE_MAXIMUM);
     if (result == CLI_OK && strcmp(text, "-") == 0)
         result = read_input(&value);

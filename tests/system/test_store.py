@@ -25,6 +25,7 @@ STORE = """
   tables: {
     items: { partition_by = "region"; values = [ "eu", "us", "cn" ]; value_maximum = "512KiB"; };
     blobs: { format = "bytes"; hash_ranges = 4; value_maximum = "512KiB"; };
+    sessions: { format = "bytes"; expire_after = "2s"; };
     checked: {
       partition_by = "region"; values = [ "eu", "us" ]; other_fields = false;
       fields: {
@@ -366,6 +367,76 @@ class Case:
         declaration["fields"]["n"]["min"] = "0"
         text, _ = self.check(three, "PUT", "/v1/tables/fields2", 400, json.dumps(declaration), problem="bad-request")
         assert "min of the field 'n'" in json.loads(text)["detail"], text
+
+    # ---- Expiry -----------------------------------------------------------------------------------------------------
+
+    def feed(self, node, table, key):
+        status, text, _ = node.request("GET", "/v1/tables/%s/changes" % table)
+        assert status == 200, text
+        lines = [json.loads(line) for line in text.splitlines() if line]
+        return [line for line in lines if line["key"] == key]
+
+    def await_removal(self, table, key):
+        """The change feeds of all nodes come to say the same of the record, and that it went because of its time."""
+        for node in self.nodes:
+            Cluster.wait(lambda n=node: any(line.get("reason") == "expired" for line in self.feed(n, table, key)),
+                         "%s to hear that '%s' has expired" % (node.name, key))
+        feeds = [self.feed(node, table, key) for node in self.nodes]
+        assert feeds[0] == feeds[1] == feeds[2], feeds
+        assert [line["type"] for line in feeds[0]][-1] == "delete", feeds[0]
+
+    def test_expiry(self):
+        one, two, three = self.nodes
+        Cluster.wait(lambda: one.request("GET", "/v1/tables/sessions")[0] == 200, "the table that the configuration names")
+        assert one.json("GET", "/v1/tables/sessions")[1]["expire_after"] == 2
+        self.put(one, "usual", b"1", "sessions")
+        self.put(two, "longer", b"1", "sessions", headers={"Holdfast-Expire-After": "3600"})
+        self.put(three, "never", b"1", "sessions", headers={"Holdfast-Expire-After": "0"})
+        self.put(one, "renewed", b"1", "sessions")
+        self.put(one, "renewed", b"2", "sessions", headers={"Holdfast-Expire-After": "0"})
+        version = self.put(one, "short", item(), headers={"Holdfast-Expire-After": "1"})
+        batch = {"operations": [{"op": "put", "key": "batch", "value_base64": "AA==", "expire_after": 1}]}
+        self.check(two, "POST", "/v1/tables/sessions/batch", 200, json.dumps(batch))
+        # Gone for reads, scans and conditions as soon as the leader's clock says so.
+        Cluster.wait(lambda: two.request("GET", path("items", "short"))[0] == 404, "the record to expire")
+        page = two.json("GET", "/v1/tables/items/records?prefix=short")[1]
+        assert page["records"] == [], page
+        self.check(three, "PUT", path("items", "short"), 412, item(), {"If-Match": '"%d"' % version}, "precondition-failed")
+        self.await_removal("items", "short")
+        self.put(three, "short", item(), headers={"If-None-Match": "*"})
+        self.check(three, "DELETE", path("items", "short"), 200)
+        self.await_removal("sessions", "usual")
+        self.await_removal("sessions", "batch")
+        for node in self.nodes:
+            keys = [r["key"] for r in node.json("GET", "/v1/tables/sessions/records?consistency=stale")[1]["records"]]
+            assert keys == ["longer", "never", "renewed"], keys
+        self.check(one, "PUT", path("items", "x"), 400, item(), {"Holdfast-Expire-After": "soon"}, "bad-request")
+        self.check(one, "DELETE", path("sessions", "never"), 400, None, {"Holdfast-Expire-After": "1"}, "bad-request")
+        self.check(one, "DELETE", path("sessions", "never"), 200)
+
+    def test_expiry_across_a_kill(self):
+        """What a killed leader has written expires under the next one, once, and on the node that comes back, too."""
+        Cluster.wait(lambda: self.nodes[0].request("GET", "/v1/tables/sessions")[0] == 200, "the table")
+        Cluster.wait(lambda: list(self.leaders("sessions").values())[0], "a leader")
+        name = list(self.leaders("sessions").values())[0]
+        leader = next(node for node in self.nodes if node.name == name)
+        other = next(node for node in self.nodes if node.name != name)
+        keys = ["kill/%03d" % i for i in range(300)] # several commands
+        for key in keys:
+            self.put(leader, key, b"1", "sessions", headers={"Holdfast-Expire-After": "4"})
+        self.put(leader, "kill/stays", b"1", "sessions", headers={"Holdfast-Expire-After": "3600"})
+        leader.kill()
+        gone = lambda node: [r["key"] for r in node.json(
+            "GET", "/v1/tables/sessions/records?limit=1000&prefix=kill/")[1].get("records", ())] == ["kill/stays"]
+        Cluster.wait(lambda: gone(other), "all to expire under another leader")
+        leader.start()
+        Cluster.wait(lambda: gone(leader), "the node that comes back to have the same")
+        for node in self.nodes:
+            self.await_removal("sessions", keys[-1])
+            _, text, _ = node.request("GET", "/v1/tables/sessions/changes")
+            lines = [json.loads(line) for line in text.splitlines() if line]
+            expired = sorted(line["key"] for line in lines if line.get("reason") == "expired" and line["key"].startswith("kill/"))
+            assert expired == keys, (node.name, len(expired))
 
     def test_leaders_hand_over(self):
         partitions = self.nodes[0].json("GET", "/v1/tables/items/partitions")[1]["partitions"]

@@ -128,15 +128,18 @@ class Requests(Case):
     def test_what_is_asked(self):
         server = self.serve(answers((200, {"version": 42, "partition": "eu"})))
         out, _ = self.run_cli(server.address, "put", "t", "a/b c", '{"x":1}', "--partition", "e&u", "--if-version", "7",
-                              "--idempotency-key", "once", "--token", "hf_secret")
+                              "--idempotency-key", "once", "--token", "hf_secret", "--expire-after", "60")
         request = server.requests[0]
         self.assertEqual((request["method"], request["path"]), ("PUT", "/v1/tables/t/records/a%2Fb%20c?partition=e%26u"))
         self.assertEqual(request["body"], b'{"x":1}')
         self.assertEqual(request["headers"]["If-Match"], '"7"')
         self.assertEqual(request["headers"]["Idempotency-Key"], "once")
+        self.assertEqual(request["headers"]["Holdfast-Expire-After"], "60")
         self.assertEqual(request["headers"]["Authorization"], "Bearer hf_secret")
         self.assertEqual(request["headers"]["Content-Type"], "application/json")
         self.assertEqual(out, "version 42\n")
+        self.run_cli(server.address, "put", "t", "k", "{}", "--expire-after", "-1", code=USAGE)
+        self.assertEqual(len(server.requests), 1)
 
     def test_bytes_pass_unchanged(self):
         value = bytes(range(256)) * 300

@@ -46,6 +46,21 @@ static const char *read_operation_condition(const hf_value *item, struct store_o
     return NULL;
 }
 
+static const char *read_expiry(const struct exchange *exchange, const hf_value *item, struct store_operation *operation)
+{
+    const hf_value *after = hf_value_get(item, "expire_after");
+
+    if (operation->type != STORE_PUT)
+        return after ? "expire_after is of no use without a value" : NULL;
+    operation->expire_after = store_http_usual_expiry(exchange);
+    if (!after)
+        return NULL;
+    if (after->type != HF_VALUE_INTEGER || after->as.integer < 0 || after->as.integer > STORE_EXPIRE_AFTER_MAX)
+        return "expire_after is not 0 (never) to 315360000 seconds";
+    operation->expire_after = (uint32_t)after->as.integer;
+    return NULL;
+}
+
 static const char *read_operation(struct exchange *exchange, const hf_value *item, struct store_operation *operation)
 {
     hf_slice op = hf_value_get_string(item, "op", (hf_slice){NULL, 0});
@@ -58,12 +73,14 @@ static const char *read_operation(struct exchange *exchange, const hf_value *ite
         return "it has no key, or one of more than 1024 bytes";
     if (hf_slice_is(op, "delete")) {
         operation->type = STORE_DELETE;
-        return NULL;
+        return read_expiry(exchange, item, operation);
     }
     if (!hf_slice_is(op, "put"))
         return "op is neither put nor delete";
     operation->type = STORE_PUT;
-    wrong = read_value(exchange, item, &operation->value);
+    wrong = read_expiry(exchange, item, operation);
+    if (!wrong)
+        wrong = read_value(exchange, item, &operation->value);
     if (!wrong)
         operation->checksum = hf_crc32c(0, operation->value.data, operation->value.size);
     return wrong;
@@ -93,51 +110,74 @@ static const struct store_partition *common_partition(struct exchange *exchange,
     return common;
 }
 
-void store_http_batch(void *arg, hf_http_request *request)
+/* The batch's list of operations; NULL after answering. */
+static const hf_value *read_list(struct exchange *exchange, hf_value *body)
 {
-    struct store_http *http = arg;
-    struct exchange *exchange =
-        store_exchange_begin(http, request, STORE_HTTP_WRITE, HF_HTTP_WRITE, 1, store_http_batch);
-    struct store_operation *operations;
-    hf_slice named;
-    const struct store_partition *partition;
-    const hf_value *list;
-    hf_value body = hf_value_null();
+    const hf_http_interface *http = exchange->http->http;
+    hf_http_request *request = exchange->request;
     hf_error error = {0};
 
-    if (!exchange)
-        return;
-    named = http->http->query(request, "partition");
-    if (hf_json_parse(http->http->body(request), http->http->arena(request), &body, &error) != HF_OK) {
-        store_refuse(exchange, error.code == HF_ENOMEM ? 413 : 400,
-                     error.code == HF_ENOMEM ? "too-large" : "bad-request", error.code,
+    if (http->header(request, "Holdfast-Expire-After").data) {
+        store_refuse(exchange, 400, "bad-request", HF_EINVAL,
+                     "Holdfast-Expire-After is not of batches; give expire_after in their operations");
+        return NULL;
+    }
+    if (hf_json_parse(http->body(request), http->arena(request), body, &error) != HF_OK) {
+        int32_t memory = error.code == HF_ENOMEM;
+
+        store_refuse(exchange, memory ? 413 : 400, memory ? "too-large" : "bad-request", error.code,
                      "the batch could not be read: %s", error.message);
-        return;
+        return NULL;
     }
-    list = hf_value_get(&body, "operations");
-    if (!list || list->type != HF_VALUE_LIST || list->count == 0 || list->count > STORE_OPERATIONS_MAX) {
-        store_refuse(exchange, 400, "bad-request", HF_EINVAL, "expected {\"operations\":[...]} with 1 to %d of them",
-                     STORE_OPERATIONS_MAX);
-        return;
-    }
-    operations = hf_arena_alloc(http->http->arena(request), list->count * sizeof *operations);
+    const hf_value *list = hf_value_get(body, "operations");
+
+    if (list && list->type == HF_VALUE_LIST && list->count > 0 && list->count <= STORE_OPERATIONS_MAX)
+        return list;
+    store_refuse(exchange, 400, "bad-request", HF_EINVAL, "expected {\"operations\":[...]} with 1 to %d of them",
+                 STORE_OPERATIONS_MAX);
+    return NULL;
+}
+
+/* NULL after answering. */
+static const struct store_operation *read_operations(struct exchange *exchange, const hf_value *list)
+{
+    struct store_operation *operations =
+        hf_arena_alloc(exchange->http->http->arena(exchange->request), list->count * sizeof *operations);
+
     if (!operations) {
         store_refuse(exchange, 413, "too-large", HF_ETOOLARGE, "the batch is too large");
-        return;
+        return NULL;
     }
     for (uint64_t i = 0; i < list->count; i++) {
         const char *wrong = read_operation(exchange, &list->as.items[i], &operations[i]);
 
         if (wrong) {
             store_refuse(exchange, 400, "bad-request", HF_EINVAL, "operation %llu: %s", (unsigned long long)i, wrong);
-            return;
+            return NULL;
         }
         if (operations[i].type == STORE_PUT && !store_http_check_value(exchange, operations[i].value, (int64_t)i))
-            return;
+            return NULL;
     }
+    return operations;
+}
+
+void store_http_batch(void *arg, hf_http_request *request)
+{
+    struct store_http *http = arg;
+    struct exchange *exchange =
+        store_exchange_begin(http, request, STORE_HTTP_WRITE, HF_HTTP_WRITE, 1, store_http_batch);
+    hf_value body = hf_value_null();
+    const hf_value *list = exchange ? read_list(exchange, &body) : NULL;
+    const struct store_operation *operations = list ? read_operations(exchange, list) : NULL;
+
+    if (!operations)
+        return;
+    hf_slice named = http->http->query(request, "partition");
+
     if (!named.data)
         named = hf_value_get_string(&body, "partition", named);
-    partition = common_partition(exchange, named, operations, list->count);
+    const struct store_partition *partition = common_partition(exchange, named, operations, list->count);
+
     if (!partition)
         return;
     exchange->finish = store_http_finish_write;

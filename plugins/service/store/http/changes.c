@@ -140,12 +140,15 @@ static void write_change(hf_buffer *lines, const struct feed *feed, const struct
     hf_json_name(&writer, "version");
     hf_json_unsigned(&writer, row->version);
     hf_json_name(&writer, "type");
-    hf_json_text(&writer, row->type == STORE_DELETE ? "delete" : "put");
+    hf_json_text(&writer, row->type == STORE_PUT ? "put" : "delete");
     hf_json_name(&writer, "key");
     hf_json_string(&writer, row->key);
     hf_json_name(&writer, "time");
     hf_json_text(&writer, time);
-    if (row->superseded) {
+    if (row->type == STORE_EXPIRE) {
+        hf_json_name(&writer, "reason");
+        hf_json_text(&writer, "expired");
+    } else if (row->superseded) {
         hf_json_name(&writer, "superseded");
         hf_json_boolean(&writer, 1);
     } else if (row->type != STORE_DELETE) {

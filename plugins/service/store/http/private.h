@@ -97,6 +97,8 @@ const struct store_partition *store_http_find_partition(struct exchange *exchang
 /* Sees that the table takes the value; `place` is that of a batch's operation.  0 after answering. */
 enum { STORE_HTTP_NO_OPERATION = -1 };
 int32_t store_http_check_value(struct exchange *exchange, hf_slice value, int64_t place);
+/* Seconds after which a put's record expires, unless it says so itself. */
+uint32_t store_http_usual_expiry(const struct exchange *exchange);
 /* Starts the one call of a write, whose `finish` is store_http_finish_write or calls it; or answers. */
 void store_http_send_command(struct exchange *exchange, const struct store_partition *partition,
                              const struct store_operation *operations, uint64_t count);

@@ -100,6 +100,31 @@ static int32_t read_conditions(struct exchange *exchange, struct store_operation
     return 1;
 }
 
+uint32_t store_http_usual_expiry(const struct exchange *exchange)
+{
+    return (uint32_t)(exchange->table->declaration.expire_after_us / 1000000);
+}
+
+/* Holdfast-Expire-After.  0 after answering. */
+static int32_t read_expiry(struct exchange *exchange, struct store_operation *operation)
+{
+    hf_slice text = exchange->http->http->header(exchange->request, "Holdfast-Expire-After");
+    uint64_t seconds = store_http_usual_expiry(exchange);
+
+    if (text.data && operation->type != STORE_PUT) {
+        store_refuse(exchange, 400, "bad-request", HF_EINVAL, "Holdfast-Expire-After is of no use without a value");
+        return 0;
+    }
+    if (text.data && store_number_read(text, STORE_EXPIRE_AFTER_MAX, &seconds) != HF_OK) {
+        store_refuse(exchange, 400, "bad-request", HF_EINVAL,
+                     "Holdfast-Expire-After is '%.*s'; expected 0 (never) to %d seconds",
+                     (int)(text.size < 40 ? text.size : 40), (const char *)text.data, STORE_EXPIRE_AFTER_MAX);
+        return 0;
+    }
+    operation->expire_after = operation->type == STORE_PUT ? (uint32_t)seconds : 0;
+    return 1;
+}
+
 void store_http_send_command(struct exchange *exchange, const struct store_partition *partition,
                              const struct store_operation *operations, uint64_t count)
 {
@@ -254,7 +279,7 @@ void store_http_put(void *arg, hf_http_request *request)
     operation.value = http->http->body(request);
     if (!store_http_key(exchange, &operation.key) ||
         !store_http_check_value(exchange, operation.value, STORE_HTTP_NO_OPERATION) ||
-        !read_conditions(exchange, &operation))
+        !read_conditions(exchange, &operation) || !read_expiry(exchange, &operation))
         return;
     partition =
         store_http_find_partition(exchange, http->http->query(request, "partition"), operation.key, operation.value);
@@ -284,7 +309,8 @@ static void delete_in(struct exchange *exchange, const struct store_partition *p
 {
     struct store_operation operation = {.type = STORE_DELETE};
 
-    if (!store_http_key(exchange, &operation.key) || !read_conditions(exchange, &operation))
+    if (!store_http_key(exchange, &operation.key) || !read_conditions(exchange, &operation) ||
+        !read_expiry(exchange, &operation))
         return;
     exchange->number = operation.condition == STORE_IF_ANY;
     if (exchange->number)

@@ -107,6 +107,10 @@ static void puts_that_are_refused(void **state)
         {"blobs", "k", "x", {"If-Match", "\"0\""}, {0}, 400, "bad-request"},
         {"blobs", "k", "x", {"If-Match", "\"18446744073709551616\""}, {0}, 400, "bad-request"},
         {"blobs", "k", "x", {"If-None-Match", "\"1\""}, {0}, 400, "bad-request"},
+        {"blobs", "k", "x", {"Holdfast-Expire-After", ""}, {0}, 400, "bad-request"},
+        {"blobs", "k", "x", {"Holdfast-Expire-After", "-1"}, {0}, 400, "bad-request"},
+        {"blobs", "k", "x", {"Holdfast-Expire-After", "1.5"}, {0}, 400, "bad-request"},
+        {"blobs", "k", "x", {"Holdfast-Expire-After", "315360001"}, {0}, 400, "bad-request"},
     };
 
     (void)state;
@@ -197,6 +201,35 @@ static void batches_that_are_refused(void **state)
          {0},
          400,
          "bad-request"},
+        {"blobs",
+         NULL,
+         ITEM("{\"op\":\"put\",\"key\":\"a\",\"value\":1,\"expire_after\":-1}"),
+         {0},
+         {0},
+         400,
+         "bad-request"},
+        {"blobs",
+         NULL,
+         ITEM("{\"op\":\"put\",\"key\":\"a\",\"value\":1,\"expire_after\":315360001}"),
+         {0},
+         {0},
+         400,
+         "bad-request"},
+        {"blobs",
+         NULL,
+         ITEM("{\"op\":\"put\",\"key\":\"a\",\"value\":1,\"expire_after\":\"1\"}"),
+         {0},
+         {0},
+         400,
+         "bad-request"},
+        {"blobs", NULL, ITEM("{\"op\":\"delete\",\"key\":\"a\",\"expire_after\":1}"), {0}, {0}, 400, "bad-request"},
+        {"blobs",
+         NULL,
+         ITEM("{\"op\":\"put\",\"key\":\"a\",\"value\":1}"),
+         {"Holdfast-Expire-After", "1"},
+         {0},
+         400,
+         "bad-request"},
         {"items", NULL, ITEM("{\"op\":\"delete\",\"key\":\"a\"}"), {0}, {0}, 422, "unprocessable"},
         {"items",
          NULL,
@@ -238,6 +271,60 @@ static void a_problem_names_the_field(void **state)
     assert_string_equal(list.members, "");
     fake_request_done(&list);
     assert_int_equal(fake.call_count, 0);
+}
+
+/* ---- Expiry ------------------------------------------------------------------------------------------------------ */
+
+static uint32_t expiry_of_put(const char *table, const char *header)
+{
+    hf_http_request request = {.table = table,
+                               .key = "k",
+                               .fields = {{header ? "Holdfast-Expire-After" : NULL, header}},
+                               .body = hf_slice_of("{\"region\":\"eu\"}")};
+    struct store_operation operation;
+    struct store_command command;
+
+    fake_request(&request, store_http_put);
+    assert_int_equal(request.status, 200);
+    fake_command(0, &operation, 1, &command);
+    fake_request_done(&request);
+    return operation.expire_after;
+}
+
+static void a_write_says_when_its_record_expires_or_the_table_does(void **state)
+{
+    hf_http_request batch = {.table = "checked",
+                             .body = hf_slice_of(ITEM("{\"op\":\"put\",\"key\":\"a\",\"value\":{\"region\":\"eu\"}},"
+                                                      "{\"op\":\"put\",\"key\":\"b\",\"value\":{\"region\":\"eu\"},"
+                                                      "\"expire_after\":7},"
+                                                      "{\"op\":\"put\",\"key\":\"c\",\"value\":{\"region\":\"eu\"},"
+                                                      "\"expire_after\":0},"
+                                                      "{\"op\":\"delete\",\"key\":\"d\"}")),
+                             .arguments = {{"partition", "eu"}}},
+                    removal = {.table = "checked",
+                               .key = "k",
+                               .arguments = {{"partition", "eu"}},
+                               .fields = {{"Holdfast-Expire-After", "1"}}};
+    static const uint32_t expected[] = {60, 7, 0, 0};
+    struct store_operation operations[4];
+    struct store_command command;
+
+    (void)state;
+    assert_int_equal(expiry_of_put("items", NULL), 0);
+    assert_int_equal(expiry_of_put("items", "5"), 5);
+    assert_int_equal(expiry_of_put("checked", NULL), 60);
+    assert_int_equal(expiry_of_put("checked", "315360000"), 315360000);
+    assert_int_equal(expiry_of_put("checked", "0"), 0);
+    fake_request(&batch, store_http_batch);
+    assert_int_equal(batch.status, 200);
+    fake_command(0, operations, 4, &command);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(operations[i].expire_after, expected[i]);
+    fake_request_done(&batch);
+    fake_request(&removal, store_http_delete);
+    assert_int_equal(removal.status, 400);
+    assert_int_equal(fake.call_count, 0);
+    fake_request_done(&removal);
 }
 
 /* ---- Reads ------------------------------------------------------------------------------------------------------- */
@@ -325,6 +412,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_batch_is_one_command, set_up, tear_down),
         cmocka_unit_test_setup_teardown(batches_that_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_problem_names_the_field, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_write_says_when_its_record_expires_or_the_table_does, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_get_asks_all_partitions_that_could_have_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(scans_that_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(feeds_that_are_refused, set_up, tear_down),

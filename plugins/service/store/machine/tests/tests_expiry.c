@@ -185,7 +185,7 @@ static void a_record_that_changed_meanwhile_stays(void **state)
     apply_at(kit, 1 * SECOND, put_for(TEXT("c"), TEXT("1"), 3));
     assert_int_equal(due(kit, 5 * SECOND, operations, 3, &arena), 3);
     assert_true(hf_slice_is(operations[0].key, "a") && hf_slice_is(operations[2].key, "c")); /* the earliest first */
-    apply_at(kit, 4 * SECOND, kit_put(TEXT("a"), TEXT("2")));
+    apply_at(kit, 4 * SECOND, put_for(TEXT("a"), TEXT("2"), 1)); /* due as well, and not what was meant */
     apply_at(kit, 4 * SECOND, kit_delete(TEXT("b")));
     kit_apply(kit->machine, &command);
     kit_expect(kit->machine, TEXT("a"), TEXT("2"), 4);
