@@ -1,7 +1,7 @@
 /* Records with a deadline: the rows that name them by time, and the command that removes them.
  *
  * A command's deadline is reckoned from its entry's time, and only an entry removes a record, so replicas agree
- * whatever their clocks say.  While no record has a deadline, nothing is read here. */
+ * whatever their clocks say.  Until a record has a deadline, nothing is read here. */
 #include "internal.h"
 
 #include "bytes.h"

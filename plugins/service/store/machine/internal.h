@@ -22,7 +22,7 @@ struct store_machine {
 
     /* Of the thread that applies. */
     struct store_window changes, repeats;
-    int has_deadlines; /* 0: no record has one, so that none needs to be looked for */
+    int has_deadlines; /* 0: no record has one, so that none is looked for; not taken back while the machine is open */
 };
 
 /* machine.c */

@@ -11,7 +11,8 @@
 enum {
     COMMAND_MAX = 256 << 10, /* bytes: more than STORE_EXPIRES_MAX of the longest keys */
     TIMEOUT_US = 10000000,
-    RETRY_US = 1000000
+    RETRY_US = 1000000, /* after a failure */
+    PAUSE_US = 100000   /* otherwise, so that what expires in a trickle shares entries of the log */
 };
 
 struct store_expiry {
@@ -36,11 +37,13 @@ static void removed(struct store_work *work)
     struct store_replica *replica = expiry->replica;
 
     expiry->busy = 0;
-    expiry->retry_us = work->op->code == HF_OK ? 0 : replica->now_us + RETRY_US;
+    expiry->retry_us = replica->now_us + (work->op->code == HF_OK ? PAUSE_US : RETRY_US);
     hf_buffer_done(&work->op->result);
     hf_buffer_done(&expiry->command);
-    if (expiry->count == STORE_EXPIRES_MAX) /* there may be more */
+    if (work->op->code == HF_OK && expiry->count == STORE_EXPIRES_MAX) { /* there may be more */
+        expiry->retry_us = 0;
         store_expiry_tick(replica);
+    }
 }
 
 static void propose(struct store_expiry *expiry)
