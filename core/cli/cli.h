@@ -101,6 +101,9 @@ int cli_code(long status);
 /* Says what a problem document says. */
 void cli_complain(const char *what, long status, hf_slice body);
 
+/* table_fields.c: the members "fields" and "other_fields" of a table's declaration, as the options say. */
+int cli_write_fields(cli_run *cli, hf_json_writer *writer);
+
 /* output.c */
 /* "/v1/tables/" and the like; segments are encoded.  The text lies in the run's arena. */
 typedef struct cli_path {

@@ -153,13 +153,14 @@ static int write_number(const cli_run *cli, hf_json_writer *writer, const char *
 }
 
 /* The declaration that the options make. */
-static int write_table(const cli_run *cli, hf_json_writer *writer)
+static int write_table(cli_run *cli, hf_json_writer *writer)
 {
     static const char *const numbers[][2] = {{"hash-ranges", "hash_ranges"},
                                              {"replicas", "replicas"},
                                              {"value-maximum", "value_maximum"},
                                              {"keep-changes", "keep_changes"},
-                                             {"keep-idempotency-keys", "keep_idempotency_keys"}};
+                                             {"keep-idempotency-keys", "keep_idempotency_keys"},
+                                             {"expire-after", "expire_after"}};
     const char *by = cli_option(cli, "partition-by"), *values = cli_option(cli, "values"),
                *format = cli_option(cli, "format");
     int result = CLI_OK;
@@ -177,8 +178,10 @@ static int write_table(const cli_run *cli, hf_json_writer *writer)
     }
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0] && result == CLI_OK; i++)
         result = write_number(cli, writer, numbers[i][0], numbers[i][1]);
+    if (result == CLI_OK)
+        result = cli_write_fields(cli, writer);
     hf_json_end_object(writer);
-    if (writer->result)
+    if (result == CLI_OK && writer->result)
         cli_out_of_memory();
     return result;
 }

@@ -6,8 +6,10 @@ static const cli_command commands[] = {
      "holdfast status", cli_status},
     {"get", "TABLE KEY [--partition VALUE] [--stale]", "partition: stale", 2, 2, "Reads a record.",
      "holdfast get conversations zh-11290/000000", cli_get},
-    {"put", "TABLE KEY [VALUE|-] [--partition VALUE] [--if-version N] [--if-absent] [--idempotency-key KEY]",
-     "partition: if-version: if-absent idempotency-key:", 2, 3,
+    {"put",
+     "TABLE KEY [VALUE|-] [--partition VALUE] [--if-version N] [--if-absent] [--idempotency-key KEY] "
+     "[--expire-after SECONDS]",
+     "partition: if-version: if-absent idempotency-key: expire-after:", 2, 3,
      "Writes a record; the value comes from standard input with '-' or without it.",
      "holdfast put accounts u1 '{\"region\":\"eu\",\"name\":\"Ada\"}'", cli_put},
     {"delete", "TABLE KEY [--partition VALUE] [--if-version N] [--idempotency-key KEY]",
@@ -27,9 +29,12 @@ static const cli_command commands[] = {
      cli_table_show},
     {"table create",
      "TABLE [--partition-by FIELD --values A,B,...] [--hash-ranges N] [--replicas N] [--format json|bytes] "
-     "[--value-maximum BYTES] [--keep-changes SECONDS] [--keep-idempotency-keys SECONDS]",
-     "partition-by: values: hash-ranges: replicas: format: value-maximum: keep-changes: keep-idempotency-keys:", 1, 1,
-     "Makes a table.", "holdfast table create orders --partition-by region --values eu,us", cli_table_create},
+     "[--value-maximum BYTES] [--keep-changes SECONDS] [--keep-idempotency-keys SECONDS] [--expire-after SECONDS] "
+     "[--field NAME:TYPE[,required][,min=N][,max=N][,min_length=N][,max_length=N][,one_of=A|B|...]]... "
+     "[--no-other-fields]",
+     "partition-by: values: hash-ranges: replicas: format: value-maximum: keep-changes: keep-idempotency-keys: "
+     "expire-after: field: no-other-fields",
+     1, 1, "Makes a table.", "holdfast table create orders --partition-by region --values eu,us", cli_table_create},
     {"node list", "", "", 0, 0, "Lists the nodes.", "holdfast node list", cli_node_list},
     {"node add", "NODE [--plan]", "plan", 1, 1, "Lets a node that is in the configuration take part; ends a draining.",
      "holdfast node add n4 --plan", cli_node_add},

@@ -95,6 +95,16 @@ static int add_conditions(const cli_run *cli, request_headers *headers)
     return result;
 }
 
+static int add_expiry(const cli_run *cli, request_headers *headers)
+{
+    const char *seconds = cli_option(cli, "expire-after");
+    uint64_t number = 0;
+
+    if (cli_number(cli, "expire-after", 0, UINT64_MAX, &number) != CLI_OK)
+        return CLI_USAGE;
+    return seconds ? add_header(headers, "Holdfast-Expire-After: %s", seconds) : CLI_OK;
+}
+
 int cli_put(cli_run *cli)
 {
     const char *text = cli->argument_count > 2 ? cli->arguments[2] : "-";
@@ -103,6 +113,8 @@ int cli_put(cli_run *cli)
     hf_buffer value;
     int result = add_conditions(cli, &headers);
 
+    if (result == CLI_OK)
+        result = add_expiry(cli, &headers);
     hf_buffer_init(&value, VALUE_MAXIMUM);
     if (result == CLI_OK && strcmp(text, "-") == 0)
         result = read_input(&value);
@@ -201,9 +213,24 @@ static int scan_page(cli_run *cli, const char *start, uint64_t *left, hf_buffer 
     return result;
 }
 
+/* A start that begins with '~' would be a cursor; of a key, it is doubled. */
+static const char *start_of_key(cli_run *cli, const char *key)
+{
+    size_t size = key ? strlen(key) : 0;
+    char *start;
+
+    if (!size || key[0] != '~')
+        return key;
+    start = hf_arena_alloc(&cli->arena, size + 2);
+    if (!start)
+        cli_out_of_memory();
+    snprintf(start, size + 2, "~%s", key);
+    return start;
+}
+
 int cli_scan(cli_run *cli)
 {
-    const char *start = cli_option(cli, "start");
+    const char *start = start_of_key(cli, cli_option(cli, "start"));
     uint64_t left = UINT64_MAX;
     int result = cli_number(cli, "limit", 1, UINT64_MAX, &left), more = result == CLI_OK;
     hf_buffer next;

@@ -105,6 +105,11 @@ def check_cluster(cli):
     cli("node", "list", text=r"n3 +up")
     cli("table", "create", "made", "--partition-by", "line", "--values", "a,b", "--hash-ranges", "2", text="made the table")
     cli("table", "create", "made", "--replicas", "1", code=CONFLICT, error="another declaration")
+    cli("table", "create", "shaped", "--field", "n:integer,required,min=1", "--no-other-fields", text="made the table")
+    cli("put", "shaped", "k", '{"n":0}', code=FAILED, error="the field 'n' is 0; expected an integer of at least 1")
+    cli("put", "shaped", "k", '{"n":1}', text="version")
+    cli("put", "shaped", "short", '{"n":1}', "--expire-after", "0", text="version")
+    cli("put", "shaped", "short", '{"n":1}', "--expire-after", "315360001", code=FAILED, error="Holdfast-Expire-After")
     cli("table", "list", text=r"made +json +3 +2 +line")
     assert len(cli("table", "show", "made").splitlines()) == 5
     cli("table", "show", "nowhere", code=NOT_FOUND)

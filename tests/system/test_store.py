@@ -25,6 +25,15 @@ STORE = """
   tables: {
     items: { partition_by = "region"; values = [ "eu", "us", "cn" ]; value_maximum = "512KiB"; };
     blobs: { format = "bytes"; hash_ranges = 4; value_maximum = "512KiB"; };
+    sessions: { format = "bytes"; expire_after = "2s"; };
+    checked: {
+      partition_by = "region"; values = [ "eu", "us" ]; other_fields = false;
+      fields: {
+        priority: { type = "integer"; min = 1; max = 5; required = true; };
+        channel: { type = "string"; one_of = [ "chat", "mail" ]; };
+        name: { type = "string"; min_length = 1; max_length = 3; };
+      };
+    };
   };
 """
 
@@ -84,12 +93,18 @@ class Case:
         self.check(three, "DELETE", path("items", "a/b c", partition="eu"), 404, problem="not-found")
 
     def test_odd_keys(self):
-        for key in ("a/b", "\x01\x00", "\u4f60\u597d", " ", "%2F", "~abc.1", "\U0001f600" * 200, '"quoted"\\'):
+        keys = ("a/b", "\x01\x00", "\u4f60\u597d", " ", "%2F", "~abc.1", "\U0001f600" * 200, '"quoted"\\')
+        for key in keys:
             self.put(self.nodes[0], "odd" + key, item(n=1))
             self.check(self.nodes[1], "GET", path("items", "odd" + key), 200)
             _, page = self.nodes[2].json("GET", "/v1/tables/items/records?" + urllib.parse.urlencode({"prefix": "odd" + key}))
             assert [r["key"] for r in page["records"]] == ["odd" + key], page
+        self.put(self.nodes[0], "~a", item())
+        _, page = self.nodes[1].json("GET", "/v1/tables/items/records?" + urllib.parse.urlencode({"start": "~~a", "limit": 1}))
+        assert [r["key"] for r in page["records"]] == ["~a"], page
+        for key in keys:
             self.check(self.nodes[2], "DELETE", path("items", "odd" + key), 200)
+        self.check(self.nodes[2], "DELETE", path("items", "~a"), 200)
 
     def test_repeats_write_once(self):
         key = {"Idempotency-Key": "r-%d" % random.getrandbits(60)}
@@ -159,6 +174,13 @@ class Case:
     # ---- Bad input --------------------------------------------------------------------------------------------------
 
     def test_bad_input(self):
+        for i in range(3):
+            self.put(self.nodes[0], "bad/%d" % i, item())
+        page = self.nodes[0].json("GET", "/v1/tables/items/records?prefix=bad/&limit=1")[1]
+        cursor = urllib.parse.urlencode({"start": page["next"]})
+        page = self.nodes[1].json("GET", "/v1/tables/items/records?prefix=bad/&limit=7&" + cursor)[1]
+        assert [record["key"] for record in page["records"]] == ["bad/1", "bad/2"], page
+        blobs = self.nodes[0].json("GET", "/v1/tables/blobs/partitions")[1]["partitions"][0]["id"]
         rows = [
             ("GET", path("nowhere", "a"), None, {}, 404),
             ("PUT", path("items", "a"), "{", {}, 400),
@@ -183,6 +205,20 @@ class Case:
             ("GET", "/v1/tables/items/changes?from=1", None, {}, 400),
             ("GET", "/v1/tables/items/changes?from=1:x", None, {}, 400),
             ("GET", "/v1/tables/items/changes?partition=mars", None, {}, 422),
+            ("GET", "/v1/tables/items/changes?from=1:1", None, {}, 422),
+            ("GET", "/v1/tables/items/changes?from=%d:1" % blobs, None, {}, 422),
+            ("GET", "/v1/tables/items/changes?from=2:1,2:1", None, {}, 400),
+            ("GET", "/v1/tables/blobs/records?" + cursor, None, {}, 400),
+            ("GET", "/v1/tables/items/records?prefix=&" + cursor, None, {}, 400),
+            ("GET", "/v1/tables/items/records?prefix=bad/&partition=eu&" + cursor, None, {}, 400),
+            ("GET", "/v1/tables/items/records?prefix=bad/&" + cursor[:-1], None, {}, 400),
+            ("GET", "/v1/tables/items/records?prefix=bad/&start=~", None, {}, 400),
+            ("GET", "/v1/tables/items/records?start=" + "a" * 1025, None, {}, 413),
+            ("PUT", path("items", "bad/1"), item(), {"If-Match": '"%d"' % (1 << 62)}, 412),
+            ("PUT", path("items", "none"), item(), {"If-Match": '"%d"' % (1 << 62)}, 412),
+            ("PUT", path("items", "bad/1"), item(), {"If-Match": '"0"'}, 400),
+            ("POST", "/v1/tables/items/batch", '{"operations":[{"op":"delete","key":"bad/1","if_version":%d}],"partition":"eu"}'
+             % (1 << 62), {}, 412),
             ("POST", "/v1/tables/items/batch", "[]", {}, 400),
             ("POST", "/v1/tables/items/batch", '{"operations":[]}', {}, 400),
             ("POST", "/v1/tables/items/batch", '{"operations":[{"op":"put","key":"a"}]}', {}, 400),
@@ -298,6 +334,109 @@ class Case:
         assert len(one.json("GET", "/v1/tables/made/partitions")[1]["partitions"]) == 4
         names = [t["name"] for t in one.json("GET", "/v1/tables")[1]["tables"]]
         assert set(names) >= {"items", "blobs", "made"} and "_catalog" not in names
+
+    def test_fields(self):
+        one, two, three = self.nodes
+        Cluster.wait(lambda: one.request("GET", "/v1/tables/checked")[0] == 200, "the table that the configuration names")
+        shown = one.json("GET", "/v1/tables/checked")[1]
+        assert shown["other_fields"] is False and shown["fields"] == {
+            "priority": {"type": "integer", "required": True, "min": 1, "max": 5},
+            "channel": {"type": "string", "one_of": ["chat", "mail"]},
+            "name": {"type": "string", "min_length": 1, "max_length": 3}}, shown
+        self.put(one, "k", item(priority=5, channel="chat", name="\u4f60\u597d!"), "checked")
+        for value, field, words in (({}, "priority", "missing"), ({"priority": 6}, "priority", "from 1 to 5"),
+                                    ({"priority": 1.5}, "priority", "an integer"), ({"priority": None}, "priority", "null"),
+                                    ({"priority": 1, "channel": "fax"}, "channel", "'fax'"),
+                                    ({"priority": 1, "name": "abcd"}, "name", "4 characters"),
+                                    ({"priority": 1, "other": 1}, "other", "not declared")):
+            text, _ = self.check(two, "PUT", path("checked", "k"), 422, item(**value), problem="unprocessable")
+            document = json.loads(text)
+            assert document["field"] == field and field in document["detail"] and words in document["detail"], document
+        batch = {"operations": [{"op": "put", "key": "k", "value": {"region": "eu", "priority": n}} for n in (1, 0)]}
+        text, _ = self.check(three, "POST", "/v1/tables/checked/batch", 422, json.dumps(batch), problem="unprocessable")
+        assert json.loads(text)["field"] == "priority" and json.loads(text)["operation"] == 1, text
+        text, _ = self.check(three, "GET", path("checked", "k"), 200)
+        assert json.loads(text)["priority"] == 5
+        # The same declaration again, in another order, is no conflict; another one is.
+        declaration = {"partition_by": "line", "partitions": ["a"], "fields": {"n": {"type": "number"}, "s": {"type": "string"}}}
+        self.check(one, "PUT", "/v1/tables/fields", 201, json.dumps(declaration))
+        declaration["fields"] = dict(reversed(declaration["fields"].items()))
+        self.check(two, "PUT", "/v1/tables/fields", 200, json.dumps(declaration))
+        declaration["fields"]["n"]["min"] = 0
+        self.check(three, "PUT", "/v1/tables/fields", 409, json.dumps(declaration), problem="conflict")
+        declaration["fields"]["n"]["min"] = "0"
+        text, _ = self.check(three, "PUT", "/v1/tables/fields2", 400, json.dumps(declaration), problem="bad-request")
+        assert "min of the field 'n'" in json.loads(text)["detail"], text
+
+    # ---- Expiry -----------------------------------------------------------------------------------------------------
+
+    def feed(self, node, table, key):
+        status, text, _ = node.request("GET", "/v1/tables/%s/changes" % table)
+        assert status == 200, text
+        lines = [json.loads(line) for line in text.splitlines() if line]
+        return [line for line in lines if line["key"] == key]
+
+    def await_removal(self, table, key):
+        """The change feeds of all nodes come to say the same of the record, and that it went because of its time."""
+        for node in self.nodes:
+            Cluster.wait(lambda n=node: any(line.get("reason") == "expired" for line in self.feed(n, table, key)),
+                         "%s to hear that '%s' has expired" % (node.name, key))
+        feeds = [self.feed(node, table, key) for node in self.nodes]
+        assert feeds[0] == feeds[1] == feeds[2], feeds
+        assert [line["type"] for line in feeds[0]][-1] == "delete", feeds[0]
+
+    def test_expiry(self):
+        one, two, three = self.nodes
+        Cluster.wait(lambda: one.request("GET", "/v1/tables/sessions")[0] == 200, "the table that the configuration names")
+        assert one.json("GET", "/v1/tables/sessions")[1]["expire_after"] == 2
+        self.put(one, "usual", b"1", "sessions")
+        self.put(two, "longer", b"1", "sessions", headers={"Holdfast-Expire-After": "3600"})
+        self.put(three, "never", b"1", "sessions", headers={"Holdfast-Expire-After": "0"})
+        self.put(one, "renewed", b"1", "sessions")
+        self.put(one, "renewed", b"2", "sessions", headers={"Holdfast-Expire-After": "0"})
+        version = self.put(one, "short", item(), headers={"Holdfast-Expire-After": "1"})
+        batch = {"operations": [{"op": "put", "key": "batch", "value_base64": "AA==", "expire_after": 1}]}
+        self.check(two, "POST", "/v1/tables/sessions/batch", 200, json.dumps(batch))
+        # Gone for reads, scans and conditions as soon as the leader's clock says so.
+        Cluster.wait(lambda: two.request("GET", path("items", "short"))[0] == 404, "the record to expire")
+        page = two.json("GET", "/v1/tables/items/records?prefix=short")[1]
+        assert page["records"] == [], page
+        self.check(three, "PUT", path("items", "short"), 412, item(), {"If-Match": '"%d"' % version}, "precondition-failed")
+        self.await_removal("items", "short")
+        self.put(three, "short", item(), headers={"If-None-Match": "*"})
+        self.check(three, "DELETE", path("items", "short"), 200)
+        self.await_removal("sessions", "usual")
+        self.await_removal("sessions", "batch")
+        for node in self.nodes:
+            keys = [r["key"] for r in node.json("GET", "/v1/tables/sessions/records?consistency=stale")[1]["records"]]
+            assert keys == ["longer", "never", "renewed"], keys
+        self.check(one, "PUT", path("items", "x"), 400, item(), {"Holdfast-Expire-After": "soon"}, "bad-request")
+        self.check(one, "DELETE", path("sessions", "never"), 400, None, {"Holdfast-Expire-After": "1"}, "bad-request")
+        self.check(one, "DELETE", path("sessions", "never"), 200)
+
+    def test_expiry_across_a_kill(self):
+        """What a killed leader has written expires under the next one, once, and on the node that comes back, too."""
+        Cluster.wait(lambda: self.nodes[0].request("GET", "/v1/tables/sessions")[0] == 200, "the table")
+        Cluster.wait(lambda: list(self.leaders("sessions").values())[0], "a leader")
+        name = list(self.leaders("sessions").values())[0]
+        leader = next(node for node in self.nodes if node.name == name)
+        other = next(node for node in self.nodes if node.name != name)
+        keys = ["kill/%03d" % i for i in range(300)] # several commands
+        for key in keys:
+            self.put(leader, key, b"1", "sessions", headers={"Holdfast-Expire-After": "4"})
+        self.put(leader, "kill/stays", b"1", "sessions", headers={"Holdfast-Expire-After": "3600"})
+        leader.kill()
+        gone = lambda node: [r["key"] for r in node.json(
+            "GET", "/v1/tables/sessions/records?limit=1000&prefix=kill/")[1].get("records", ())] == ["kill/stays"]
+        Cluster.wait(lambda: gone(other), "all to expire under another leader")
+        leader.start()
+        Cluster.wait(lambda: gone(leader), "the node that comes back to have the same")
+        for node in self.nodes:
+            self.await_removal("sessions", keys[-1])
+            _, text, _ = node.request("GET", "/v1/tables/sessions/changes")
+            lines = [json.loads(line) for line in text.splitlines() if line]
+            expired = sorted(line["key"] for line in lines if line.get("reason") == "expired" and line["key"].startswith("kill/"))
+            assert expired == keys, (node.name, len(expired))
 
     def test_leaders_hand_over(self):
         partitions = self.nodes[0].json("GET", "/v1/tables/items/partitions")[1]["partitions"]

@@ -128,15 +128,18 @@ class Requests(Case):
     def test_what_is_asked(self):
         server = self.serve(answers((200, {"version": 42, "partition": "eu"})))
         out, _ = self.run_cli(server.address, "put", "t", "a/b c", '{"x":1}', "--partition", "e&u", "--if-version", "7",
-                              "--idempotency-key", "once", "--token", "hf_secret")
+                              "--idempotency-key", "once", "--token", "hf_secret", "--expire-after", "60")
         request = server.requests[0]
         self.assertEqual((request["method"], request["path"]), ("PUT", "/v1/tables/t/records/a%2Fb%20c?partition=e%26u"))
         self.assertEqual(request["body"], b'{"x":1}')
         self.assertEqual(request["headers"]["If-Match"], '"7"')
         self.assertEqual(request["headers"]["Idempotency-Key"], "once")
+        self.assertEqual(request["headers"]["Holdfast-Expire-After"], "60")
         self.assertEqual(request["headers"]["Authorization"], "Bearer hf_secret")
         self.assertEqual(request["headers"]["Content-Type"], "application/json")
         self.assertEqual(out, "version 42\n")
+        self.run_cli(server.address, "put", "t", "k", "{}", "--expire-after", "-1", code=USAGE)
+        self.assertEqual(len(server.requests), 1)
 
     def test_bytes_pass_unchanged(self):
         value = bytes(range(256)) * 300
@@ -168,6 +171,22 @@ class Requests(Case):
         self.assertEqual(json.loads(server.requests[0]["body"]),
                          {"partition_by": "r", "partitions": ["a", "b"], "replicas": 3, "keep_changes": 60})
         self.run_cli(server.address, "table", "create", "t", "--replicas", "x", code=USAGE)
+        self.assertEqual(len(server.requests), 1)
+
+    def test_table_fields(self):
+        server = self.serve(answers((201, {})))
+        self.run_cli(server.address, "table", "create", "t", "--field", "customer:string,required,max_length=64",
+                     "--field", "priority:integer,min=1,max=5", "--field=score:number,min=-1.5", "--no-other-fields",
+                     "--field", "channel:string,one_of=chat|mail", "--field", "more:any", "--expire-after", "60")
+        self.assertEqual(json.loads(server.requests[0]["body"]), {
+            "expire_after": 60, "other_fields": False, "fields": {
+                "customer": {"type": "string", "required": True, "max_length": 64},
+                "priority": {"type": "integer", "min": 1, "max": 5}, "score": {"type": "number", "min": -1.5},
+                "channel": {"type": "string", "one_of": ["chat", "mail"]}, "more": {"type": "any"}}})
+        for field in ("customer", ":string", "a:", "a:,required", "a:string,", "a:string,must", "a:string,required=1",
+                      "a:integer,min", "a:integer,min=", "a:integer,min=x", "a:integer,min=[]", "a:string,one_of"):
+            _, error = self.run_cli(server.address, "table", "create", "t", "--field", field, code=USAGE)
+            self.assertIn("--field '%s'" % field, error)
         self.assertEqual(len(server.requests), 1)
 
     def test_action_run(self):

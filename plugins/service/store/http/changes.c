@@ -17,8 +17,9 @@ struct feed {
     struct store_stream *stream;
     const struct store_partition *partition;
     uint64_t from;
-    int32_t busy;  /* a call is under way */
-    int32_t ended; /* all that was there has been sent (without follow), or it is gone */
+    int32_t placed; /* `from` was asked for */
+    int32_t busy;   /* a call is under way */
+    int32_t ended;  /* all that was there has been sent (without follow), or it is gone */
 };
 
 struct store_stream {
@@ -139,12 +140,15 @@ static void write_change(hf_buffer *lines, const struct feed *feed, const struct
     hf_json_name(&writer, "version");
     hf_json_unsigned(&writer, row->version);
     hf_json_name(&writer, "type");
-    hf_json_text(&writer, row->type == STORE_DELETE ? "delete" : "put");
+    hf_json_text(&writer, row->type == STORE_PUT ? "put" : "delete");
     hf_json_name(&writer, "key");
     hf_json_string(&writer, row->key);
     hf_json_name(&writer, "time");
     hf_json_text(&writer, time);
-    if (row->superseded) {
+    if (row->type == STORE_EXPIRE) {
+        hf_json_name(&writer, "reason");
+        hf_json_text(&writer, "expired");
+    } else if (row->superseded) {
         hf_json_name(&writer, "superseded");
         hf_json_boolean(&writer, 1);
     } else if (row->type != STORE_DELETE) {
@@ -276,23 +280,46 @@ static void tick(void *arg)
 
 /* ---- The request ---------------------------------------------------------------------------------------------- */
 
-/* from=7:43,8:1 */
-static int32_t read_from(struct store_stream *stream, hf_slice text)
+/* "7:43".  0 when it is not that. */
+static int read_position(hf_slice text, uint64_t *ret_partition, uint64_t *ret_version)
+{
+    const uint8_t *colon = text.size ? memchr(text.data, ':', text.size) : NULL;
+    uint64_t size = colon ? (uint64_t)(colon - text.data) : 0;
+
+    return colon && store_number_read((hf_slice){text.data, size}, INT64_MAX, ret_partition) == HF_OK &&
+           store_number_read((hf_slice){colon + 1, text.size - size - 1}, INT64_MAX, ret_version) == HF_OK;
+}
+
+static struct feed *find_feed(struct store_stream *stream, uint64_t partition)
+{
+    for (uint32_t i = 0; i < stream->count; i++)
+        if (stream->feeds[i].partition->id == partition)
+            return &stream->feeds[i];
+    return NULL;
+}
+
+/* from=7:43,8:1.  HF_EINVAL: it is not that; HF_ENOTFOUND: a partition that the stream has not. */
+static int32_t read_from(struct store_stream *stream, hf_slice text, hf_error *error)
 {
     while (text.size) {
         const uint8_t *comma = memchr(text.data, ',', text.size);
         hf_slice part = {text.data, comma ? (uint64_t)(comma - text.data) : text.size};
-        const uint8_t *colon = part.size ? memchr(part.data, ':', part.size) : NULL;
-        uint64_t id = 0, version = 0;
+        uint64_t partition = 0, version = 0;
 
-        if (!colon ||
-            store_number_read((hf_slice){part.data, (uint64_t)(colon - part.data)}, INT64_MAX, &id) != HF_OK ||
-            store_number_read((hf_slice){colon + 1, part.size - (uint64_t)(colon - part.data) - 1}, INT64_MAX,
-                              &version) != HF_OK)
-            return HF_EINVAL;
-        for (uint32_t i = 0; i < stream->count; i++)
-            if (stream->feeds[i].partition->id == id)
-                stream->feeds[i].from = version;
+        if (!read_position(part, &partition, &version))
+            return hf_error_set(error, HF_EINVAL, "from is not PARTITION:VERSION[,PARTITION:VERSION...]");
+        struct feed *feed = find_feed(stream, partition);
+
+        if (!feed)
+            return hf_error_set(error, HF_ENOTFOUND,
+                                "from names the partition %llu, which is none of those asked for; see "
+                                "GET /v1/tables/%s/partitions",
+                                (unsigned long long)partition, stream->table->declaration.name);
+        if (feed->placed)
+            return hf_error_set(error, HF_EINVAL, "from names the partition %llu twice; expected each once",
+                                (unsigned long long)partition);
+        feed->from = version;
+        feed->placed = 1;
         text.data += part.size + (comma != NULL);
         text.size -= part.size + (comma != NULL);
     }
@@ -335,41 +362,50 @@ static struct store_stream *make_stream(struct exchange *exchange, hf_slice name
     return stream;
 }
 
+/* The stream that the query asks for; NULL after answering. */
+static struct store_stream *open_stream(struct exchange *exchange)
+{
+    const hf_http_interface *http = exchange->http->http;
+    hf_slice named = http->query(exchange->request, "partition");
+    struct store_stream *stream = make_stream(exchange, named);
+    hf_error error = {0};
+
+    if (!stream) {
+        store_refuse(exchange, 503, "busy", HF_EBUSY, "no memory for a stream");
+        return NULL;
+    }
+    if (stream->count == 0)
+        hf_error_set(&error, HF_ENOTFOUND, "'%.*s' is not a partition of the table '%s'",
+                     (int)(named.size < 100 ? named.size : 100), (const char *)named.data,
+                     exchange->table->declaration.name);
+    else
+        read_from(stream, http->query(exchange->request, "from"), &error);
+    if (error.code == HF_OK)
+        return stream;
+    free_stream(stream);
+    if (error.code == HF_ENOTFOUND)
+        store_refuse(exchange, 422, "unprocessable", HF_EINVAL, "%s", error.message);
+    else
+        store_refuse(exchange, 400, "bad-request", HF_EINVAL, "%s", error.message);
+    return NULL;
+}
+
 void store_http_changes(void *arg, hf_http_request *request)
 {
     struct store_http *http = arg;
     struct exchange *exchange =
         store_exchange_begin(http, request, STORE_HTTP_CHANGES, HF_HTTP_READ, 1, store_http_changes);
     struct store_stream *stream;
-    hf_slice named, from;
 
     if (!exchange)
         return;
-    named = http->http->query(request, "partition");
-    from = http->http->query(request, "from");
     if (atomic_load(&http->draining)) {
         store_refuse(exchange, 503, "no-leader", HF_ECLOSED, "this node is shutting down; ask another");
         return;
     }
-    stream = make_stream(exchange, named);
-    if (!stream || stream->count == 0 || read_from(stream, from) != HF_OK) {
-        int32_t memory = !stream, unknown = stream && stream->count == 0;
-
-        if (stream)
-            free_stream(stream);
-        store_refuse(exchange,
-                     memory    ? 503
-                     : unknown ? 422
-                               : 400,
-                     memory    ? "busy"
-                     : unknown ? "unprocessable"
-                               : "bad-request",
-                     memory ? HF_EBUSY : HF_EINVAL, "%s",
-                     memory    ? "no memory for a stream"
-                     : unknown ? "there is no such partition"
-                               : "from is not PARTITION:INDEX[,PARTITION:INDEX...]");
+    stream = open_stream(exchange);
+    if (!stream)
         return;
-    }
     store_exchange_end(exchange);
     http->loops->timer_start(stream->timer, LINE_EVERY_US / 4, LINE_EVERY_US / 4);
     for (uint32_t i = 0; i < stream->count; i++)

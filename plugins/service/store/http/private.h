@@ -39,6 +39,17 @@ struct exchange_call {
     const struct store_partition *partition;
 };
 
+/* Which scan a cursor is of. */
+struct store_scan {
+    hf_slice table, prefix;
+    hf_slice partition; /* the value that the query names; without data: none */
+};
+/* The last record that was shown. */
+struct store_cursor {
+    hf_slice key;
+    uint64_t partition; /* 0: the key itself comes first */
+};
+
 /* A request and the calls that answer it. */
 struct exchange {
     struct store_http *http;
@@ -50,8 +61,8 @@ struct exchange {
     hf_buffer command;
     void (*finish)(struct exchange *exchange); /* all calls are done; ends the exchange */
     uint64_t number;                           /* for finish */
-    hf_slice start;                            /* scans: the first key */
-    uint64_t after;                            /* scans: in that key, partitions up to this one were shown */
+    struct store_scan scan;
+    struct store_cursor begin; /* scans: where the page begins */
     uint32_t left;
     uint32_t count;
     struct exchange_call calls[];
@@ -77,9 +88,24 @@ int32_t store_is_stale(const struct exchange *exchange);
 /* write.c */
 void store_http_put(void *arg, hf_http_request *request);
 void store_http_delete(void *arg, hf_http_request *request);
-void store_http_batch(void *arg, hf_http_request *request);
 /* The key of the route, checked; 0 after answering. */
 int32_t store_http_key(struct exchange *exchange, hf_slice *ret_key);
+
+/* Finds the partition of a write: named by the query, or by the JSON value's field.  NULL after answering. */
+const struct store_partition *store_http_find_partition(struct exchange *exchange, hf_slice named, hf_slice key,
+                                                        hf_slice json);
+/* Sees that the table takes the value; `place` is that of a batch's operation.  0 after answering. */
+enum { STORE_HTTP_NO_OPERATION = -1 };
+int32_t store_http_check_value(struct exchange *exchange, hf_slice value, int64_t place);
+/* Seconds after which a put's record expires, unless it says so itself. */
+uint32_t store_http_usual_expiry(const struct exchange *exchange);
+/* Starts the one call of a write, whose `finish` is store_http_finish_write or calls it; or answers. */
+void store_http_send_command(struct exchange *exchange, const struct store_partition *partition,
+                             const struct store_operation *operations, uint64_t count);
+void store_http_finish_write(struct exchange *exchange);
+
+/* batch.c */
+void store_http_batch(void *arg, hf_http_request *request);
 
 /* read.c */
 void store_http_get(void *arg, hf_http_request *request);
@@ -103,6 +129,14 @@ void store_http_cluster(void *arg, hf_http_request *request);
 /* nodes.c */
 void store_http_node(void *arg, hf_http_request *request);
 void store_http_plan(void *arg, hf_http_request *request);
+
+/* cursor.c: pure */
+/* HF_EINVAL: no key, or one over its limit; errors also as hf_buffer_append. */
+int32_t store_cursor_append(hf_buffer *text, const struct store_scan *scan, const struct store_cursor *cursor);
+/* A scan's start: a cursor, or a key; of a key that begins with '~', that is doubled.  Returns a sentence when it is
+ * wrong; the cursor borrows from the text or lies in the arena. */
+const char *store_start_read(hf_slice text, const struct store_scan *scan, hf_arena *arena,
+                             struct store_cursor *ret_cursor);
 
 /* text.c */
 /* "2026-11-01T10:00:00.000Z" */

@@ -174,51 +174,30 @@ static void write_row(hf_json_writer *writer, const struct exchange *exchange, c
     hf_json_end_object(writer);
 }
 
-/* "~" BASE64URL(key) "." PARTITION: go on behind this record. */
-static void write_cursor(hf_json_writer *writer, hf_slice key, uint64_t partition)
+static void write_next(hf_json_writer *writer, const struct exchange *exchange, const struct store_cursor *last)
 {
     hf_buffer text;
 
     hf_buffer_init(&text, 8192);
-    if (hf_buffer_append(&text, "~", 1) != HF_OK || store_base64_append(&text, key, 1) != HF_OK ||
-        hf_buffer_append_format(&text, ".%" PRIu64, partition) != HF_OK)
+    if (store_cursor_append(&text, &exchange->scan, last) != HF_OK)
         writer->result = HF_ENOMEM;
     hf_json_name(writer, "next");
     hf_json_string(writer, (hf_slice){text.data, text.size});
     hf_buffer_done(&text);
 }
 
-/* Reads a cursor into the exchange; anything else is a key to begin with. */
-static void read_start(struct exchange *exchange, hf_slice start)
-{
-    const uint8_t *dot = start.size > 2 && start.data[0] == '~' ? memchr(start.data, '.', start.size) : NULL;
-    hf_arena *arena = exchange->http->http->arena(exchange->request);
-    hf_slice key;
-    uint64_t partition = 0;
-
-    exchange->start = start;
-    if (!dot)
-        return;
-    hf_slice text = {start.data + 1, (uint64_t)(dot - start.data) - 1};
-    hf_slice number = {dot + 1, start.size - text.size - 2};
-    if (store_base64_read(text, arena, &key) != HF_OK || store_number_read(number, INT64_MAX, &partition) != HF_OK)
-        return;
-    exchange->start = key;
-    exchange->after = partition;
-}
-
 /* Merges the pages.  A source that is empty though there is more behind its page ends the merge: nothing is known of
  * its next keys. */
 static void write_rows(hf_json_writer *writer, struct exchange *exchange, struct source *sources)
 {
-    hf_slice last = {NULL, 0};
-    uint64_t shown = 0, last_partition = 0;
+    struct store_cursor last = {.partition = 0};
+    uint64_t shown = 0;
     struct source *next;
     int32_t more = 0;
 
     while ((next = lowest(sources, exchange->number)) != NULL) {
-        if (exchange->after && next->call->partition->id <= exchange->after &&
-            compare_keys(next->row.key, exchange->start) == 0) {
+        if (exchange->begin.partition && next->call->partition->id <= exchange->begin.partition &&
+            compare_keys(next->row.key, exchange->begin.key) == 0) {
             advance(next); /* the page before has shown it */
         } else {
             if (shown == next->call->call.op.limit - 1u || writer->buffer->size > PAGE_MAXIMUM / 2) {
@@ -226,8 +205,7 @@ static void write_rows(hf_json_writer *writer, struct exchange *exchange, struct
                 break;
             }
             write_row(writer, exchange, next);
-            last = next->row.key;
-            last_partition = next->call->partition->id;
+            last = (struct store_cursor){next->row.key, next->call->partition->id};
             shown++;
             advance(next);
         }
@@ -237,8 +215,8 @@ static void write_rows(hf_json_writer *writer, struct exchange *exchange, struct
         }
     }
     hf_json_end_list(writer);
-    if (more && last.data)
-        write_cursor(writer, last, last_partition);
+    if (more && last.partition)
+        write_next(writer, exchange, &last);
     else if (more)
         writer->result = HF_ETOOLARGE;
 }
@@ -281,38 +259,62 @@ static void finish_scan(struct exchange *exchange)
     store_exchange_end(exchange);
 }
 
+/* The query's start, prefix, partition and limit.  0 after answering. */
+static int32_t read_query(struct exchange *exchange, uint64_t *ret_limit)
+{
+    const hf_http_interface *http = exchange->http->http;
+    hf_http_request *request = exchange->request;
+    hf_slice limit = http->query(request, "limit");
+    const char *wrong;
+
+    *ret_limit = LIMIT_USUAL;
+    if (limit.data && (store_number_read(limit, STORE_SCAN_RECORDS_MAX - 1, ret_limit) != HF_OK || *ret_limit == 0)) {
+        store_refuse(exchange, 400, "bad-request", HF_EINVAL, "limit is '%.*s'; expected 1 to %d",
+                     (int)(limit.size < 40 ? limit.size : 40), (const char *)limit.data, STORE_SCAN_RECORDS_MAX - 1);
+        return 0;
+    }
+    exchange->scan = (struct store_scan){hf_slice_of(exchange->table->declaration.name), http->query(request, "prefix"),
+                                         http->query(request, "partition")};
+    wrong = store_start_read(http->query(request, "start"), &exchange->scan, http->arena(request), &exchange->begin);
+    if (wrong) {
+        store_refuse(exchange, 400, "bad-request", HF_EINVAL, "%s", wrong);
+        return 0;
+    }
+    if (exchange->scan.prefix.size > STORE_KEY_MAX || exchange->begin.key.size > STORE_KEY_MAX) {
+        store_refuse(exchange, 413, "too-large", HF_ETOOLARGE,
+                     "prefix has %llu bytes and start %llu; expected at most %d",
+                     (unsigned long long)exchange->scan.prefix.size, (unsigned long long)exchange->begin.key.size,
+                     STORE_KEY_MAX);
+        return 0;
+    }
+    return 1;
+}
+
+static void fill_scan(struct exchange *exchange, const struct store_partition *partition, uint64_t limit)
+{
+    struct exchange_call *call = &exchange->calls[exchange->number++];
+
+    call->partition = partition;
+    call->call.op.type = STORE_OP_SCAN;
+    call->call.op.key = exchange->scan.prefix;
+    call->call.op.start = exchange->begin.key;
+    call->call.op.stale = store_is_stale(exchange);
+    call->call.op.limit = (uint32_t)limit + 1; /* one may have been shown already */
+}
+
 void store_http_scan(void *arg, hf_http_request *request)
 {
     struct store_http *http = arg;
     struct exchange *exchange = store_exchange_begin(http, request, STORE_HTTP_SCAN, HF_HTTP_READ, 0, store_http_scan);
-    hf_slice limit_text, named;
-    uint64_t limit = LIMIT_USUAL;
+    uint64_t limit = 0;
 
-    if (!exchange)
+    if (!exchange || !read_query(exchange, &limit))
         return;
-    limit_text = http->http->query(request, "limit");
-    named = http->http->query(request, "partition");
-    if (limit_text.data && (store_number_read(limit_text, STORE_SCAN_RECORDS_MAX - 1, &limit) != HF_OK || limit == 0)) {
-        store_refuse(exchange, 400, "bad-request", HF_EINVAL, "limit is '%.*s'; expected 1 to %d",
-                     (int)(limit_text.size < 40 ? limit_text.size : 40), (const char *)limit_text.data,
-                     STORE_SCAN_RECORDS_MAX - 1);
-        return;
-    }
-    read_start(exchange, http->http->query(request, "start"));
-    for (uint32_t i = 0; i < exchange->table->partition_count; i++) {
-        const struct store_partition *partition = &exchange->table->partitions[i];
-        struct exchange_call *call = &exchange->calls[exchange->number];
+    hf_slice named = exchange->scan.partition;
 
-        if (named.data && !hf_slice_is(named, partition->value))
-            continue;
-        call->partition = partition;
-        call->call.op.type = STORE_OP_SCAN;
-        call->call.op.key = http->http->query(request, "prefix");
-        call->call.op.start = exchange->start;
-        call->call.op.stale = store_is_stale(exchange);
-        call->call.op.limit = (uint32_t)limit + 1; /* one may have been shown already */
-        exchange->number++;
-    }
+    for (uint32_t i = 0; i < exchange->table->partition_count; i++)
+        if (!named.data || hf_slice_is(named, exchange->table->partitions[i].value))
+            fill_scan(exchange, &exchange->table->partitions[i], limit);
     if (exchange->number == 0) {
         store_refuse(exchange, 422, "unprocessable", HF_EINVAL, "'%.*s' is not a partition of the table '%s'",
                      (int)(named.size < 100 ? named.size : 100), (const char *)named.data,

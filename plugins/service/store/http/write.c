@@ -1,4 +1,4 @@
-/* PUT, DELETE and batches: a request becomes one command for one partition. */
+/* PUT and DELETE: a request becomes one command for one partition. */
 #include "http/private.h"
 
 #include <holdfast/lib/checksum.h>
@@ -34,9 +34,8 @@ static void refuse_value(struct exchange *exchange, hf_slice value)
                  nearest ? nearest : declaration->values[0], nearest ? "; was that meant?" : "");
 }
 
-/* Finds the partition of a write: named by the query, or by the JSON value's field.  NULL after answering. */
-static const struct store_partition *find_partition(struct exchange *exchange, hf_slice named, hf_slice key,
-                                                    hf_slice json)
+const struct store_partition *store_http_find_partition(struct exchange *exchange, hf_slice named, hf_slice key,
+                                                        hf_slice json)
 {
     const struct store_declaration *declaration = &exchange->table->declaration;
     hf_arena *arena = exchange->http->http->arena(exchange->request);
@@ -70,7 +69,7 @@ static int32_t read_match(hf_slice text, struct store_operation *operation)
         text.data++;
         text.size -= 2;
     }
-    if (store_number_read(text, INT64_MAX, &version) != HF_OK)
+    if (store_number_read(text, INT64_MAX, &version) != HF_OK || version == 0) /* they count from 1 */
         return HF_EINVAL;
     operation->condition = STORE_IF_VERSION;
     operation->version = version;
@@ -101,8 +100,33 @@ static int32_t read_conditions(struct exchange *exchange, struct store_operation
     return 1;
 }
 
-static void send_command(struct exchange *exchange, const struct store_partition *partition,
-                         const struct store_operation *operations, uint64_t count)
+uint32_t store_http_usual_expiry(const struct exchange *exchange)
+{
+    return (uint32_t)(exchange->table->declaration.expire_after_us / 1000000);
+}
+
+/* Holdfast-Expire-After.  0 after answering. */
+static int32_t read_expiry(struct exchange *exchange, struct store_operation *operation)
+{
+    hf_slice text = exchange->http->http->header(exchange->request, "Holdfast-Expire-After");
+    uint64_t seconds = store_http_usual_expiry(exchange);
+
+    if (text.data && operation->type != STORE_PUT) {
+        store_refuse(exchange, 400, "bad-request", HF_EINVAL, "Holdfast-Expire-After is of no use without a value");
+        return 0;
+    }
+    if (text.data && store_number_read(text, STORE_EXPIRE_AFTER_MAX, &seconds) != HF_OK) {
+        store_refuse(exchange, 400, "bad-request", HF_EINVAL,
+                     "Holdfast-Expire-After is '%.*s'; expected 0 (never) to %d seconds",
+                     (int)(text.size < 40 ? text.size : 40), (const char *)text.data, STORE_EXPIRE_AFTER_MAX);
+        return 0;
+    }
+    operation->expire_after = operation->type == STORE_PUT ? (uint32_t)seconds : 0;
+    return 1;
+}
+
+void store_http_send_command(struct exchange *exchange, const struct store_partition *partition,
+                             const struct store_operation *operations, uint64_t count)
 {
     const hf_http_interface *http = exchange->http->http;
     struct store_command command = {
@@ -157,7 +181,7 @@ static void answer_written(struct exchange *exchange)
     store_exchange_end(exchange);
 }
 
-static void finish_write(struct exchange *exchange)
+void store_http_finish_write(struct exchange *exchange)
 {
     struct store_op *op = &exchange->calls[0].call.op;
 
@@ -173,10 +197,57 @@ static void finish_write(struct exchange *exchange)
     store_refuse_op(exchange, op);
 }
 
-/* ---- PUT ------------------------------------------------------------------------------------------------------ */
+/* ---- Values --------------------------------------------------------------------------------------------------- */
+
+/* The problem names the field and, of a batch, the operation. */
+static void refuse_fields(struct exchange *exchange, hf_slice field, int64_t place, hf_error *error)
+{
+    hf_json_writer writer;
+    hf_buffer members;
+
+    hf_buffer_init(&members, 4096);
+    hf_json_writer_init(&writer, &members);
+    hf_json_begin_object(&writer);
+    if (field.data) {
+        hf_json_name(&writer, "field");
+        hf_json_string(&writer,
+                       (hf_slice){field.data, field.size < STORE_TABLE_TEXT_MAX ? field.size : STORE_TABLE_TEXT_MAX});
+    }
+    if (place != STORE_HTTP_NO_OPERATION) {
+        hf_json_name(&writer, "operation");
+        hf_json_integer(&writer, place);
+        hf_error_prefix(error, "operation %lld", (long long)place);
+    }
+    hf_json_end_object(&writer);
+    int whole = writer.result == HF_OK && members.size > 2 && hf_buffer_append(&members, "", 1) == HF_OK;
+
+    if (whole)
+        members.data[members.size - 2] = '\0'; /* without the braces */
+    exchange->http->http->problem(exchange->request, 422, "unprocessable", error,
+                                  whole ? (const char *)members.data + 1 : NULL);
+    hf_buffer_done(&members);
+    store_exchange_end(exchange);
+}
 
 /* 0 after answering. */
-static int32_t check_value(struct exchange *exchange, hf_slice value)
+static int32_t check_fields(struct exchange *exchange, hf_slice value, int64_t place)
+{
+    const struct store_declaration *declaration = &exchange->table->declaration;
+    hf_arena *arena = exchange->http->http->arena(exchange->request);
+    hf_slice field = {NULL, 0};
+    hf_error error = {0};
+    int32_t r = store_fields_check_value(&declaration->fields, declaration->partition_by, value, arena, &field, &error);
+
+    if (r == HF_OK)
+        return 1;
+    if (r == HF_ENOMEM)
+        store_refuse(exchange, 413, "too-large", HF_ETOOLARGE, "the value is too large to look at its fields");
+    else
+        refuse_fields(exchange, field, place, &error);
+    return 0;
+}
+
+int32_t store_http_check_value(struct exchange *exchange, hf_slice value, int64_t place)
 {
     const struct store_declaration *declaration = &exchange->table->declaration;
     hf_error error = {0};
@@ -191,8 +262,10 @@ static int32_t check_value(struct exchange *exchange, hf_slice value)
         store_refuse(exchange, 400, "bad-request", HF_EINVAL, "the value is not JSON: %s", error.message);
         return 0;
     }
-    return 1;
+    return check_fields(exchange, value, place);
 }
+
+/* ---- PUT ------------------------------------------------------------------------------------------------------ */
 
 void store_http_put(void *arg, hf_http_request *request)
 {
@@ -204,15 +277,17 @@ void store_http_put(void *arg, hf_http_request *request)
     if (!exchange)
         return;
     operation.value = http->http->body(request);
-    if (!store_http_key(exchange, &operation.key) || !check_value(exchange, operation.value) ||
-        !read_conditions(exchange, &operation))
+    if (!store_http_key(exchange, &operation.key) ||
+        !store_http_check_value(exchange, operation.value, STORE_HTTP_NO_OPERATION) ||
+        !read_conditions(exchange, &operation) || !read_expiry(exchange, &operation))
         return;
-    partition = find_partition(exchange, http->http->query(request, "partition"), operation.key, operation.value);
+    partition =
+        store_http_find_partition(exchange, http->http->query(request, "partition"), operation.key, operation.value);
     if (!partition)
         return;
     operation.checksum = hf_crc32c(0, operation.value.data, operation.value.size);
-    exchange->finish = finish_write;
-    send_command(exchange, partition, &operation, 1);
+    exchange->finish = store_http_finish_write;
+    store_http_send_command(exchange, partition, &operation, 1);
 }
 
 /* ---- DELETE --------------------------------------------------------------------------------------------------- */
@@ -227,14 +302,15 @@ static void finish_delete(struct exchange *exchange)
                      (int)(key.size < 200 ? key.size : 200), (const char *)key.data);
         return;
     }
-    finish_write(exchange);
+    store_http_finish_write(exchange);
 }
 
 static void delete_in(struct exchange *exchange, const struct store_partition *partition)
 {
     struct store_operation operation = {.type = STORE_DELETE};
 
-    if (!store_http_key(exchange, &operation.key) || !read_conditions(exchange, &operation))
+    if (!store_http_key(exchange, &operation.key) || !read_conditions(exchange, &operation) ||
+        !read_expiry(exchange, &operation))
         return;
     exchange->number = operation.condition == STORE_IF_ANY;
     if (exchange->number)
@@ -243,7 +319,7 @@ static void delete_in(struct exchange *exchange, const struct store_partition *p
     for (uint32_t i = 0; i < exchange->count; i++)
         hf_buffer_done(&exchange->calls[i].call.op.result);
     exchange->calls[0].call = (struct store_call){0};
-    send_command(exchange, partition, &operation, 1);
+    store_http_send_command(exchange, partition, &operation, 1);
 }
 
 /* The partition was not named: the record has been looked for in all. */
@@ -290,146 +366,4 @@ void store_http_delete(void *arg, hf_http_request *request)
         delete_in(exchange, partition);
     else
         refuse_value(exchange, named);
-}
-
-/* ---- Batches -------------------------------------------------------------------------------------------------- */
-
-/* The value of a put: JSON text of "value", or the bytes of "value_base64".  A sentence when it is wrong. */
-static const char *read_value(struct exchange *exchange, const hf_value *item, hf_slice *ret_value)
-{
-    hf_arena *arena = exchange->http->http->arena(exchange->request);
-    const hf_value *value = hf_value_get(item, "value"), *bytes = hf_value_get(item, "value_base64");
-    hf_buffer text;
-    const char *wrong = NULL;
-
-    if (!value == !bytes)
-        return "a put needs either value or value_base64";
-    if (bytes)
-        return bytes->type == HF_VALUE_STRING && store_base64_read(hf_value_slice(bytes), arena, ret_value) == HF_OK
-                   ? NULL
-                   : "value_base64 is not Base64";
-    hf_buffer_init(&text, UINT32_MAX);
-    if (hf_json_append(&text, value) != HF_OK ||
-        hf_arena_copy(arena, (hf_slice){text.data, text.size}, ret_value) != HF_OK)
-        wrong = "there is no memory for the value";
-    hf_buffer_done(&text);
-    return wrong;
-}
-
-static const char *read_operation_condition(const hf_value *item, struct store_operation *operation)
-{
-    const hf_value *version = hf_value_get(item, "if_version");
-
-    if (version && (version->type != HF_VALUE_INTEGER || version->as.integer < 1))
-        return "if_version is not a version";
-    if ((version != NULL) + hf_value_get_boolean(item, "if_absent", 0) + hf_value_get_boolean(item, "if_present", 0) >
-        1)
-        return "it has several conditions";
-    if (version) {
-        operation->condition = STORE_IF_VERSION;
-        operation->version = (uint64_t)version->as.integer;
-    } else if (hf_value_get_boolean(item, "if_absent", 0)) {
-        operation->condition = STORE_IF_ABSENT;
-    } else if (hf_value_get_boolean(item, "if_present", 0)) {
-        operation->condition = STORE_IF_PRESENT;
-    }
-    return NULL;
-}
-
-static const char *read_operation(struct exchange *exchange, const hf_value *item, struct store_operation *operation)
-{
-    hf_slice op = hf_value_get_string(item, "op", (hf_slice){NULL, 0});
-    const char *wrong = read_operation_condition(item, operation);
-
-    operation->key = hf_value_get_string(item, "key", (hf_slice){NULL, 0});
-    if (wrong)
-        return wrong;
-    if (operation->key.size == 0 || operation->key.size > STORE_KEY_MAX)
-        return "it has no key, or one of more than 1024 bytes";
-    if (hf_slice_is(op, "delete")) {
-        operation->type = STORE_DELETE;
-        return NULL;
-    }
-    if (!hf_slice_is(op, "put"))
-        return "op is neither put nor delete";
-    operation->type = STORE_PUT;
-    wrong = read_value(exchange, item, &operation->value);
-    if (!wrong)
-        operation->checksum = hf_crc32c(0, operation->value.data, operation->value.size);
-    return wrong;
-}
-
-/* The one partition of all operations; NULL after answering. */
-static const struct store_partition *common_partition(struct exchange *exchange, hf_slice named,
-                                                      const struct store_operation *operations, uint64_t count)
-{
-    const struct store_partition *common = NULL;
-
-    for (uint64_t i = 0; i < count; i++) {
-        const struct store_partition *partition =
-            find_partition(exchange, named, operations[i].key, operations[i].value);
-
-        if (!partition)
-            return NULL;
-        if (common && partition != common) {
-            store_refuse(
-                exchange, 422, "unprocessable", HF_EINVAL,
-                "operation %llu belongs to another partition than those before it; a batch is of one partition",
-                (unsigned long long)i);
-            return NULL;
-        }
-        common = partition;
-    }
-    return common;
-}
-
-void store_http_batch(void *arg, hf_http_request *request)
-{
-    struct store_http *http = arg;
-    struct exchange *exchange =
-        store_exchange_begin(http, request, STORE_HTTP_WRITE, HF_HTTP_WRITE, 1, store_http_batch);
-    struct store_operation *operations;
-    hf_slice named;
-    const struct store_partition *partition;
-    const hf_value *list;
-    hf_value body = hf_value_null();
-    hf_error error = {0};
-
-    if (!exchange)
-        return;
-    named = http->http->query(request, "partition");
-    if (hf_json_parse(http->http->body(request), http->http->arena(request), &body, &error) != HF_OK) {
-        store_refuse(exchange, error.code == HF_ENOMEM ? 413 : 400,
-                     error.code == HF_ENOMEM ? "too-large" : "bad-request", error.code,
-                     "the batch could not be read: %s", error.message);
-        return;
-    }
-    list = hf_value_get(&body, "operations");
-    if (!list || list->type != HF_VALUE_LIST || list->count == 0 || list->count > STORE_OPERATIONS_MAX) {
-        store_refuse(exchange, 400, "bad-request", HF_EINVAL, "expected {\"operations\":[...]} with 1 to %d of them",
-                     STORE_OPERATIONS_MAX);
-        return;
-    }
-    operations = hf_arena_alloc(http->http->arena(request), list->count * sizeof *operations);
-    if (!operations) {
-        store_refuse(exchange, 413, "too-large", HF_ETOOLARGE, "the batch is too large");
-        return;
-    }
-    for (uint64_t i = 0; i < list->count; i++) {
-        const char *wrong = read_operation(exchange, &list->as.items[i], &operations[i]);
-
-        if (wrong) {
-            store_refuse(exchange, 400, "bad-request", HF_EINVAL, "operation %llu: %s", (unsigned long long)i, wrong);
-            return;
-        }
-        if (operations[i].type == STORE_PUT && !check_value(exchange, operations[i].value))
-            return;
-    }
-    if (!named.data)
-        named = hf_value_get_string(&body, "partition", named);
-    partition = common_partition(exchange, named, operations, list->count);
-    if (!partition)
-        return;
-    exchange->finish = finish_write;
-    send_command(exchange, partition, operations, list->count);
 }

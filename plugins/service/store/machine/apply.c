@@ -44,11 +44,13 @@ static int32_t write_gathered(struct store_applying *applying, hf_error *error)
     store_machine_set_feed_floor(machine, applying->position.feed_forgotten);
     int32_t r = machine->engine->write(machine->database, applying->gather.operations, applying->gather.count, error);
 
-    if (r == 0)
-        store_machine_set_position(machine, &applying->position);
-    else
+    if (r < 0) {
         store_machine_set_feed_floor(machine, floor);
-    return r;
+        return r;
+    }
+    store_machine_set_position(machine, &applying->position);
+    store_machine_lower_next_deadline(machine, applying->first_deadline);
+    return 0;
 }
 
 static int32_t flush(struct run *run, hf_error *error)
@@ -66,6 +68,7 @@ static int32_t flush(struct run *run, hf_error *error)
     if (r < 0)
         return r;
     store_gather_clear(gather);
+    run->applying.first_deadline = UINT64_MAX;
     run->applied += run->pending;
     run->pending = 0;
     return 0;
@@ -251,7 +254,8 @@ static int32_t apply_entry(struct run *run, struct store_entry *entry, hf_error 
 
 static void begin_run(struct run *run, struct store_machine *machine, uint32_t flags, struct store_outcomes *outcomes)
 {
-    *run = (struct run){.applying = {.machine = machine, .read_flags = flags}, .outcomes = outcomes};
+    *run = (struct run){.applying = {.machine = machine, .read_flags = flags, .first_deadline = UINT64_MAX},
+                        .outcomes = outcomes};
     outcomes->count = 0;
     store_machine_position(machine, &run->applying.position);
     store_gather_init(&run->applying.gather, machine->space);

@@ -4,7 +4,8 @@
  *   format 1, user 8, configuration 8, trace 16, idempotency key: size 1 and bytes, operation count 2,
  *   and for each operation
  *   type 1, condition 1, version 8 (only with STORE_IF_VERSION), key: size 2 and bytes,
- *   and of a put the checksum 4 and the value: size 4 and bytes.
+ *   and of a put the checksum 4, expire_after 4 (only in format 3) and the value: size 4 and bytes.
+ * The format is 3 of commands about expiry, which releases before it must not pass over, and 2 of all others.
  * A command has exactly one encoding, and nothing follows it. */
 #include "command.h"
 
@@ -17,7 +18,8 @@
 #include <string.h>
 
 enum {
-    FORMAT = 2, /* 1: with the entry's times, before the first release */
+    FORMAT = 3,
+    FORMAT_WITHOUT_EXPIRY = 2, /* 1: with the entry's times, before the first release */
     HEAD_SIZE = 1 + 8 + 8 + 16 + 1,
     KEY_SLOTS = 4096 /* more than twice STORE_OPERATIONS_MAX, a power of two */
 };
@@ -44,10 +46,35 @@ static int keys_are_distinct(const struct store_operation *operations, uint64_t 
     return 1;
 }
 
+static int is_about_expiry(const struct store_operation *operation)
+{
+    return operation->type == STORE_EXPIRE || operation->expire_after > 0;
+}
+
+static int format_of(const struct store_operation *operations, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++)
+        if (is_about_expiry(&operations[i]))
+            return FORMAT;
+    return FORMAT_WITHOUT_EXPIRY;
+}
+
+/* What is wrong with an operation's expiry, or NULL. */
+static const char *expiry_fault(const struct store_operation *operation)
+{
+    if (operation->type == STORE_EXPIRE && operation->condition != STORE_IF_VERSION)
+        return "it expires a record and does not say which version";
+    if (operation->type != STORE_PUT && operation->expire_after > 0)
+        return "it writes nothing that could expire";
+    if (operation->expire_after > STORE_EXPIRE_AFTER_MAX)
+        return "it expires after more than ten years";
+    return NULL;
+}
+
 /* What is wrong with an operation, or NULL. */
 static const char *operation_fault(const struct store_operation *operation)
 {
-    if (operation->type != STORE_PUT && operation->type != STORE_DELETE)
+    if (operation->type < STORE_PUT || operation->type > STORE_EXPIRE)
         return "it is neither a put nor a delete";
     if (operation->condition < STORE_IF_ANY || operation->condition > STORE_IF_VERSION)
         return "its condition is unknown";
@@ -57,9 +84,24 @@ static const char *operation_fault(const struct store_operation *operation)
         return "its key is not UTF-8";
     if (operation->value.size > STORE_VALUE_MAX)
         return "its value is too long";
-    if (operation->type == STORE_DELETE && operation->value.size > 0)
+    if (operation->type != STORE_PUT && operation->value.size > 0)
         return "it is a delete and has a value";
-    return NULL;
+    return expiry_fault(operation);
+}
+
+/* Expiring is a command of its own: it does what it can, not all or nothing. */
+static int32_t check_expires(const struct store_operation *operations, uint64_t count, int32_t code, hf_error *error)
+{
+    uint64_t expires = 0;
+
+    for (uint64_t i = 0; i < count; i++)
+        expires += operations[i].type == STORE_EXPIRE;
+    if (expires == 0 || (expires == count && count <= STORE_EXPIRES_MAX))
+        return 0;
+    return hf_error_set(error, code,
+                        "a command that expires %llu records has %llu operations; expected 1 to %d, of "
+                        "its kind only",
+                        (unsigned long long)expires, (unsigned long long)count, STORE_EXPIRES_MAX);
 }
 
 /* `code` is what a fault means to the caller. */
@@ -73,6 +115,10 @@ static int32_t check_operations(const struct store_operation *operations, uint64
                                 "operation %llu of a command is refused: %s (keys: 1 to %d bytes of UTF-8)",
                                 (unsigned long long)i, fault, STORE_KEY_MAX);
     }
+    int32_t r = check_expires(operations, count, code, error);
+
+    if (r < 0)
+        return r;
     if (count > 1 && !keys_are_distinct(operations, count))
         return hf_error_set(error, code,
                             "a command names the same key twice; name each key once, or send two commands");
@@ -92,18 +138,20 @@ static int32_t check_sizes(uint64_t operation_count, uint64_t idempotency_key_si
 
 /* ---- Encoding ---------------------------------------------------------------------------------------------------- */
 
-static uint64_t operation_size(const struct store_operation *operation)
+static uint64_t operation_size(const struct store_operation *operation, int format)
 {
+    uint64_t of_put = 4 + (format == FORMAT ? 4u : 0u) + 4 + operation->value.size;
+
     return 1 + 1 + (operation->condition == STORE_IF_VERSION ? 8u : 0u) + 2 + operation->key.size +
-           (operation->type == STORE_PUT ? 4 + 4 + operation->value.size : 0);
+           (operation->type == STORE_PUT ? of_put : 0);
 }
 
-static uint64_t encoded_size(const struct store_command *command)
+static uint64_t encoded_size(const struct store_command *command, int format)
 {
     uint64_t size = HEAD_SIZE + command->idempotency_key.size + 2;
 
     for (uint64_t i = 0; i < command->operation_count; i++)
-        size += operation_size(&command->operations[i]);
+        size += operation_size(&command->operations[i], format);
     return size;
 }
 
@@ -120,9 +168,9 @@ static uint8_t *write_bytes(uint8_t *to, const void *bytes, uint64_t size)
     return to + size;
 }
 
-static uint8_t *write_head(uint8_t *to, const struct store_command *command)
+static uint8_t *write_head(uint8_t *to, const struct store_command *command, int format)
 {
-    *to++ = FORMAT;
+    *to++ = (uint8_t)format;
     to = write_number(to, command->user, 8);
     to = write_number(to, command->configuration, 8);
     to = write_bytes(to, command->trace, sizeof command->trace);
@@ -131,7 +179,7 @@ static uint8_t *write_head(uint8_t *to, const struct store_command *command)
     return write_number(to, command->operation_count, 2);
 }
 
-static uint8_t *write_operation(uint8_t *to, const struct store_operation *operation)
+static uint8_t *write_operation(uint8_t *to, const struct store_operation *operation, int format)
 {
     *to++ = (uint8_t)operation->type;
     *to++ = (uint8_t)operation->condition;
@@ -142,6 +190,8 @@ static uint8_t *write_operation(uint8_t *to, const struct store_operation *opera
     if (operation->type != STORE_PUT)
         return to;
     to = write_number(to, operation->checksum, 4);
+    if (format == FORMAT)
+        to = write_number(to, operation->expire_after, 4);
     to = write_number(to, operation->value.size, 4);
     return write_bytes(to, operation->value.data, operation->value.size);
 }
@@ -155,16 +205,17 @@ int32_t store_command_encode(hf_buffer *buffer, const struct store_command *comm
     if (r < 0)
         return r;
 
-    uint64_t size = encoded_size(command);
+    int format = format_of(command->operations, command->operation_count);
+    uint64_t size = encoded_size(command, format);
 
     r = hf_buffer_reserve(buffer, size);
     if (r < 0)
         return hf_error_set(error, r, "there is no room for a command of %llu bytes; expected at most %llu in all",
                             (unsigned long long)size, (unsigned long long)buffer->maximum);
-    uint8_t *to = write_head(buffer->data + buffer->size, command);
+    uint8_t *to = write_head(buffer->data + buffer->size, command, format);
 
     for (uint64_t i = 0; i < command->operation_count; i++)
-        to = write_operation(to, &command->operations[i]);
+        to = write_operation(to, &command->operations[i], format);
     buffer->size += size;
     return 0;
 }
@@ -210,7 +261,7 @@ static void read_head(struct reader *reader, struct store_command *ret_command)
     ret_command->operation_count = read_number(reader, 2);
 }
 
-static void read_operation(struct reader *reader, struct store_operation *ret_operation)
+static void read_operation(struct reader *reader, int format, struct store_operation *ret_operation)
 {
     *ret_operation = (struct store_operation){.type = (int32_t)read_number(reader, 1)};
     ret_operation->condition = (int32_t)read_number(reader, 1);
@@ -220,18 +271,21 @@ static void read_operation(struct reader *reader, struct store_operation *ret_op
     if (ret_operation->type != STORE_PUT)
         return;
     ret_operation->checksum = (uint32_t)read_number(reader, 4);
+    if (format == FORMAT)
+        ret_operation->expire_after = (uint32_t)read_number(reader, 4);
     ret_operation->value = read_bytes(reader, read_number(reader, 4));
 }
 
-static int32_t check_format(struct reader *reader, hf_error *error)
+static int32_t read_format(struct reader *reader, int *ret_format, hf_error *error)
 {
     uint64_t format = read_number(reader, 1);
 
+    *ret_format = (int)format;
     if (format > FORMAT)
         return hf_error_set(error, HF_EVERSION,
                             "a command has format %llu and this release knows up to %d; upgrade this node",
                             (unsigned long long)format, FORMAT);
-    if (format < FORMAT)
+    if (format < FORMAT_WITHOUT_EXPIRY)
         return hf_error_set(error, HF_ECORRUPT, "a command of %llu bytes has no valid format number",
                             (unsigned long long)reader->rest.size);
     return 0;
@@ -251,7 +305,8 @@ int32_t store_command_decode(hf_slice bytes, struct store_operation *operations,
                              struct store_command *ret_command, hf_error *error)
 {
     struct reader reader = {bytes, 0};
-    int32_t r = check_format(&reader, error);
+    int format = 0;
+    int32_t r = read_format(&reader, &format, error);
 
     if (r < 0)
         return r;
@@ -262,10 +317,13 @@ int32_t store_command_decode(hf_slice bytes, struct store_operation *operations,
     if (r < 0)
         return r;
     for (uint64_t i = 0; i < ret_command->operation_count && !reader.failed; i++)
-        read_operation(&reader, &operations[i]);
+        read_operation(&reader, format, &operations[i]);
     if (reader.failed || reader.rest.size > 0)
         return hf_error_set(error, HF_ECORRUPT, "a command of %llu bytes ends %s its last operation",
                             (unsigned long long)bytes.size, reader.failed ? "within" : "after");
+    if (format != format_of(operations, ret_command->operation_count))
+        return hf_error_set(error, HF_ECORRUPT, "a command of %llu bytes has format %d and is not about expiry",
+                            (unsigned long long)bytes.size, format);
     ret_command->operations = operations;
     return check_operations(operations, ret_command->operation_count, HF_ECORRUPT, error);
 }

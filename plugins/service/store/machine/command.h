@@ -4,7 +4,11 @@
 
 #include <holdfast/lib/buffer.h>
 
-enum { STORE_PUT = 1, STORE_DELETE = 2 };
+enum {
+    STORE_PUT = 1,
+    STORE_DELETE = 2,
+    STORE_EXPIRE = 3 /* removes the record if it has `version` still and its deadline has passed; nothing otherwise */
+};
 
 enum {
     STORE_IF_ANY = 0,
@@ -14,20 +18,22 @@ enum {
 };
 
 enum {
-    STORE_KEY_MAX = 1024,              /* bytes */
-    STORE_IDEMPOTENCY_KEY_MAX = 64,    /* bytes */
-    STORE_OPERATIONS_MAX = 1000,       /* in one command */
-    STORE_VALUE_MAX = (1 << 30) - 1024 /* bytes; an engine's limit, less what is stored beside the value */
+    STORE_KEY_MAX = 1024,                  /* bytes */
+    STORE_IDEMPOTENCY_KEY_MAX = 64,        /* bytes */
+    STORE_OPERATIONS_MAX = 1000,           /* in one command */
+    STORE_EXPIRES_MAX = 128,               /* likewise, of STORE_EXPIRE */
+    STORE_EXPIRE_AFTER_MAX = 3650 * 86400, /* seconds */
+    STORE_VALUE_MAX = (1 << 30) - 1024     /* bytes; an engine's limit, less what is stored beside the value */
 };
 
 struct store_operation {
-    int32_t type;      /* STORE_PUT or STORE_DELETE */
-    int32_t condition; /* STORE_IF_... */
-    uint64_t version;  /* with STORE_IF_VERSION */
-    hf_slice key;      /* 1..STORE_KEY_MAX bytes of UTF-8 */
-    hf_slice value;    /* of a put; any bytes */
-    uint32_t checksum; /* CRC-32C of the value, computed where it entered the node */
-    uint32_t reserved;
+    int32_t type;          /* STORE_PUT ...; STORE_EXPIRE stands with its like only, and with STORE_IF_VERSION */
+    int32_t condition;     /* STORE_IF_... */
+    uint64_t version;      /* with STORE_IF_VERSION */
+    hf_slice key;          /* 1..STORE_KEY_MAX bytes of UTF-8 */
+    hf_slice value;        /* of a put; any bytes */
+    uint32_t checksum;     /* CRC-32C of the value, computed where it entered the node */
+    uint32_t expire_after; /* of a put: seconds from the entry's time until the deadline; 0: none */
 };
 
 /* All or nothing.  Identity runs through everything: who asked, under which configuration, when, in which trace. */

@@ -13,14 +13,16 @@ struct store_machine {
     hf_engine_database *database;
     uint64_t space;
 
-    pthread_mutex_t lock;           /* protects the next two; held for a few instructions */
+    pthread_mutex_t lock;           /* protects the next three; held for a few instructions */
     struct store_position position; /* as it stands in the engine */
     /* Readers of the feed that begin at or below it are refused.  Runs ahead of position.feed_forgotten while the
      * write that forgets is under way: a view taken meanwhile may lack those changes. */
     uint64_t feed_floor;
+    uint64_t next_deadline; /* no record in the engine has an earlier one; UINT64_MAX: none */
 
     /* Of the thread that applies. */
     struct store_window changes, repeats;
+    int has_deadlines; /* 0: no record has one, so that none is looked for; not taken back while the machine is open */
 };
 
 /* machine.c */
@@ -28,6 +30,9 @@ void store_machine_position(struct store_machine *machine, struct store_position
 void store_machine_set_position(struct store_machine *machine, const struct store_position *position);
 uint64_t store_machine_feed_floor(struct store_machine *machine);
 void store_machine_set_feed_floor(struct store_machine *machine, uint64_t floor);
+void store_machine_set_next_deadline(struct store_machine *machine, uint64_t deadline_us);
+/* Records with that deadline are in the engine now. */
+void store_machine_lower_next_deadline(struct store_machine *machine, uint64_t deadline_us);
 
 /* Entries on their way into the engine. */
 struct store_applying {
@@ -35,6 +40,7 @@ struct store_applying {
     struct store_gather gather;
     struct store_position position; /* after the gathered commands */
     uint32_t read_flags;            /* for the engine */
+    uint64_t first_deadline;        /* of what is gathered; UINT64_MAX: none */
 
     /* The entry that is being performed. */
     struct store_bundle bundle;
@@ -48,6 +54,24 @@ struct store_applying {
  * and the position hold a part of the entry.  HF_EIO, HF_ECORRUPT, HF_EVERSION (a stored record), HF_ENOMEM. */
 int32_t store_perform(struct store_applying *applying, const struct store_command *command,
                       struct store_outcome *ret_outcome, hf_error *error);
+
+/* What is there of a record, gathered or in the engine; version 0: there is none.  The value is not kept. */
+int32_t store_find_record(struct store_applying *applying, hf_slice key, struct store_record *ret_record,
+                          hf_error *error);
+/* Notes what a command has changed in the entry's row. */
+int32_t store_note_change(struct store_applying *applying, uint64_t version, const struct store_command *command,
+                          hf_error *error);
+
+/* expiry.c: the deadline that a write asks for; 0: none. */
+uint64_t store_deadline_of(const struct store_applying *applying, const struct store_operation *operation);
+/* Keeps the rows of deadlines in step with a record that gets another version, or goes (deadline 0). */
+int32_t store_gather_deadline(struct store_applying *applying, hf_slice key, uint64_t version, uint64_t deadline_us,
+                              hf_error *error);
+/* A command of STORE_EXPIRE. */
+int32_t store_perform_expires(struct store_applying *applying, uint64_t version, const struct store_command *command,
+                              hf_error *error);
+/* Reads from the engine when the first record expires. */
+int32_t store_load_deadlines(struct store_machine *machine, uint64_t *ret_deadline_us, hf_error *error);
 
 /* entry.c: begins an entry, and gathers what it leaves as a whole and what it makes to be forgotten.  Both windows are
  * loaded.  Errors as store_perform. */

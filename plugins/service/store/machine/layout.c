@@ -9,7 +9,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { VERSION_KEY_SIZE = 1 + 8 };
+enum { VERSION_KEY_SIZE = 1 + 8, DEADLINE_KEY_HEAD_SIZE = 1 + 8, DEADLINE_ROW_SIZE = 8 };
 
 /* ---- Keys -------------------------------------------------------------------------------------------------------- */
 
@@ -27,6 +27,16 @@ void store_space_key_at_version(struct store_space_key *ret_key, uint8_t tag, ui
     ret_key->bytes[0] = tag;
     store_write_be(ret_key->bytes + 1, version, 8);
     ret_key->size = VERSION_KEY_SIZE;
+}
+
+void store_space_key_at_deadline(struct store_space_key *ret_key, uint64_t deadline_us, hf_slice record_key)
+{
+    assert(record_key.size <= STORE_KEY_MAX);
+    ret_key->bytes[0] = STORE_TAG_DEADLINE;
+    store_write_be(ret_key->bytes + 1, deadline_us, 8);
+    if (record_key.size)
+        memcpy(ret_key->bytes + DEADLINE_KEY_HEAD_SIZE, record_key.data, record_key.size);
+    ret_key->size = DEADLINE_KEY_HEAD_SIZE + record_key.size;
 }
 
 void store_space_key_after_tag(struct store_space_key *ret_key, uint8_t tag)
@@ -102,21 +112,28 @@ int32_t store_position_read(hf_slice bytes, struct store_position *ret_position,
 
 /* ---- Records ----------------------------------------------------------------------------------------------------- */
 
-void store_record_write_head(uint8_t to[STORE_RECORD_HEAD_SIZE], uint64_t version, uint64_t time_us, uint32_t checksum)
+uint64_t store_record_write_head(uint8_t to[STORE_RECORD_HEAD_MAX], const struct store_record *record)
 {
-    to[0] = STORE_RECORD_FORMAT;
-    store_write_be(to + 1, version, 8);
-    store_write_be(to + 9, time_us, 8);
-    store_write_be(to + 17, checksum, 4);
+    to[0] = record->deadline_us ? STORE_RECORD_FORMAT : STORE_RECORD_FORMAT_WITHOUT_DEADLINE;
+    store_write_be(to + 1, record->version, 8);
+    store_write_be(to + 9, record->time_us, 8);
+    store_write_be(to + 17, record->checksum, 4);
+    if (!record->deadline_us)
+        return STORE_RECORD_HEAD_SIZE;
+    store_write_be(to + STORE_RECORD_HEAD_SIZE, record->deadline_us, 8);
+    return STORE_RECORD_HEAD_MAX;
 }
 
 int32_t store_record_read(hf_slice bytes, struct store_record *ret_record, hf_error *error)
 {
+    int newest = bytes.size > 0 && bytes.data[0] == STORE_RECORD_FORMAT;
+    uint64_t head = newest ? STORE_RECORD_HEAD_MAX : STORE_RECORD_HEAD_SIZE;
+
     if (bytes.size > 0 && bytes.data[0] > STORE_RECORD_FORMAT)
         return hf_error_set(error, HF_EVERSION,
                             "a stored record has format %d and this release knows up to %d; upgrade this node",
                             bytes.data[0], STORE_RECORD_FORMAT);
-    if (bytes.size < STORE_RECORD_HEAD_SIZE || bytes.data[0] == 0)
+    if (bytes.size < head || bytes.data[0] == 0)
         return hf_error_set(error, HF_ECORRUPT,
                             "the head of a stored record (%llu bytes) is damaged; repair it from another replica",
                             (unsigned long long)bytes.size);
@@ -124,7 +141,8 @@ int32_t store_record_read(hf_slice bytes, struct store_record *ret_record, hf_er
         .version = store_read_be(bytes.data + 1, 8),
         .time_us = store_read_be(bytes.data + 9, 8),
         .checksum = (uint32_t)store_read_be(bytes.data + 17, 4),
-        .value = {bytes.data + STORE_RECORD_HEAD_SIZE, bytes.size - STORE_RECORD_HEAD_SIZE},
+        .deadline_us = newest ? store_read_be(bytes.data + STORE_RECORD_HEAD_SIZE, 8) : 0,
+        .value = {bytes.data + head, bytes.size - head},
         .stored = bytes,
     };
     return 0;
@@ -141,6 +159,21 @@ int32_t store_record_check(const struct store_record *record, hf_error *error)
                         "another replica",
                         (unsigned long long)record->value.size, (unsigned long long)record->version, found,
                         record->checksum);
+}
+
+int32_t store_deadline_read(hf_slice key, hf_slice row, uint64_t *ret_deadline_us, uint64_t *ret_version,
+                            hf_slice *ret_record_key, hf_error *error)
+{
+    if (key.size <= DEADLINE_KEY_HEAD_SIZE || key.size > DEADLINE_KEY_HEAD_SIZE + STORE_KEY_MAX ||
+        row.size != DEADLINE_ROW_SIZE)
+        return hf_error_set(
+            error, HF_ECORRUPT,
+            "a record's deadline (%llu bytes) is damaged; fetch the partition anew from another replica",
+            (unsigned long long)row.size);
+    *ret_deadline_us = store_read_be(key.data + 1, 8);
+    *ret_version = store_read_be(row.data, 8);
+    *ret_record_key = (hf_slice){key.data + DEADLINE_KEY_HEAD_SIZE, key.size - DEADLINE_KEY_HEAD_SIZE};
+    return 0;
 }
 
 /* ---- Changes ----------------------------------------------------------------------------------------------------- */
@@ -241,8 +274,8 @@ int32_t store_changes_next(struct store_changes *changes, struct store_change *r
                                         .user = changes->user};
     uint64_t size = take_number(rest, 2);
 
-    if (size == 0 || size > STORE_KEY_MAX || size > rest->size ||
-        (ret_change->type != STORE_PUT && ret_change->type != STORE_DELETE))
+    if (size == 0 || size > STORE_KEY_MAX || size > rest->size || ret_change->type < STORE_PUT ||
+        ret_change->type > STORE_EXPIRE)
         return changes_damaged(*rest, error);
     ret_change->key = (hf_slice){rest->data, size};
     rest->data += size;

@@ -3,13 +3,15 @@
  * Numbers in keys and values are big endian.
  *   'a'                 format 1, applied index 8, applied term 8, version 8, forgotten 8, member count 1,
  *                       for each member its replica 8 and learner 1, CRC-32C of all before 4
- *   'r' KEY             format 1, version 8, time 8, CRC-32C of the value 4, value
+ *   'r' KEY             format 1, version 8, time 8, CRC-32C of the value 4, deadline 8 (only in format 2), value
+ *   'e' DEADLINE 8 KEY  version 8: a record that has this deadline
  *   'c' VERSION 8       what an entry changed, under the version of the last command that changed something: time 8,
  *                       for each such command version 8, user 8, operation count 2, for each operation type 1,
- *                       key size 2 and key
+ *                       key size 2 and key; type 3: the record has expired
  *   'i' IDEMPOTENCY_KEY version of the command 8, code 4, version 8, operation 4: the outcome of the first time
  *   't' VERSION 8       the idempotency keys of an entry, under the version of the last command that had one: time 8,
  *                       for each its size 1 and bytes
+ * A record without a deadline is of format 1, as releases before format 2 have written all.
  * The format in 'a' is that of the whole space; records have one of their own, so that a later release can read old
  * ones beside new ones. */
 #ifndef STORE_LAYOUT_H
@@ -19,8 +21,10 @@
 
 enum {
     STORE_SPACE_FORMAT = 2, /* 1: before the first release */
-    STORE_RECORD_FORMAT = 1,
+    STORE_RECORD_FORMAT = 2,
+    STORE_RECORD_FORMAT_WITHOUT_DEADLINE = 1,
     STORE_RECORD_HEAD_SIZE = 1 + 8 + 8 + 4,
+    STORE_RECORD_HEAD_MAX = STORE_RECORD_HEAD_SIZE + 8,
     STORE_ROW_TIME_SIZE = 8,
     STORE_REPEAT_SIZE = 8 + 4 + 8 + 4,
     STORE_POSITION_HEAD_SIZE = 1 + 8 + 8 + 8 + 8 + 1,
@@ -30,6 +34,7 @@ enum {
 enum {
     STORE_TAG_POSITION = 'a',
     STORE_TAG_CHANGE = 'c',
+    STORE_TAG_DEADLINE = 'e',
     STORE_TAG_REPEAT = 'i',
     STORE_TAG_RECORD = 'r',
     STORE_TAG_REMEMBERED = 't'
@@ -37,7 +42,7 @@ enum {
 
 /* A key of the space. */
 struct store_space_key {
-    uint8_t bytes[1 + STORE_KEY_MAX];
+    uint8_t bytes[1 + 8 + STORE_KEY_MAX];
     uint64_t size;
 };
 
@@ -50,6 +55,8 @@ static inline hf_slice store_space_key_slice(const struct store_space_key *key)
 void store_space_key_make(struct store_space_key *ret_key, uint8_t tag, hf_slice rest);
 /* The tag and a version: of changes or remembered keys. */
 void store_space_key_at_version(struct store_space_key *ret_key, uint8_t tag, uint64_t version);
+/* Of a record's deadline. */
+void store_space_key_at_deadline(struct store_space_key *ret_key, uint64_t deadline_us, hf_slice record_key);
 /* The first key after all that have the tag. */
 void store_space_key_after_tag(struct store_space_key *ret_key, uint8_t tag);
 
@@ -63,12 +70,17 @@ uint64_t store_position_write(uint8_t to[STORE_POSITION_SIZE_MAX], const struct 
 /* HF_ECORRUPT, HF_EVERSION. */
 int32_t store_position_read(hf_slice bytes, struct store_position *ret_position, hf_error *error);
 
+/* What stands before the value; returns its size. */
+uint64_t store_record_write_head(uint8_t to[STORE_RECORD_HEAD_MAX], const struct store_record *record);
 /* `stored` and `value` of the record: what lies before and in the bytes.  HF_ECORRUPT, HF_EVERSION.  The value is not
  * compared with its checksum. */
-void store_record_write_head(uint8_t to[STORE_RECORD_HEAD_SIZE], uint64_t version, uint64_t time_us, uint32_t checksum);
 int32_t store_record_read(hf_slice bytes, struct store_record *ret_record, hf_error *error);
 /* HF_ECORRUPT: the value is not the one that was written. */
 int32_t store_record_check(const struct store_record *record, hf_error *error);
+
+/* A row of a deadline; the key borrows.  HF_ECORRUPT. */
+int32_t store_deadline_read(hf_slice key, hf_slice row, uint64_t *ret_deadline_us, uint64_t *ret_version,
+                            hf_slice *ret_record_key, hf_error *error);
 
 /* Rows of changes and of remembered keys begin with the entry's time. */
 void store_row_write_time(uint8_t to[STORE_ROW_TIME_SIZE], uint64_t time_us);

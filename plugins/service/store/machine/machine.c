@@ -41,6 +41,30 @@ void store_machine_set_feed_floor(struct store_machine *machine, uint64_t floor)
     pthread_mutex_unlock(&machine->lock);
 }
 
+void store_machine_set_next_deadline(struct store_machine *machine, uint64_t deadline_us)
+{
+    pthread_mutex_lock(&machine->lock);
+    machine->next_deadline = deadline_us;
+    pthread_mutex_unlock(&machine->lock);
+}
+
+void store_machine_lower_next_deadline(struct store_machine *machine, uint64_t deadline_us)
+{
+    pthread_mutex_lock(&machine->lock);
+    if (deadline_us < machine->next_deadline)
+        machine->next_deadline = deadline_us;
+    pthread_mutex_unlock(&machine->lock);
+}
+
+uint64_t store_machine_next_deadline(struct store_machine *machine)
+{
+    pthread_mutex_lock(&machine->lock);
+    uint64_t deadline_us = machine->next_deadline;
+
+    pthread_mutex_unlock(&machine->lock);
+    return deadline_us;
+}
+
 void store_machine_state(struct store_machine *machine, struct store_machine_state *ret_state)
 {
     pthread_mutex_lock(&machine->lock);
@@ -163,10 +187,15 @@ static int32_t load_position(struct store_machine *machine, struct store_positio
 static int32_t load(struct store_machine *machine, const struct store_position *when_empty, hf_error *error)
 {
     struct store_position position = *when_empty;
+    uint64_t deadline_us = UINT64_MAX;
     int32_t r = load_position(machine, &position, error);
 
+    if (r == 0)
+        r = store_load_deadlines(machine, &deadline_us, error);
     if (r < 0)
         return r;
+    machine->has_deadlines = deadline_us != UINT64_MAX;
+    store_machine_set_next_deadline(machine, deadline_us);
     store_window_reset(&machine->changes);
     store_window_reset(&machine->repeats);
     store_machine_set_position(machine, &position);

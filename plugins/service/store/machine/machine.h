@@ -13,6 +13,7 @@
 
 #include <holdfast/kind/engine.h>
 #include <holdfast/kind/replication.h>
+#include <holdfast/lib/arena.h>
 
 enum { STORE_MEMBERS_MAX = 31 }; /* as many as a replication group takes */
 
@@ -53,15 +54,22 @@ struct store_outcomes {
 struct store_record {
     uint64_t version;
     uint64_t time_us;
+    uint64_t deadline_us; /* 0: none */
     uint32_t checksum;
     hf_slice value;  /* give it back with store_record_release */
     hf_slice stored; /* the engine's */
 };
 
+/* Whether the record is to be taken as absent, though it may not have been removed yet. */
+static inline int store_record_expired(const struct store_record *record, uint64_t now_us)
+{
+    return record->deadline_us && record->deadline_us <= now_us;
+}
+
 struct store_change {
     uint64_t version;   /* of the record; all changes of a command have the same */
     uint32_t operation; /* place within the command */
-    int32_t type;       /* STORE_PUT or STORE_DELETE */
+    int32_t type;       /* STORE_PUT, STORE_DELETE or STORE_EXPIRE */
     uint64_t time_us;
     uint64_t user;
     hf_slice key;
@@ -89,7 +97,8 @@ void store_machine_state(struct store_machine *machine, struct store_machine_sta
 int32_t store_machine_apply(struct store_machine *machine, struct store_entry *entries, uint64_t count, uint32_t flags,
                             struct store_outcomes *outcomes, uint64_t *ret_applied, hf_error *error);
 
-/* Finds a record; checks its value against the checksum.  HF_ENOTFOUND, HF_ECORRUPT, HF_EBUSY (cached only). */
+/* Finds a record; checks its value against the checksum.  One whose deadline has passed is found until a command has
+ * removed it.  HF_ENOTFOUND, HF_ECORRUPT, HF_EBUSY (cached only). */
 int32_t store_machine_get(struct store_machine *machine, hf_slice key, uint32_t flags, struct store_record *ret_record,
                           hf_error *error);
 void store_record_release(struct store_machine *machine, struct store_record *record);
@@ -100,6 +109,14 @@ void store_record_release(struct store_machine *machine, struct store_record *re
 typedef int32_t (*store_visit_record)(void *arg, hf_slice key, const struct store_record *record);
 int32_t store_machine_scan(struct store_machine *machine, hf_slice prefix, hf_slice start, uint32_t flags,
                            store_visit_record visit, void *arg, hf_error *error);
+
+/* When the next record expires, or sooner; UINT64_MAX: none has a deadline.  [any] */
+uint64_t store_machine_next_deadline(struct store_machine *machine);
+
+/* The records whose deadline is not after `now_us`, earliest first, as the operations of a command that removes them:
+ * at most `capacity`; keys lie in the arena.  HF_EIO, HF_ECORRUPT, HF_ENOMEM. */
+int32_t store_machine_due(struct store_machine *machine, uint64_t now_us, hf_arena *arena,
+                          struct store_operation *operations, uint64_t capacity, uint64_t *ret_count, hf_error *error);
 
 /* Visits changes with version >= `from`, in order; the change is borrowed for the call.  An entry's changes are
  * forgotten together, so none is ever seen in part, unless the visitor ends it.  HF_ENOTFOUND: changes between `from`

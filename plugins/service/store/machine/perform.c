@@ -44,14 +44,13 @@ static void release_present(struct store_applying *applying, const struct presen
 
 /* ---- Conditions -------------------------------------------------------------------------------------------------- */
 
-/* 0: there is no record. */
-static int32_t read_version(struct store_applying *applying, hf_slice key, uint64_t *ret_version, hf_error *error)
+int32_t store_find_record(struct store_applying *applying, hf_slice key, struct store_record *ret_record,
+                          hf_error *error)
 {
     struct store_space_key space_key;
-    struct store_record record = {0};
     struct present_value present;
 
-    *ret_version = 0;
+    *ret_record = (struct store_record){0};
     store_space_key_make(&space_key, STORE_TAG_RECORD, key);
     int32_t r = read_present(applying, store_space_key_slice(&space_key), &present, error);
 
@@ -59,9 +58,19 @@ static int32_t read_version(struct store_applying *applying, hf_slice key, uint6
         return 0;
     if (r < 0)
         return r;
-    r = store_record_read(present.bytes, &record, error);
-    *ret_version = record.version;
+    r = store_record_read(present.bytes, ret_record, error);
+    ret_record->value = ret_record->stored = nothing;
     release_present(applying, &present);
+    return r;
+}
+
+/* 0: there is no record, or it has expired. */
+static int32_t read_version(struct store_applying *applying, hf_slice key, uint64_t *ret_version, hf_error *error)
+{
+    struct store_record record;
+    int32_t r = store_find_record(applying, key, &record, error);
+
+    *ret_version = store_record_expired(&record, applying->bundle.time_us) ? 0 : record.version;
     return r;
 }
 
@@ -106,16 +115,35 @@ static int32_t check_conditions(struct store_applying *applying, const struct st
 static int32_t gather_record(struct store_applying *applying, uint64_t version, const struct store_operation *operation,
                              hf_error *error)
 {
+    struct store_record record = {.version = version,
+                                  .time_us = applying->bundle.time_us,
+                                  .deadline_us = store_deadline_of(applying, operation),
+                                  .checksum = operation->checksum};
     struct store_space_key key;
-    uint8_t head[STORE_RECORD_HEAD_SIZE];
+    uint8_t head[STORE_RECORD_HEAD_MAX];
+    int32_t r = store_gather_deadline(applying, operation->key, version, record.deadline_us, error);
 
+    if (r < 0)
+        return r;
     store_space_key_make(&key, STORE_TAG_RECORD, operation->key);
     if (operation->type == STORE_DELETE)
         return store_gather_add_readable(&applying->gather, HF_ENGINE_DELETE, store_space_key_slice(&key), nothing,
                                          nothing, error);
-    store_record_write_head(head, version, applying->bundle.time_us, operation->checksum);
+    uint64_t size = store_record_write_head(head, &record);
+
     return store_gather_add_readable(&applying->gather, HF_ENGINE_PUT, store_space_key_slice(&key),
-                                     (hf_slice){head, sizeof head}, operation->value, error);
+                                     (hf_slice){head, size}, operation->value, error);
+}
+
+int32_t store_note_change(struct store_applying *applying, uint64_t version, const struct store_command *command,
+                          hf_error *error)
+{
+    if (applying->first_change == 0)
+        applying->first_change = version;
+    applying->last_change = version;
+    if (store_changes_add(&applying->changes, version, command) < 0)
+        return hf_error_set(error, HF_ENOMEM, "no memory for the changes of an entry; apply it again later");
+    return 0;
 }
 
 static int32_t gather_operations(struct store_applying *applying, uint64_t version, const struct store_command *command,
@@ -127,12 +155,7 @@ static int32_t gather_operations(struct store_applying *applying, uint64_t versi
         if (r < 0)
             return r;
     }
-    if (applying->first_change == 0)
-        applying->first_change = version;
-    applying->last_change = version;
-    if (store_changes_add(&applying->changes, version, command) < 0)
-        return hf_error_set(error, HF_ENOMEM, "no memory for the changes of an entry; apply it again later");
-    return 0;
+    return store_note_change(applying, version, command, error);
 }
 
 /* ---- Idempotency keys -------------------------------------------------------------------------------------------- */
@@ -188,6 +211,8 @@ int32_t store_perform(struct store_applying *applying, const struct store_comman
     if (r < 0 || ret_outcome->repeated)
         return r;
     ret_outcome->version = version;
+    if (command->operations[0].type == STORE_EXPIRE)
+        return store_perform_expires(applying, version, command, error);
     r = check_conditions(applying, command, ret_outcome, error);
     if (r == 0 && ret_outcome->code == 0)
         r = gather_operations(applying, version, command, error);

@@ -59,6 +59,7 @@ struct store_apply {
     struct store_outcomes outcomes;
 };
 
+struct store_expiry;
 struct store_snapshot_sender;
 struct store_snapshot_receiver;
 
@@ -104,6 +105,7 @@ struct store_replica {
     uint32_t slow_sends;
     uint64_t entries_used_us; /* when one was last added */
 
+    struct store_expiry *expiry; /* NULL until a record has been due */
     struct store_snapshot_sender *senders;
     struct store_snapshot_receiver *receiver;
 
@@ -159,6 +161,13 @@ void store_works_answer_reads(struct store_replica *replica, const hf_replicatio
 void store_works_applied(struct store_replica *replica);
 void store_works_expire(struct store_replica *replica);
 void store_works_end(struct store_replica *replica, int32_t code, const char *message);
+
+/* The time of what this replica proposes or reads now: its node's, which does not go back here. */
+uint64_t store_replica_time(const struct store_replica *replica);
+
+/* expiry.c: of a leader, proposes that what has passed its deadline be removed. */
+void store_expiry_tick(struct store_replica *replica);
+void store_expiry_free(struct store_replica *replica);
 
 /* snapshot_send.c */
 void store_snapshots_send(struct store_replica *replica, const hf_replication_output *output);

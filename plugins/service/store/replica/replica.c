@@ -276,6 +276,7 @@ void store_replica_close(struct store_replica *replica)
         return;
     store_snapshot_send_free(replica);
     store_snapshot_receive_free(replica);
+    store_expiry_free(replica);
     if (replica->group)
         replica->environment->replication->group_close(replica->group);
     if (replica->machine)
@@ -334,6 +335,7 @@ void store_replica_tick(struct store_replica *replica, uint64_t now_us)
     store_storage_retry(replica);
     store_works_expire(replica);
     store_snapshot_receive_tick(replica);
+    store_expiry_tick(replica);
     trim_entries(replica);
     store_members_tick(replica);
     if (due)

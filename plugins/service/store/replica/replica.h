@@ -86,7 +86,8 @@ struct store_work {
     struct store_replica *replica;
     uint64_t index;
     uint64_t term;
-    uint32_t place; /* among the commands of the entry */
+    uint32_t place;   /* among the commands of the entry */
+    uint64_t wall_us; /* of a read: records whose deadline is not later are absent */
     int32_t state;
     uint64_t retry_us;
 };

@@ -79,15 +79,19 @@ static void queue_write(struct store_replica *replica, struct store_work *work)
     store_replica_run_soon(replica); /* with all that come in this turn */
 }
 
+uint64_t store_replica_time(const struct store_replica *replica)
+{
+    uint64_t now = replica->environment->wall_us(replica->environment->host);
+
+    return now < replica->last_time_us ? replica->last_time_us : now;
+}
+
 /* The leader's clock decides about times, and they do not go back. */
 static struct store_bundle begin_bundle(struct store_replica *replica, uint32_t count)
 {
-    uint64_t now = replica->environment->wall_us(replica->environment->host);
+    uint64_t now = replica->last_time_us = store_replica_time(replica);
     uint64_t changes = replica->setup.keep_changes_us, repeats = replica->setup.keep_repeats_us;
 
-    if (now < replica->last_time_us)
-        now = replica->last_time_us;
-    replica->last_time_us = now;
     return (struct store_bundle){.time_us = now,
                                  .feed_horizon_us = now > changes ? now - changes : 0,
                                  .repeat_horizon_us = now > repeats ? now - repeats : 0,
@@ -217,6 +221,8 @@ static int32_t add_row(void *arg, hf_slice key, const struct store_record *recor
     struct store_op *op = work->op;
     struct store_row row = {key, record->version, record->time_us, record->checksum, record->value};
 
+    if (store_record_expired(record, work->wall_us))
+        return 0;
     if (work->index == op->limit || op->result.size >= STORE_SCAN_BYTES_MAX) {
         op->more = 1;
         return 1;
@@ -234,6 +240,11 @@ static void read_record(struct store_work *work, uint32_t flags)
     op->code = store_machine_get(work->replica->machine, op->key, flags, &record, &op->error);
     if (op->code != HF_OK)
         return;
+    if (store_record_expired(&record, work->wall_us)) {
+        store_record_release(work->replica->machine, &record);
+        op->code = hf_error_set(&op->error, HF_ENOTFOUND, "the record has expired");
+        return;
+    }
     struct store_row row = {{NULL, 0}, record.version, record.time_us, record.checksum, record.value};
     op->version = record.version;
     op->code = store_result_add(&op->result, &row);
@@ -355,6 +366,7 @@ void store_work_read(struct store_replica *replica, struct store_work *work)
         answer(work);
         return;
     }
+    work->wall_us = store_replica_time(replica);
     if (work->op->type == STORE_OP_GET) {
         read_record(work, HF_ENGINE_CACHED_ONLY);
         if (work->op->code != HF_EBUSY) {

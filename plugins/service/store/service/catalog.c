@@ -583,23 +583,6 @@ static void read_record(struct store_creation *creation, int32_t step, const cha
     store_call_start(creation->service, &creation->call);
 }
 
-static int32_t copy_declaration(struct store_creation *creation, const struct store_declaration *declaration)
-{
-    struct store_declaration *copy = &creation->declaration;
-    const char **values = hf_arena_alloc(&creation->arena, (declaration->value_count + 1) * sizeof *values);
-
-    *copy = *declaration;
-    copy->name = hf_arena_strdup(&creation->arena, declaration->name);
-    copy->partition_by = hf_arena_strdup(&creation->arena, declaration->partition_by);
-    copy->values = values;
-    if (!copy->name || !copy->partition_by || !values)
-        return HF_ENOMEM;
-    for (uint32_t i = 0; i < declaration->value_count; i++)
-        if (!(values[i] = hf_arena_strdup(&creation->arena, declaration->values[i])))
-            return HF_ENOMEM;
-    return HF_OK;
-}
-
 static void begin_creation(struct store_service *service, const struct store_declaration *declaration,
                            int32_t look_only, uint64_t timeout_us, store_create_done done, void *arg)
 {
@@ -608,7 +591,7 @@ static void begin_creation(struct store_service *service, const struct store_dec
 
     if (creation)
         hf_arena_init(&creation->arena, 16 << 20);
-    if (!creation || copy_declaration(creation, declaration) != HF_OK) {
+    if (!creation || store_declaration_copy(declaration, &creation->arena, &creation->declaration, NULL) != HF_OK) {
         hf_error error = {0};
         hf_error_set(&error, HF_EBUSY, "no memory for the request");
         if (creation)

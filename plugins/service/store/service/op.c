@@ -143,8 +143,10 @@ static int has_value(const struct store_feed_row *row)
 
 static int change_is_valid(const struct store_feed_row *row)
 {
-    return (row->type == STORE_PUT || (row->type == STORE_DELETE && row->superseded == 0)) &&
-           (row->superseded == 0 || row->superseded == 1) && (has_value(row) || row->value.size == 0);
+    int is_put = row->type == STORE_PUT, is_removal = row->type == STORE_DELETE || row->type == STORE_EXPIRE;
+
+    return (is_put || (is_removal && row->superseded == 0)) && (row->superseded == 0 || row->superseded == 1) &&
+           (has_value(row) || row->value.size == 0);
 }
 
 int32_t store_result_add_change(hf_buffer *result, const struct store_feed_row *row)

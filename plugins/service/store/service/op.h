@@ -55,7 +55,7 @@ struct store_row {
 struct store_feed_row {
     uint64_t version;
     uint64_t time_us;
-    int32_t type; /* STORE_PUT or STORE_DELETE */
+    int32_t type; /* STORE_PUT, STORE_DELETE or STORE_EXPIRE */
     int32_t superseded;
     hf_slice key;
     hf_slice value;

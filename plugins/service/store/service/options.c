@@ -18,6 +18,25 @@ static const hf_option_table log_table = HF_TABLE(log_options);
 
 static const char *const formats[] = {"json", "bytes", NULL};
 
+static const hf_option field_options[] = {
+    HF_CONFIG_CHOICE("type", struct store_field, type, .choices = store_field_types, .default_text = "any",
+                     .doc = "What the field's value must be; null is only taken as any."),
+    HF_CONFIG_BOOLEAN("required", struct store_field, required, .default_text = "false",
+                      .doc = "Whether the field must be there."),
+    HF_CONFIG_FLOAT("min", struct store_field, minimum, .default_text = "-1e300",
+                    .minimum_float = -STORE_FIELD_UNLIMITED, .maximum_float = STORE_FIELD_UNLIMITED,
+                    .doc = "Lowest value of an integer or a number; -1e300: no limit."),
+    HF_CONFIG_FLOAT("max", struct store_field, maximum, .default_text = "1e300",
+                    .minimum_float = -STORE_FIELD_UNLIMITED, .maximum_float = STORE_FIELD_UNLIMITED,
+                    .doc = "Highest value of an integer or a number; 1e300: no limit."),
+    HF_CONFIG_INTEGER("min_length", struct store_field, minimum_length, .default_text = "0", .minimum = 0,
+                      .maximum = STORE_FIELD_LENGTH_MAX, .doc = "Fewest characters (code points) of a string."),
+    HF_CONFIG_INTEGER("max_length", struct store_field, maximum_length, .default_text = "0", .minimum = 0,
+                      .maximum = STORE_FIELD_LENGTH_MAX, .doc = "Most characters of a string; 0: no limit."),
+    HF_CONFIG_STRINGS("one_of", struct store_field, one_of, .doc = "The values that a string may have; none: any."),
+};
+static const hf_option_table field_table = HF_TABLE(field_options);
+
 static const hf_option table_options[] = {
     HF_CONFIG_STRING("partition_by", struct store_table_settings, partition_by, .default_text = "",
                      .doc = "Field of the JSON value that names the partition, such as region."),
@@ -37,6 +56,13 @@ static const hf_option table_options[] = {
     HF_CONFIG_DURATION("keep_idempotency_keys", struct store_table_settings, keep_idempotency_keys_us,
                        .default_text = "1d", .minimum = 1000000, .maximum = INT64_C(36500) * 86400 * 1000000,
                        .doc = "How long a repeated request is recognised."),
+    HF_CONFIG_DURATION("expire_after", struct store_table_settings, expire_after_us, .default_text = "0s",
+                       .maximum = INT64_C(3650) * 86400 * 1000000,
+                       .doc = "How long a record stays when its write does not say; whole seconds, 0: for ever."),
+    HF_CONFIG_GROUPS("fields", struct store_table_settings, fields, struct store_field, .members = &field_table,
+                     .doc = "What members of the JSON values must be, by name."),
+    HF_CONFIG_BOOLEAN("other_fields", struct store_table_settings, other_fields, .default_text = "true",
+                      .doc = "Whether values may have members that are not declared in fields."),
 };
 static const hf_option_table table_table = HF_TABLE(table_options);
 
@@ -78,6 +104,8 @@ void store_settings_declaration(const struct store_table_settings *settings, str
         .value_maximum = settings->value_maximum,
         .keep_changes_us = settings->keep_changes_us,
         .keep_repeats_us = settings->keep_idempotency_keys_us,
+        .expire_after_us = settings->expire_after_us,
+        .fields = {(uint32_t)settings->fields.count, !settings->other_fields, settings->fields.items},
     };
 }
 
@@ -97,6 +125,9 @@ int32_t store_options_check(const struct store_options *settings, hf_error *erro
         if (tables[i].values.count > STORE_TABLE_VALUES_MAX)
             return hf_error_set(error, HF_EINVAL, "table '%s' has more than %d values", tables[i].name,
                                 STORE_TABLE_VALUES_MAX);
+        if (tables[i].fields.count > STORE_FIELDS_MAX)
+            return hf_error_set(error, HF_EINVAL, "table '%s' has more than %d fields", tables[i].name,
+                                STORE_FIELDS_MAX);
         store_settings_declaration(&tables[i], &declaration);
         result = store_declaration_check(&declaration, error);
         if (result != HF_OK)

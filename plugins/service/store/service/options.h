@@ -21,6 +21,9 @@ struct store_table_settings {
     uint64_t value_maximum;
     uint64_t keep_changes_us;
     uint64_t keep_idempotency_keys_us;
+    uint64_t expire_after_us;
+    hf_groups fields; /* struct store_field */
+    int32_t other_fields;
 };
 
 struct store_options {

@@ -25,6 +25,7 @@ static const struct number value_maximum = {"value_maximum", " bytes", STORE_TAB
                                             STORE_TABLE_VALUE_MAXIMUM_MAX, 1 << 20};
 static const struct number keep_changes = {"keep_changes", " seconds", 1, STORE_TABLE_KEEP_SECONDS_MAX, 7 * 86400};
 static const struct number keep_repeats = {"keep_idempotency_keys", " seconds", 1, STORE_TABLE_KEEP_SECONDS_MAX, 86400};
+static const struct number expire_after = {"expire_after", " seconds", 0, STORE_TABLE_KEEP_SECONDS_MAX, 0};
 
 /* ---- What the files of this folder share ------------------------------------------------------------------------- */
 
@@ -52,6 +53,44 @@ const char *store_copy_text(hf_arena *arena, hf_slice text)
     hf_slice copy = {NULL, 0};
 
     return hf_arena_copy(arena, text, &copy) < 0 ? NULL : (const char *)copy.data;
+}
+
+static int32_t wrong_type(const char *what, const hf_value *value, const char *expected, hf_error *error)
+{
+    return hf_error_set(error, HF_EINVAL, "%s is %s; expected %s", what, hf_value_type_name(value->type), expected);
+}
+
+static int32_t no_memory(hf_error *error)
+{
+    return hf_error_set(error, HF_ENOMEM, "there is no memory for a table's declaration; free some and try again");
+}
+
+int32_t store_check_text(const char *what, hf_slice text, hf_error *error)
+{
+    int good = text.size >= 1 && text.size <= STORE_TABLE_TEXT_MAX && hf_utf8_valid(text, NULL);
+
+    for (uint64_t i = 0; i < text.size && good; i++)
+        good = text.data[i] >= 0x20 && text.data[i] != 0x7f;
+    if (good)
+        return 0;
+    return hf_error_set(error, HF_EINVAL,
+                        "%s has %llu bytes or holds what it must not; expected 1 to %d bytes of UTF-8 without control "
+                        "characters",
+                        what, (unsigned long long)text.size, STORE_TABLE_TEXT_MAX);
+}
+
+/* Before the bytes become a text that ends at a zero byte. */
+int32_t store_read_text(const char *what, const hf_value *value, hf_arena *arena, const char **ret_text,
+                        hf_error *error)
+{
+    if (value->type != HF_VALUE_STRING)
+        return wrong_type(what, value, "a string", error);
+    int32_t r = store_check_text(what, hf_value_slice(value), error);
+
+    if (r < 0)
+        return r;
+    *ret_text = store_copy_text(arena, hf_value_slice(value));
+    return *ret_text ? 0 : no_memory(error);
 }
 
 /* ---- A set of values --------------------------------------------------------------------------------------------- */
@@ -107,21 +146,6 @@ static int32_t check_name(const char *name, hf_error *error)
                         STORE_TABLE_NAME_MAX + 1, name, STORE_TABLE_NAME_MAX - 1);
 }
 
-/* Names of fields and values appear in headers, logs and messages. */
-static int32_t check_text(const char *what, hf_slice text, hf_error *error)
-{
-    int good = text.size >= 1 && text.size <= STORE_TABLE_TEXT_MAX && hf_utf8_valid(text, NULL);
-
-    for (uint64_t i = 0; i < text.size && good; i++)
-        good = text.data[i] >= 0x20 && text.data[i] != 0x7f;
-    if (good)
-        return 0;
-    return hf_error_set(error, HF_EINVAL,
-                        "%s has %llu bytes or holds what it must not; expected 1 to %d bytes of UTF-8 without control "
-                        "characters",
-                        what, (unsigned long long)text.size, STORE_TABLE_TEXT_MAX);
-}
-
 static int32_t check_number(const struct number *number, uint64_t value, hf_error *error)
 {
     if (value >= number->minimum && value <= number->maximum)
@@ -149,7 +173,7 @@ static int32_t check_values(const struct store_declaration *d, hf_error *error)
                             "field may have",
                             d->partition_by, (unsigned)d->value_count, STORE_TABLE_VALUES_MAX);
     for (uint32_t i = 0; i < d->value_count; i++) {
-        int32_t r = check_text("a value in partitions", hf_slice_of(d->values[i]), error);
+        int32_t r = store_check_text("a value in partitions", hf_slice_of(d->values[i]), error);
 
         if (r < 0)
             return r;
@@ -175,7 +199,7 @@ static int32_t check_division(const struct store_declaration *d, hf_error *error
         return hf_error_set(error, HF_EINVAL,
                             "partition_by '%s' needs values with fields; expected format \"json\", or no partition_by",
                             d->partition_by);
-    int32_t r = check_text("partition_by", hf_slice_of(d->partition_by), error);
+    int32_t r = store_check_text("partition_by", hf_slice_of(d->partition_by), error);
 
     return r < 0 ? r : check_values(d, error);
 }
@@ -211,6 +235,12 @@ int32_t store_declaration_check(const struct store_declaration *d, hf_error *err
         r = check_time(&keep_changes, d->keep_changes_us, error);
     if (r == 0)
         r = check_time(&keep_repeats, d->keep_repeats_us, error);
+    if (r == 0)
+        r = check_time(&expire_after, d->expire_after_us, error);
+    if (r == 0 && d->fields.count > 0 && d->format != STORE_FORMAT_JSON)
+        r = hf_error_set(error, HF_EINVAL, "fields needs values with fields; expected format \"json\", or no fields");
+    if (r == 0)
+        r = store_fields_check(&d->fields, d->partition_by, error);
     return r < 0 ? r : check_partition_count(d, error);
 }
 
@@ -221,7 +251,8 @@ int32_t store_declaration_same(const struct store_declaration *a, const struct s
     if (strcmp(a->name, b->name) != 0 || strcmp(a->partition_by, b->partition_by) != 0 ||
         a->value_count != b->value_count || a->hash_ranges != b->hash_ranges || a->replicas != b->replicas ||
         a->format != b->format || a->value_maximum != b->value_maximum || a->keep_changes_us != b->keep_changes_us ||
-        a->keep_repeats_us != b->keep_repeats_us)
+        a->keep_repeats_us != b->keep_repeats_us || a->expire_after_us != b->expire_after_us ||
+        !store_fields_same(&a->fields, &b->fields))
         return 0;
     value_set_init(&set, a->values, a->value_count);
     for (uint32_t i = 0; i < b->value_count; i++)
@@ -235,7 +266,8 @@ int32_t store_declaration_same(const struct store_declaration *a, const struct s
 static int32_t refuse_unknown(const hf_value *body, hf_error *error)
 {
     static const char *const known[] = {"partition_by", "partitions",    "hash_ranges",  "replicas",
-                                        "format",       "value_maximum", "keep_changes", "keep_idempotency_keys"};
+                                        "format",       "value_maximum", "keep_changes", "keep_idempotency_keys",
+                                        "expire_after", "fields",        "other_fields"};
     enum { KNOWN = sizeof known / sizeof known[0] };
 
     for (uint64_t i = 0; i < body->count; i++) {
@@ -247,20 +279,11 @@ static int32_t refuse_unknown(const hf_value *body, hf_error *error)
         if (k == KNOWN)
             return hf_error_set(error, HF_EINVAL,
                                 "the member '%.*s' is unknown; expected partition_by, partitions, hash_ranges, "
-                                "replicas, format, value_maximum, keep_changes or keep_idempotency_keys",
+                                "replicas, format, value_maximum, keep_changes, keep_idempotency_keys, expire_after, "
+                                "fields or other_fields",
                                 (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
     }
     return 0;
-}
-
-static int32_t wrong_type(const char *what, const hf_value *value, const char *expected, hf_error *error)
-{
-    return hf_error_set(error, HF_EINVAL, "%s is %s; expected %s", what, hf_value_type_name(value->type), expected);
-}
-
-static int32_t no_memory(hf_error *error)
-{
-    return hf_error_set(error, HF_ENOMEM, "there is no memory for a table's declaration; free some and try again");
 }
 
 static int32_t read_number(const hf_value *body, const struct number *number, uint64_t *ret_value, hf_error *error)
@@ -282,7 +305,7 @@ static int32_t read_number(const hf_value *body, const struct number *number, ui
 
 static int32_t read_numbers(const hf_value *body, struct store_declaration *d, hf_error *error)
 {
-    uint64_t ranges = 0, copies = 0, changes = 0, repeats = 0;
+    uint64_t ranges = 0, copies = 0, changes = 0, repeats = 0, lifetime = 0;
     int32_t r = read_number(body, &hash_ranges, &ranges, error);
 
     if (r == 0)
@@ -293,27 +316,16 @@ static int32_t read_numbers(const hf_value *body, struct store_declaration *d, h
         r = read_number(body, &keep_changes, &changes, error);
     if (r == 0)
         r = read_number(body, &keep_repeats, &repeats, error);
+    if (r == 0)
+        r = read_number(body, &expire_after, &lifetime, error);
     if (r < 0)
         return r;
     d->hash_ranges = (uint32_t)ranges;
     d->replicas = (uint32_t)copies;
     d->keep_changes_us = changes * SECOND_US;
     d->keep_repeats_us = repeats * SECOND_US;
+    d->expire_after_us = lifetime * SECOND_US;
     return 0;
-}
-
-/* Before the bytes become a text that ends at a zero byte. */
-static int32_t read_text(const char *what, const hf_value *value, hf_arena *arena, const char **ret_text,
-                         hf_error *error)
-{
-    if (value->type != HF_VALUE_STRING)
-        return wrong_type(what, value, "a string", error);
-    int32_t r = check_text(what, hf_value_slice(value), error);
-
-    if (r < 0)
-        return r;
-    *ret_text = store_copy_text(arena, hf_value_slice(value));
-    return *ret_text ? 0 : no_memory(error);
 }
 
 static int32_t read_values(const hf_value *body, hf_arena *arena, struct store_declaration *d, hf_error *error)
@@ -332,7 +344,7 @@ static int32_t read_values(const hf_value *body, hf_arena *arena, struct store_d
     if (!values)
         return no_memory(error);
     for (uint64_t i = 0; i < list->count; i++) {
-        int32_t r = read_text("a value in partitions", &list->as.items[i], arena, &values[i], error);
+        int32_t r = store_read_text("a value in partitions", &list->as.items[i], arena, &values[i], error);
 
         if (r < 0)
             return r;
@@ -365,12 +377,14 @@ static int32_t read_format(const hf_value *body, struct store_declaration *d, hf
 static int32_t read_members(const hf_value *body, hf_arena *arena, struct store_declaration *d, hf_error *error)
 {
     const hf_value *partition_by = hf_value_get(body, "partition_by");
-    int32_t r = partition_by ? read_text("partition_by", partition_by, arena, &d->partition_by, error) : 0;
+    int32_t r = partition_by ? store_read_text("partition_by", partition_by, arena, &d->partition_by, error) : 0;
 
     if (r == 0)
         r = read_values(body, arena, d, error);
     if (r == 0)
         r = read_format(body, d, error);
+    if (r == 0)
+        r = store_fields_parse(body, arena, &d->fields, error);
     return r < 0 ? r : read_numbers(body, d, error);
 }
 
@@ -423,6 +437,11 @@ void store_declaration_write(hf_json_writer *writer, const struct store_declarat
     hf_json_unsigned(writer, d->keep_changes_us / SECOND_US);
     hf_json_name(writer, keep_repeats.name);
     hf_json_unsigned(writer, d->keep_repeats_us / SECOND_US);
+    if (d->expire_after_us) {
+        hf_json_name(writer, expire_after.name);
+        hf_json_unsigned(writer, d->expire_after_us / SECOND_US);
+    }
+    store_fields_write(writer, &d->fields);
 }
 
 int32_t store_declaration_copy(const struct store_declaration *from, hf_arena *arena,
@@ -433,7 +452,7 @@ int32_t store_declaration_copy(const struct store_declaration *from, hf_arena *a
 
     d.name = hf_arena_strdup(arena, from->name);
     d.partition_by = hf_arena_strdup(arena, from->partition_by);
-    if (!values || !d.name || !d.partition_by)
+    if (!values || !d.name || !d.partition_by || store_fields_copy(&from->fields, arena, &d.fields) < 0)
         return no_memory(error);
     for (uint32_t i = 0; i < from->value_count; i++) {
         values[i] = hf_arena_strdup(arena, from->values[i]);

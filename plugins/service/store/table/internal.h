@@ -13,4 +13,12 @@ void store_sort_values(const char **values, uint32_t count);
 /* A copy of a string of JSON as text.  NULL: no memory.  The caller has refused strings with a zero byte. */
 const char *store_copy_text(hf_arena *arena, hf_slice text);
 
+/* Names of fields and values appear in headers, logs and messages: 1 to STORE_TABLE_TEXT_MAX bytes of UTF-8 without
+ * control characters.  HF_EINVAL, with `what` in the message. */
+int32_t store_check_text(const char *what, hf_slice text, hf_error *error);
+
+/* Such a text as a string of JSON.  HF_EINVAL, HF_ENOMEM. */
+int32_t store_read_text(const char *what, const hf_value *value, hf_arena *arena, const char **ret_text,
+                        hf_error *error);
+
 #endif

@@ -1,10 +1,11 @@
 /* A table as the catalog's record, and back; see table.h.
  *
- * {"record":1,"name":"tickets","declaration":{...},
+ * {"record":2,"name":"tickets","declaration":{...},
  *  "partitions":[{"id":2,"value":"eu","hash_from":"0000000000000000","hash_to":"ffffffffffffffff",
  *                 "nodes":["n1","n2"]}]}
- * Partitions by value, then hash; without partition_by the value is "".  Nodes by name, so that the record does not
- * depend on their order in a configuration. */
+ * A record is of format 1 where nothing that came with format 2 is declared (fields, expiry), so that nodes of a
+ * release before it go on reading it.  Partitions by value, then hash; without partition_by the value is "".  Nodes by
+ * name, so that the record does not depend on their order in a configuration. */
 #include "table/internal.h"
 
 #include <holdfast/lib/error.h>
@@ -15,7 +16,8 @@
 #include <string.h>
 
 enum {
-    RECORD = 1,                 /* version of the format */
+    RECORD = 2, /* newest version of the format */
+    RECORD_FIRST = 1,
     SCRATCH_MAXIMUM = 128 << 20 /* bytes: the largest record as a tree of values */
 };
 
@@ -48,11 +50,16 @@ static void write_partition(hf_json_writer *writer, const struct store_partition
     hf_json_end_object(writer);
 }
 
+static int needs_newest(const struct store_declaration *declaration)
+{
+    return declaration->fields.count > 0 || declaration->expire_after_us > 0;
+}
+
 static void write_table(hf_json_writer *writer, const struct store_table *table, const struct store_nodes *nodes)
 {
     hf_json_begin_object(writer);
     hf_json_name(writer, "record");
-    hf_json_unsigned(writer, RECORD);
+    hf_json_unsigned(writer, needs_newest(&table->declaration) ? RECORD : RECORD_FIRST);
     hf_json_name(writer, "name");
     hf_json_text(writer, table->declaration.name);
     hf_json_name(writer, "declaration");
@@ -371,9 +378,9 @@ static int32_t read_root(struct reading *reading, const hf_value *root)
         return hf_error_set(reading->error, HF_EVERSION,
                             "it has format %lld and this release knows up to %d; upgrade this node",
                             (long long)record->as.integer, RECORD);
-    if (record->as.integer < RECORD)
-        return hf_error_set(reading->error, HF_ECORRUPT, "'record' is %lld; expected %d", (long long)record->as.integer,
-                            RECORD);
+    if (record->as.integer < RECORD_FIRST)
+        return hf_error_set(reading->error, HF_ECORRUPT, "'record' is %lld; expected %d to %d",
+                            (long long)record->as.integer, RECORD_FIRST, RECORD);
     int32_t r = check_map(reading, root, "it", 4);
 
     if (r == 0)

@@ -7,6 +7,8 @@
 #ifndef STORE_TABLE_H
 #define STORE_TABLE_H
 
+#include "table/fields.h"
+
 #include <holdfast/lib/arena.h>
 #include <holdfast/lib/buffer.h>
 #include <holdfast/lib/json.h>
@@ -34,15 +36,17 @@ enum { STORE_FORMAT_JSON = 0, STORE_FORMAT_BYTES = 1 };
 /* What a user declares. */
 struct store_declaration {
     const char *name;
-    const char *partition_by;  /* field of the JSON value; "": the table is not divided by a field */
-    uint32_t value_count;      /* of partition_by; 0 without it */
-    const char *const *values; /* in the user's order */
-    uint32_t hash_ranges;      /* 1..STORE_TABLE_HASH_RANGES_MAX */
-    uint32_t replicas;         /* 1..STORE_NODES_MAX; as many as there are nodes when those are fewer */
-    int32_t format;            /* STORE_FORMAT_...; partition_by needs JSON */
-    uint64_t value_maximum;    /* bytes, 1 KiB..16 MiB */
-    uint64_t keep_changes_us;  /* age at which changes may be forgotten; whole seconds, 1 s..10 years */
-    uint64_t keep_repeats_us;  /* age at which idempotency keys may be forgotten; likewise */
+    const char *partition_by;   /* field of the JSON value; "": the table is not divided by a field */
+    uint32_t value_count;       /* of partition_by; 0 without it */
+    const char *const *values;  /* in the user's order */
+    uint32_t hash_ranges;       /* 1..STORE_TABLE_HASH_RANGES_MAX */
+    uint32_t replicas;          /* 1..STORE_NODES_MAX; as many as there are nodes when those are fewer */
+    int32_t format;             /* STORE_FORMAT_...; partition_by needs JSON */
+    uint64_t value_maximum;     /* bytes, 1 KiB..16 MiB */
+    uint64_t keep_changes_us;   /* age at which changes may be forgotten; whole seconds, 1 s..10 years */
+    uint64_t keep_repeats_us;   /* age at which idempotency keys may be forgotten; likewise */
+    uint64_t expire_after_us;   /* how long a record stays when its write does not say; whole seconds, 0: for ever */
+    struct store_fields fields; /* of the JSON values */
 };
 
 struct store_partition {
@@ -133,8 +137,8 @@ int32_t store_declaration_check(const struct store_declaration *declaration, hf_
 
 /* Reads the body of PUT /v1/tables/T (docs/http.md): the declaration and its strings in the arena; what is left out has
  * its default (hash_ranges 1, replicas 3, format json, value_maximum 1 MiB, changes kept 7 days, repeats 1 day;
- * keep_changes and keep_idempotency_keys are in seconds).  Unknown members are refused.  Checked.  HF_EINVAL,
- * HF_ENOMEM. */
+ * no expiry, no fields; keep_changes, keep_idempotency_keys and expire_after are in seconds).  Unknown members are
+ * refused.  Checked.  HF_EINVAL, HF_ENOMEM. */
 int32_t store_declaration_parse(const char *name, const hf_value *body, hf_arena *arena,
                                 struct store_declaration *ret_declaration, hf_error *error);
 

@@ -24,17 +24,32 @@ static void must(int holds)
 static int32_t next_table(void *arg, int32_t kind, hf_slice *ret_json, uint64_t *ret_version, hf_error *error)
 {
     static const char *const regions[] = {"eu", "us"};
+    static const struct store_field fields[] = {
+        {.name = "n", .type = STORE_FIELD_INTEGER, .minimum = 0, .maximum = STORE_FIELD_UNLIMITED},
+        {.name = "region",
+         .type = STORE_FIELD_STRING,
+         .required = 1,
+         .minimum = -STORE_FIELD_UNLIMITED,
+         .maximum = STORE_FIELD_UNLIMITED}};
     static const struct store_declaration tables[] = {
-        {"items", "region", 2, regions, 2, 3, STORE_FORMAT_JSON, 1024, 1000000, 1000000},
-        {"blobs", "", 0, NULL, 1, 3, STORE_FORMAT_BYTES, 1024, 1000000, 1000000},
+        {.name = "items", .partition_by = "region", .value_count = 2, .values = regions, .hash_ranges = 2},
+        {.name = "blobs", .partition_by = "", .hash_ranges = 1, .format = STORE_FORMAT_BYTES},
+        {.name = "checked",
+         .partition_by = "region",
+         .value_count = 2,
+         .values = regions,
+         .hash_ranges = 1,
+         .expire_after_us = 60000000,
+         .fields = {2, 1, fields}},
     };
     static hf_buffer record;
     uint32_t *place = arg;
+    struct store_declaration declaration;
     struct store_table table;
     hf_arena arena;
 
     *ret_version = 1;
-    if (kind != STORE_RECORDS_OF_TABLES || *place == 2) {
+    if (kind != STORE_RECORDS_OF_TABLES || *place == sizeof tables / sizeof *tables) {
         hf_buffer_done(&record);
         return HF_ENOTFOUND;
     }
@@ -42,7 +57,11 @@ static int32_t next_table(void *arg, int32_t kind, hf_slice *ret_json, uint64_t 
         hf_buffer_init(&record, 1 << 20);
     hf_buffer_clear(&record);
     hf_arena_init(&arena, 1 << 20);
-    must(store_table_plan(&tables[*place], &nodes, 2 + *place * 10, &arena, &table, error) == HF_OK);
+    declaration = tables[*place];
+    declaration.replicas = 3;
+    declaration.value_maximum = 1024;
+    declaration.keep_changes_us = declaration.keep_repeats_us = 1000000;
+    must(store_table_plan(&declaration, &nodes, 2 + *place * 10, &arena, &table, error) == HF_OK);
     must(store_table_write(&record, &table, &nodes, error) == HF_OK);
     hf_arena_done(&arena);
     ++*place;
@@ -246,7 +265,7 @@ static void respond(hf_http_request *request, uint32_t status, const char *type,
 static void problem(hf_http_request *request, uint32_t status, const char *name, const hf_error *error,
                     const char *members)
 {
-    (void)members;
+    snprintf(request->members, sizeof request->members, "%s", members ? members : "");
     request->answers++;
     request->status = status;
     snprintf(request->problem, sizeof request->problem, "%s", name);

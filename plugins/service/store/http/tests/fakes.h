@@ -1,7 +1,8 @@
 /* fakes.h: a request, the host that it came from, and the service below the routes, for tests without a cluster.
  *
- * The service knows the tables "items" (JSON, by region: eu, us; two hash ranges) and "blobs" (bytes).  It carries
- * nothing out: it notes each call and answers it with what the test has said. */
+ * The service knows the tables "items" (JSON, by region: eu, us; two hash ranges), "blobs" (bytes) and
+ * "checked" (as items, with fields: a required region, an integer n from 0, no others; expires after a minute).  It
+ * carries nothing out: it notes each call and answers it with what the test has said. */
 #ifndef STORE_HTTP_FAKES_H
 #define STORE_HTTP_FAKES_H
 
@@ -22,6 +23,7 @@ struct hf_http_request {
     uint32_t status;
     char problem[64];
     hf_error error;
+    char members[512]; /* further ones of the problem */
     hf_buffer answer;
 };
 

@@ -36,6 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         fake_open();
     is_open = 1;
     try_request((hf_http_request){.table = "items", .key = "k", .body = body}, store_http_put);
+    try_request((hf_http_request){.table = "checked", .key = "k", .body = body}, store_http_put);
     try_request((hf_http_request){.table = "items", .body = body}, store_http_batch);
     try_request((hf_http_request){.table = "blobs", .body = body}, store_http_batch);
     try_request((hf_http_request){.table = "new", .body = body}, store_http_create_table);

@@ -96,11 +96,21 @@ static void puts_that_are_refused(void **state)
         {"items", "k", "{\"region\":\"eu\"}", {0}, {"partition", "mars"}, 422, "unprocessable"},
         {"items", long_key, "{\"region\":\"eu\"}", {0}, {0}, 413, "too-large"},
         {"blobs", "k", large, {0}, {0}, 413, "too-large"},
+        {"checked", "k", "{\"region\":\"eu\",\"n\":-1}", {0}, {0}, 422, "unprocessable"},
+        {"checked", "k", "{\"region\":\"eu\",\"n\":1.5}", {0}, {0}, 422, "unprocessable"},
+        {"checked", "k", "{\"region\":\"eu\",\"other\":1}", {0}, {0}, 422, "unprocessable"},
+        {"checked", "k", "{\"n\":1}", {0}, {"partition", "eu"}, 422, "unprocessable"},
+        {"checked", "k", "[]", {0}, {"partition", "eu"}, 422, "unprocessable"},
         {"blobs", "k", "x", {"If-Match", "\"5x\""}, {0}, 400, "bad-request"},
         {"blobs", "k", "x", {"If-Match", "\"-1\""}, {0}, 400, "bad-request"},
         {"blobs", "k", "x", {"If-Match", ""}, {0}, 400, "bad-request"},
+        {"blobs", "k", "x", {"If-Match", "\"0\""}, {0}, 400, "bad-request"},
         {"blobs", "k", "x", {"If-Match", "\"18446744073709551616\""}, {0}, 400, "bad-request"},
         {"blobs", "k", "x", {"If-None-Match", "\"1\""}, {0}, 400, "bad-request"},
+        {"blobs", "k", "x", {"Holdfast-Expire-After", ""}, {0}, 400, "bad-request"},
+        {"blobs", "k", "x", {"Holdfast-Expire-After", "-1"}, {0}, 400, "bad-request"},
+        {"blobs", "k", "x", {"Holdfast-Expire-After", "1.5"}, {0}, 400, "bad-request"},
+        {"blobs", "k", "x", {"Holdfast-Expire-After", "315360001"}, {0}, 400, "bad-request"},
     };
 
     (void)state;
@@ -191,6 +201,35 @@ static void batches_that_are_refused(void **state)
          {0},
          400,
          "bad-request"},
+        {"blobs",
+         NULL,
+         ITEM("{\"op\":\"put\",\"key\":\"a\",\"value\":1,\"expire_after\":-1}"),
+         {0},
+         {0},
+         400,
+         "bad-request"},
+        {"blobs",
+         NULL,
+         ITEM("{\"op\":\"put\",\"key\":\"a\",\"value\":1,\"expire_after\":315360001}"),
+         {0},
+         {0},
+         400,
+         "bad-request"},
+        {"blobs",
+         NULL,
+         ITEM("{\"op\":\"put\",\"key\":\"a\",\"value\":1,\"expire_after\":\"1\"}"),
+         {0},
+         {0},
+         400,
+         "bad-request"},
+        {"blobs", NULL, ITEM("{\"op\":\"delete\",\"key\":\"a\",\"expire_after\":1}"), {0}, {0}, 400, "bad-request"},
+        {"blobs",
+         NULL,
+         ITEM("{\"op\":\"put\",\"key\":\"a\",\"value\":1}"),
+         {"Holdfast-Expire-After", "1"},
+         {0},
+         400,
+         "bad-request"},
         {"items", NULL, ITEM("{\"op\":\"delete\",\"key\":\"a\"}"), {0}, {0}, 422, "unprocessable"},
         {"items",
          NULL,
@@ -204,6 +243,88 @@ static void batches_that_are_refused(void **state)
 
     (void)state;
     REFUSE_ALL(rows, store_http_batch);
+}
+
+/* ---- Fields ------------------------------------------------------------------------------------------------------ */
+
+static void a_problem_names_the_field(void **state)
+{
+    hf_http_request put = {.table = "checked", .key = "k", .body = hf_slice_of("{\"region\":\"eu\",\"n\":-7}")},
+                    batch = {.table = "checked",
+                             .body = hf_slice_of(
+                                 ITEM("{\"op\":\"put\",\"key\":\"a\",\"value\":{\"region\":\"eu\"}},{"
+                                      "\"op\":\"put\",\"key\":\"b\",\"value\":{\"region\":\"eu\",\"x\\u0022\":1}}"))},
+                    list = {.table = "checked", .key = "k", .body = hf_slice_of("[]")};
+
+    (void)state;
+    fake_request(&put, store_http_put);
+    assert_int_equal(put.status, 422);
+    assert_string_equal(put.error.message, "the field 'n' is -7; expected an integer of at least 0");
+    assert_string_equal(put.members, "\"field\":\"n\"");
+    fake_request_done(&put);
+    fake_request(&batch, store_http_batch);
+    assert_int_equal(batch.status, 422);
+    assert_string_equal(batch.members, "\"field\":\"x\\\"\",\"operation\":1");
+    fake_request_done(&batch);
+    fake_request(&list, store_http_put);
+    assert_int_equal(list.status, 422);
+    assert_string_equal(list.members, "");
+    fake_request_done(&list);
+    assert_int_equal(fake.call_count, 0);
+}
+
+/* ---- Expiry ------------------------------------------------------------------------------------------------------ */
+
+static uint32_t expiry_of_put(const char *table, const char *header)
+{
+    hf_http_request request = {.table = table,
+                               .key = "k",
+                               .fields = {{header ? "Holdfast-Expire-After" : NULL, header}},
+                               .body = hf_slice_of("{\"region\":\"eu\"}")};
+    struct store_operation operation;
+    struct store_command command;
+
+    fake_request(&request, store_http_put);
+    assert_int_equal(request.status, 200);
+    fake_command(0, &operation, 1, &command);
+    fake_request_done(&request);
+    return operation.expire_after;
+}
+
+static void a_write_says_when_its_record_expires_or_the_table_does(void **state)
+{
+    hf_http_request batch = {.table = "checked",
+                             .body = hf_slice_of(ITEM("{\"op\":\"put\",\"key\":\"a\",\"value\":{\"region\":\"eu\"}},"
+                                                      "{\"op\":\"put\",\"key\":\"b\",\"value\":{\"region\":\"eu\"},"
+                                                      "\"expire_after\":7},"
+                                                      "{\"op\":\"put\",\"key\":\"c\",\"value\":{\"region\":\"eu\"},"
+                                                      "\"expire_after\":0},"
+                                                      "{\"op\":\"delete\",\"key\":\"d\"}")),
+                             .arguments = {{"partition", "eu"}}},
+                    removal = {.table = "checked",
+                               .key = "k",
+                               .arguments = {{"partition", "eu"}},
+                               .fields = {{"Holdfast-Expire-After", "1"}}};
+    static const uint32_t expected[] = {60, 7, 0, 0};
+    struct store_operation operations[4];
+    struct store_command command;
+
+    (void)state;
+    assert_int_equal(expiry_of_put("items", NULL), 0);
+    assert_int_equal(expiry_of_put("items", "5"), 5);
+    assert_int_equal(expiry_of_put("checked", NULL), 60);
+    assert_int_equal(expiry_of_put("checked", "315360000"), 315360000);
+    assert_int_equal(expiry_of_put("checked", "0"), 0);
+    fake_request(&batch, store_http_batch);
+    assert_int_equal(batch.status, 200);
+    fake_command(0, operations, 4, &command);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(operations[i].expire_after, expected[i]);
+    fake_request_done(&batch);
+    fake_request(&removal, store_http_delete);
+    assert_int_equal(removal.status, 400);
+    assert_int_equal(fake.call_count, 0);
+    fake_request_done(&removal);
 }
 
 /* ---- Reads ------------------------------------------------------------------------------------------------------- */
@@ -229,16 +350,22 @@ static void a_get_asks_all_partitions_that_could_have_it(void **state)
 
 static void scans_that_are_refused(void **state)
 {
-    static const struct refusal rows[] = {
+    static char long_key[STORE_KEY_MAX + 2];
+    const struct refusal rows[] = {
         {"none", NULL, NULL, {0}, {0}, 404, "not-found"},
         {"items", NULL, NULL, {0}, {"limit", "0"}, 400, "bad-request"},
         {"items", NULL, NULL, {0}, {"limit", "5x"}, 400, "bad-request"},
         {"items", NULL, NULL, {0}, {"limit", "-1"}, 400, "bad-request"},
         {"items", NULL, NULL, {0}, {"limit", "99999999999999999999"}, 400, "bad-request"},
         {"items", NULL, NULL, {0}, {"partition", "mars"}, 422, "unprocessable"},
+        {"items", NULL, NULL, {0}, {"start", "~"}, 400, "bad-request"},
+        {"items", NULL, NULL, {0}, {"start", "~abc.1"}, 400, "bad-request"},
+        {"items", NULL, NULL, {0}, {"start", long_key}, 413, "too-large"},
+        {"items", NULL, NULL, {0}, {"prefix", long_key}, 413, "too-large"},
     };
 
     (void)state;
+    memset(long_key, 'k', STORE_KEY_MAX + 1);
     REFUSE_ALL(rows, store_http_scan);
 }
 
@@ -248,6 +375,9 @@ static void feeds_that_are_refused(void **state)
         {"none", NULL, NULL, {0}, {0}, 404, "not-found"},
         {"items", NULL, NULL, {0}, {"from", "5x"}, 400, "bad-request"},
         {"items", NULL, NULL, {0}, {"from", "2:"}, 400, "bad-request"},
+        {"items", NULL, NULL, {0}, {"from", "2:1,2:1"}, 400, "bad-request"},
+        {"items", NULL, NULL, {0}, {"from", "12:1"}, 422, "unprocessable"},       /* of another table */
+        {"items", NULL, NULL, {0}, {"from", "2:1,4096:1"}, 422, "unprocessable"}, /* of none */
         {"items", NULL, NULL, {0}, {"partition", "mars"}, 422, "unprocessable"},
     };
 
@@ -281,6 +411,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_the_service_says_becomes_a_status, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_batch_is_one_command, set_up, tear_down),
         cmocka_unit_test_setup_teardown(batches_that_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_problem_names_the_field, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_write_says_when_its_record_expires_or_the_table_does, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_get_asks_all_partitions_that_could_have_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(scans_that_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(feeds_that_are_refused, set_up, tear_down),

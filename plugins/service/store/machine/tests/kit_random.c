@@ -3,7 +3,7 @@
 
 #include <holdfast/lib/checksum.h>
 
-enum { KEYS = 10, IDEMPOTENCY_KEYS = 80 };
+enum { KEYS = 10, IDEMPOTENCY_KEYS = 80, TIME_UNIT = 100000 };
 
 static hf_slice print_key(uint8_t to[8], uint64_t number)
 {
@@ -19,20 +19,34 @@ static void make_operation(struct kit_random_command *c, uint64_t place, uint64_
 
     memset(c->values[place], (int)hf_random_below(random, 256), value.size);
     *operation = hf_random_below(random, 4) == 0 ? kit_delete(key) : kit_put(key, value);
+    if (operation->type == STORE_PUT && hf_random_below(random, 3) == 0)
+        operation->expire_after = 1 + (uint32_t)hf_random_below(random, 12); /* an entry takes about a second */
     if (hf_random_below(random, 3) == 0)
         operation->condition = STORE_IF_ABSENT + (int32_t)hf_random_below(random, 3);
     if (operation->condition == STORE_IF_VERSION) /* an entry takes about two versions */
         operation->version = 2 * index - hf_random_below(random, index < 8 ? index : 8);
 }
 
+/* Versions of some entries before: a few are those of records that have expired. */
+static void make_expires(struct kit_random_command *part, uint64_t count, uint64_t index, hf_random *random)
+{
+    uint64_t newest = index * 219 / 100, recent = newest < 40 ? newest : 40; /* of what the entries before have taken */
+
+    for (uint64_t i = 0; i < count; i++)
+        part->operations[i] = (struct store_operation){.type = STORE_EXPIRE,
+                                                       .condition = STORE_IF_VERSION,
+                                                       .version = 1 + newest - hf_random_below(random, recent),
+                                                       .key = part->operations[i].key};
+}
+
 static void make_command(struct kit_random_entry *e, uint32_t place, uint64_t index, hf_random *random)
 {
     /* Times go back now and then, as leaders' clocks do; a command in eight has many operations. */
-    uint64_t time = 1000 + index * 10 - hf_random_below(random, 25);
+    uint64_t time = (1000 + index * 10 - hf_random_below(random, 25)) * TIME_UNIT;
     uint64_t count = 1 + hf_random_below(random, hf_random_below(random, 8) == 0 ? 20 : 3);
     uint64_t first_key = hf_random_below(random, KEYS);
     /* By turns nothing is forgotten and then most: more gathers than is looked at together. */
-    uint64_t kept = index / 90 % 2 ? 60 : 2000;
+    uint64_t kept = (index / 90 % 2 ? 60 : 2000) * TIME_UNIT;
     struct kit_random_command *part = &e->parts[place];
     struct kit_command *c = &e->commands[place];
 
@@ -40,10 +54,14 @@ static void make_command(struct kit_random_entry *e, uint32_t place, uint64_t in
                                         .user = hf_random_next(random),
                                         .operations = part->operations,
                                         .operation_count = count};
-    c->feed_horizon_us = time - (kept < time ? kept : time) + hf_random_below(random, 60);
-    c->repeat_horizon_us = time - (kept < time ? kept : time) + hf_random_below(random, 60);
+    c->feed_horizon_us = time - (kept < time ? kept : time) + hf_random_below(random, 60) * TIME_UNIT;
+    c->repeat_horizon_us = time - (kept < time ? kept : time) + hf_random_below(random, 60) * TIME_UNIT;
     for (uint64_t i = 0; i < count; i++)
         make_operation(part, i, first_key, index, random);
+    if (hf_random_below(random, 6) == 0) {
+        make_expires(part, count, index, random);
+        return;
+    }
     if (hf_random_below(random, 2) == 0)
         c->command.idempotency_key = print_key(part->idempotency_key, hf_random_below(random, IDEMPOTENCY_KEYS));
 }

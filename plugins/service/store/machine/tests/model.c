@@ -10,11 +10,19 @@ const struct model_record *model_find(const struct model *model, hf_slice key)
     return NULL;
 }
 
+static int has_expired(const struct model_record *record, uint64_t now_us)
+{
+    return record->deadline_us && record->deadline_us <= now_us;
+}
+
 static int conflicts(const struct model *model, const struct store_command *command, struct store_outcome *outcome)
 {
     for (uint64_t i = 0; i < command->operation_count; i++) {
         const struct store_operation *o = &command->operations[i];
         const struct model_record *record = model_find(model, o->key);
+
+        if (record && has_expired(record, command->time_us))
+            record = NULL;
         uint64_t version = record ? record->version : 0;
 
         if ((o->condition == STORE_IF_ABSENT && record) || (o->condition == STORE_IF_PRESENT && !record) ||
@@ -41,6 +49,8 @@ static void change_record(struct model *model, const struct store_operation *o, 
         return;
     *record = (struct model_record){
         .key_size = o->key.size, .value_size = o->value.size, .version = version, .time_us = time_us};
+    if (o->expire_after)
+        record->deadline_us = time_us + o->expire_after * UINT64_C(1000000);
     memcpy(record->key, o->key.data, o->key.size);
     memcpy(record->value, o->value.data, o->value.size);
 }
@@ -66,6 +76,24 @@ static void note_change(struct model *model, uint64_t index, uint64_t version, u
     model->changes[model->change_count++] = (struct model_change){version, version, time_us};
 }
 
+/* 1: something was removed. */
+static int expire(struct model *model, const struct store_command *c)
+{
+    int removed = 0;
+
+    for (uint64_t i = 0; i < c->operation_count; i++) {
+        const struct store_operation *o = &c->operations[i];
+        const struct model_record *record = model_find(model, o->key);
+
+        if (!record || record->version != o->version || !has_expired(record, c->time_us))
+            continue;
+        model->records[record - model->records] = (struct model_record){.version = 0};
+        model->expired++;
+        removed = 1;
+    }
+    return removed;
+}
+
 static void perform(struct model *model, uint64_t index, const struct store_command *c, struct store_outcome *outcome)
 {
     uint64_t version = ++model->state.version;
@@ -76,6 +104,11 @@ static void perform(struct model *model, uint64_t index, const struct store_comm
         return;
     }
     *outcome = (struct store_outcome){.version = version};
+    if (c->operations[0].type == STORE_EXPIRE) {
+        if (expire(model, c))
+            note_change(model, index, version, c->time_us);
+        return;
+    }
     if (!conflicts(model, c, outcome)) {
         for (uint64_t i = 0; i < c->operation_count; i++)
             change_record(model, &c->operations[i], version, c->time_us);

@@ -8,7 +8,7 @@ enum { MODEL_ENTRIES = 256, MODEL_RECORDS = 64 };
 
 struct model_record {
     uint8_t key[8], value[64];
-    uint64_t key_size, value_size, version, time_us;
+    uint64_t key_size, value_size, version, time_us, deadline_us;
 };
 
 struct model_repeat {
@@ -31,6 +31,7 @@ struct model {
     struct model_change changes[MODEL_ENTRIES];
     uint32_t repeat_count, change_count, changes_forgotten;
     uint64_t last_changed_index;
+    uint64_t expired; /* records that were removed because of their deadline */
 };
 
 void model_apply(struct model *model, const struct kit_random_entry *entry, struct store_outcome *ret_outcomes);

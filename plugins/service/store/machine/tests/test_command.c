@@ -11,6 +11,8 @@
 
 #include "command.h"
 
+#include <holdfast/lib/value.h>
+
 #define TEXT(literal) ((hf_slice){(const uint8_t *)(literal), sizeof(literal) - 1})
 
 static struct store_operation decoded[STORE_OPERATIONS_MAX];
@@ -46,6 +48,7 @@ static void assert_round_trip(const struct store_command *command)
 
         assert_true(a->type == b->type && a->condition == b->condition && a->version == b->version);
         assert_int_equal(a->checksum, b->checksum);
+        assert_int_equal(a->expire_after, b->expire_after);
         assert_slice(a->key, b->key);
         assert_slice(a->value, b->value);
     }
@@ -72,6 +75,41 @@ static void bytes_hold_all_of_a_command(void **state)
     command.idempotency_key.size = 0;
     command.operation_count = 1;
     assert_round_trip(&command);
+}
+
+/* Only what an older release must not pass over has the newer format. */
+static void bytes_hold_expiry(void **state)
+{
+    static struct store_operation many[STORE_EXPIRES_MAX + 1];
+    static char keys[STORE_EXPIRES_MAX + 1][8];
+    struct store_operation puts[] = {put(TEXT("a"), TEXT("1")), put(TEXT("b"), TEXT(""))};
+    struct store_command command = {.operations = puts, .operation_count = 2};
+    hf_buffer buffer;
+
+    (void)state;
+    hf_buffer_init(&buffer, 1 << 20);
+    assert_int_equal(store_command_encode(&buffer, &command, NULL), 0);
+    assert_int_equal(buffer.data[0], 2);
+    hf_buffer_clear(&buffer);
+    puts[1].expire_after = STORE_EXPIRE_AFTER_MAX;
+    assert_round_trip(&command);
+    assert_int_equal(store_command_encode(&buffer, &command, NULL), 0);
+    assert_int_equal(buffer.data[0], 3);
+    memset(buffer.data + buffer.size - 8, 0, 4); /* expire_after: there is one encoding only */
+    assert_int_equal(store_command_decode((hf_slice){buffer.data, buffer.size}, decoded, 2, &command, NULL),
+                     HF_ECORRUPT);
+    hf_buffer_done(&buffer);
+    for (int i = 0; i <= STORE_EXPIRES_MAX; i++) {
+        snprintf(keys[i], sizeof keys[i], "%d", i);
+        many[i] = (struct store_operation){
+            .type = STORE_EXPIRE, .condition = STORE_IF_VERSION, .version = 9, .key = hf_slice_of(keys[i])};
+    }
+    command = (struct store_command){.operations = many, .operation_count = STORE_EXPIRES_MAX};
+    assert_round_trip(&command);
+    command.operation_count++;
+    hf_buffer_init(&buffer, 1 << 20);
+    assert_int_equal(store_command_encode(&buffer, &command, NULL), HF_EINVAL);
+    hf_buffer_done(&buffer);
 }
 
 static void the_largest_command_fits(void **state)
@@ -155,7 +193,32 @@ static void key_not_utf8(struct store_command *c, struct store_operation *o)
 static void unknown_type(struct store_command *c, struct store_operation *o)
 {
     (void)c;
-    o[0].type = 3;
+    o[0].type = 4;
+}
+
+static void expire_with_a_put(struct store_command *c, struct store_operation *o)
+{
+    (void)c;
+    o[0] =
+        (struct store_operation){.type = STORE_EXPIRE, .condition = STORE_IF_VERSION, .version = 1, .key = TEXT("c")};
+}
+
+static void expire_of_any_version(struct store_command *c, struct store_operation *o)
+{
+    c->operation_count = 1;
+    o[0] = (struct store_operation){.type = STORE_EXPIRE, .key = TEXT("c")};
+}
+
+static void expire_after_too_long(struct store_command *c, struct store_operation *o)
+{
+    (void)c;
+    o[1].expire_after = STORE_EXPIRE_AFTER_MAX + 1;
+}
+
+static void delete_that_expires(struct store_command *c, struct store_operation *o)
+{
+    (void)c;
+    o[1] = (struct store_operation){.type = STORE_DELETE, .key = TEXT("c"), .expire_after = 1};
 }
 
 static void unknown_condition(struct store_command *c, struct store_operation *o)
@@ -197,6 +260,10 @@ static void limits_are_refused(void **state)
     assert_int_equal(encode_changed(unknown_condition), HF_EINVAL);
     assert_int_equal(encode_changed(delete_with_value), HF_EINVAL);
     assert_int_equal(encode_changed(value_too_long), HF_EINVAL);
+    assert_int_equal(encode_changed(expire_with_a_put), HF_EINVAL);
+    assert_int_equal(encode_changed(expire_of_any_version), HF_EINVAL);
+    assert_int_equal(encode_changed(expire_after_too_long), HF_EINVAL);
+    assert_int_equal(encode_changed(delete_that_expires), HF_EINVAL);
 }
 
 static void a_full_buffer_is_left_as_it_was(void **state)
@@ -248,7 +315,7 @@ static void damage_is_no_command(void **state)
     buffer.data[buffer.size - 1] = 'b';
     assert_int_equal(hf_buffer_append(&buffer, "", 1), 0);
     assert_int_equal(decode_copy(buffer.data, buffer.size, 2), HF_ECORRUPT);
-    buffer.data[0]++;
+    buffer.data[0] = 4;
     assert_int_equal(decode_copy(buffer.data, buffer.size, 2), HF_EVERSION);
     buffer.data[0] = 0;
     assert_int_equal(decode_copy(buffer.data, buffer.size, 2), HF_ECORRUPT);
@@ -262,7 +329,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_hold_all_of_a_command), cmocka_unit_test(the_largest_command_fits),
         cmocka_unit_test(limits_are_refused),          cmocka_unit_test(a_full_buffer_is_left_as_it_was),
-        cmocka_unit_test(damage_is_no_command),
+        cmocka_unit_test(damage_is_no_command),        cmocka_unit_test(bytes_hold_expiry),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -82,9 +82,54 @@ static void feeds_have_no_gaps_beside_applies(void **state)
     assert_true(beside.read > 0);
 }
 
+/* ---- Deadlines --------------------------------------------------------------------------------------------------- */
+
+static void *search_beside(void *arg)
+{
+    struct beside *beside = arg;
+    struct store_operation operation;
+    uint64_t count = 0;
+
+    while (!atomic_load(&beside->stop)) {
+        hf_arena arena;
+
+        hf_arena_init(&arena, 1 << 20);
+        int32_t r = store_machine_due(beside->machine, 0, &arena, &operation, 1, &count, NULL);
+
+        hf_arena_done(&arena);
+        if (r < 0 || count > 0)
+            return beside; /* nothing is due at the beginning of time */
+        beside->read++;
+    }
+    return NULL;
+}
+
+/* A search raises the bound while it is lowered: the earliest deadline is never lost. */
+static void the_next_deadline_is_known_beside_searches(void **state)
+{
+    struct beside beside = {.machine = ((struct kit *)*state)->machine};
+    void *fault = &beside;
+    pthread_t reader;
+
+    assert_int_equal(pthread_create(&reader, NULL, search_beside, &beside), 0);
+    for (uint64_t i = 0; i < ENTRIES; i++) {
+        struct store_operation operation = kit_put(TEXT("key"), TEXT("v"));
+        struct kit_command command = {.command = {.time_us = 1, .operations = &operation, .operation_count = 1}};
+
+        operation.expire_after = (uint32_t)(ENTRIES - i); /* always a new earliest one */
+        assert_int_equal(kit_apply(beside.machine, &command).code, 0);
+    }
+    atomic_store(&beside.stop, 1);
+    assert_int_equal(pthread_join(reader, &fault), 0);
+    assert_null(fault);
+    assert_true(store_machine_next_deadline(beside.machine) == 1 + 1000000);
+    print_message("%d searches\n", (int)beside.read);
+}
+
 int kit_test_beside(void)
 {
-    const struct CMUnitTest tests[] = {TEST(feeds_have_no_gaps_beside_applies)};
+    const struct CMUnitTest tests[] = {TEST(feeds_have_no_gaps_beside_applies),
+                                       TEST(the_next_deadline_is_known_beside_searches)};
 
     return cmocka_run_group_tests_name("beside", tests, NULL, NULL);
 }

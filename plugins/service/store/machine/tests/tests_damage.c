@@ -75,14 +75,16 @@ static void expect_record_refused(struct kit *kit, int32_t code)
     assert_int_equal(store_machine_scan(kit->machine, NOTHING, NOTHING, 0, ignore_record, NULL, &error), code);
 }
 
-static void every_damaged_byte_of_a_value_is_found(void **state)
+/* `head`: its size; without a deadline the record has the format that releases before deadlines wrote. */
+static void damage_record(struct kit *kit, struct store_operation operation, uint8_t format, uint64_t head)
 {
-    struct kit *kit = *state;
-
-    kit_apply_one(kit->machine, kit_put(TEXT("key"), TEXT("some value")));
+    kit_apply_one(kit->machine, operation);
     hf_buffer stored = read_raw(kit, TEXT("rkey"));
 
+    assert_int_equal(stored.data[0], format);
     for (uint64_t i = 17; i < stored.size; i++) { /* the checksum and the value */
+        if (i == 21)
+            i = head;
         stored.data[i] ^= 0x10;
         write_raw(kit, HF_ENGINE_PUT, TEXT("rkey"), BYTES(stored));
         expect_record_refused(kit, HF_ECORRUPT);
@@ -93,16 +95,26 @@ static void every_damaged_byte_of_a_value_is_found(void **state)
         write_raw(kit, HF_ENGINE_PUT, TEXT("rkey"), (hf_slice){stored.data, size});
         expect_record_refused(kit, HF_ECORRUPT);
     }
-    write_raw(kit, HF_ENGINE_PUT, TEXT("rkey"), (hf_slice){stored.data, 20});
+    write_raw(kit, HF_ENGINE_PUT, TEXT("rkey"), (hf_slice){stored.data, head - 1});
     assert_int_equal(apply_conditional(kit), HF_ECORRUPT);
-    stored.data[0] = 2;
+    stored.data[0] = 3;
     write_raw(kit, HF_ENGINE_PUT, TEXT("rkey"), BYTES(stored));
     expect_record_refused(kit, HF_EVERSION);
     assert_int_equal(apply_conditional(kit), HF_EVERSION);
-    stored.data[0] = 1;
+    stored.data[0] = format;
     write_raw(kit, HF_ENGINE_PUT, TEXT("rkey"), BYTES(stored));
     assert_int_equal(apply_conditional(kit), 0);
     hf_buffer_done(&stored);
+}
+
+static void every_damaged_byte_of_a_value_is_found(void **state)
+{
+    struct store_operation operation = kit_put(TEXT("key"), TEXT("some value"));
+
+    damage_record(*state, operation, 1, 21);
+    kit_apply_one(((struct kit *)*state)->machine, kit_delete(TEXT("key")));
+    operation.expire_after = 100;
+    damage_record(*state, operation, 2, 29);
 }
 
 static void every_damaged_byte_of_the_position_is_found(void **state)

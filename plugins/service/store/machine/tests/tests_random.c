@@ -78,6 +78,7 @@ static int32_t compare_record(void *arg, hf_slice key, const struct store_record
 
     assert_non_null(expected);
     assert_true(record->version == expected->version && record->time_us == expected->time_us);
+    assert_true(record->deadline_us == expected->deadline_us);
     assert_int_equal(record->value.size, expected->value_size);
     assert_memory_equal(record->value.data, expected->value, expected->value_size);
     comparison->count++;
@@ -97,11 +98,37 @@ static void assert_records(struct store_machine *machine, const struct model *mo
     assert_int_equal(comparison.count, 0);
 }
 
+/* For each record that has a deadline there is its row, and no other. */
+static void assert_deadlines(struct store_machine *machine, const struct model *model)
+{
+    struct store_operation due[MODEL_RECORDS];
+    uint64_t count = 0, earliest = UINT64_MAX;
+    hf_arena arena;
+
+    hf_arena_init(&arena, 1 << 20);
+    for (int i = 0; i < MODEL_RECORDS; i++)
+        if (model->records[i].deadline_us && model->records[i].deadline_us < earliest)
+            earliest = model->records[i].deadline_us;
+    assert_true(store_machine_next_deadline(machine) <= earliest);
+    assert_int_equal(store_machine_due(machine, UINT64_MAX, &arena, due, MODEL_RECORDS, &count, NULL), 0);
+    assert_true(store_machine_next_deadline(machine) == earliest);
+    for (uint64_t i = 0; i < count; i++) {
+        const struct model_record *record = model_find(model, due[i].key);
+
+        assert_true(record && record->deadline_us && record->version == due[i].version);
+    }
+    for (int i = 0; i < MODEL_RECORDS; i++)
+        count -= model->records[i].deadline_us != 0;
+    assert_int_equal(count, 0);
+    hf_arena_done(&arena);
+}
+
 /* ---- Rounds ------------------------------------------------------------------------------------------------------ */
 
 static struct kit_random_entry random_entries[ENTRIES];
 static struct store_entry entries[ENTRIES];
 static struct store_outcome expected[ENTRIES][KIT_COMMANDS_MAX];
+static uint64_t expired; /* records, in all rounds */
 
 /* What the applied entries of *outcomes are said to have come to. */
 static void assert_outcomes(const struct store_outcomes *outcomes, uint64_t first, uint64_t applied)
@@ -129,6 +156,8 @@ static void apply_one_by_one(struct store_machine *machine, struct model *model)
         assert_state(machine, &model->state);
     }
     assert_records(machine, model);
+    assert_deadlines(machine, model);
+    expired += model->expired;
     free(outcomes.items);
 }
 
@@ -201,9 +230,10 @@ static void division_and_failures_make_no_difference(void **state)
                 repeats += (uint64_t)expected[i][j].repeated;
             }
     }
-    print_message("%d conflicts, %d repeats, %d failures\n", (int)conflicts, (int)repeats, (int)faulty.failures);
+    print_message("%d conflicts, %d repeats, %d failures, %d expired\n", (int)conflicts, (int)repeats,
+                  (int)faulty.failures, (int)expired);
     /* The rounds have met what they are for. */
-    assert_true(conflicts > 5 * ROUNDS && repeats > 2 * ROUNDS && faulty.failures > ROUNDS);
+    assert_true(conflicts > 5 * ROUNDS && repeats > 2 * ROUNDS && faulty.failures > ROUNDS && expired > ROUNDS / 10);
 }
 
 int kit_test_random(void)

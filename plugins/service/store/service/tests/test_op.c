@@ -531,6 +531,7 @@ static const struct store_feed_row changes[] = {
     {UINT64_MAX, UINT64_MAX, STORE_PUT, 1, TEXT("b"), TEXT("")},
     {3, 4, STORE_DELETE, 0, {zeros, STORE_KEY_MAX}, TEXT("")},
     {5, 6, STORE_PUT, 0, TEXT("c"), TEXT("")},
+    {7, 8, STORE_EXPIRE, 0, TEXT("d"), TEXT("")},
 };
 
 enum { ROWS = sizeof rows / sizeof rows[0], CHANGES = sizeof changes / sizeof changes[0] };
@@ -586,7 +587,9 @@ static void rows_over_a_limit_are_not_added(void **state)
     struct store_feed_row change = {.type = STORE_PUT, .key = {zeros, STORE_KEY_MAX + 1}};
     struct store_feed_row impossible[] = {
         {.type = 0},
-        {.type = STORE_DELETE + 1},
+        {.type = STORE_EXPIRE + 1},
+        {.type = STORE_EXPIRE, .superseded = 1},
+        {.type = STORE_EXPIRE, .value = TEXT("v")},
         {.type = STORE_DELETE, .superseded = 1},
         {.type = STORE_PUT, .superseded = 2},
         {.type = STORE_DELETE, .value = TEXT("v")},
