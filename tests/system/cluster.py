@@ -11,6 +11,26 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from free_ports import free_ports
 
 
+def state_of(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return "X"
+
+
+def processes_of(group):
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                if os.getpgid(int(name)) == group:
+                    found.append(int(name))
+            except OSError:
+                pass
+    return found
+
+
 class Node:
     """One node.  `address` serves HTTP, `peer_port` the other nodes; its folder has holdfast.cfg, data/, log and pid."""
 
@@ -74,6 +94,19 @@ class Node:
         os.killpg(self.pid, signal.SIGKILL)
         if self.process:
             self.process.wait()
+        self.wait_gone()
+
+    def wait_gone(self, deadline=20):
+        """The supervised processes end after the supervisor; until then they have the port and the files."""
+        until = time.monotonic() + deadline
+        while time.monotonic() < until:
+            try:
+                os.killpg(self.pid, 0)
+            except ProcessLookupError:
+                return
+            if all(state_of(pid) in "ZX" for pid in processes_of(self.pid)):
+                return # dead, and not yet waited for by whoever inherited them
+            time.sleep(0.005)
 
     def stop(self):
         if self.process and self.process.poll() is None:

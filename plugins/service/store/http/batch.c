@@ -75,8 +75,13 @@ static const char *read_operation(struct exchange *exchange, const hf_value *ite
         operation->type = STORE_DELETE;
         return read_expiry(exchange, item, operation);
     }
+    if (hf_slice_is(op, "check")) {
+        operation->type = STORE_CHECK;
+        return operation->condition == STORE_IF_ANY ? "a check needs if_version, if_absent or if_present"
+                                                    : read_expiry(exchange, item, operation);
+    }
     if (!hf_slice_is(op, "put"))
-        return "op is neither put nor delete";
+        return "op is neither put, delete nor check";
     operation->type = STORE_PUT;
     wrong = read_expiry(exchange, item, operation);
     if (!wrong)
@@ -111,7 +116,7 @@ static const struct store_partition *common_partition(struct exchange *exchange,
 }
 
 /* The batch's list of operations; NULL after answering. */
-static const hf_value *read_list(struct exchange *exchange, hf_value *body)
+const hf_value *store_http_read_list(struct exchange *exchange, hf_value *body)
 {
     const hf_http_interface *http = exchange->http->http;
     hf_http_request *request = exchange->request;
@@ -138,6 +143,19 @@ static const hf_value *read_list(struct exchange *exchange, hf_value *body)
     return NULL;
 }
 
+int32_t store_http_read_operation(struct exchange *exchange, const hf_value *item, uint64_t place,
+                                  struct store_operation *ret_operation)
+{
+    *ret_operation = (struct store_operation){0};
+    const char *wrong = read_operation(exchange, item, ret_operation);
+
+    if (wrong) {
+        store_refuse(exchange, 400, "bad-request", HF_EINVAL, "operation %llu: %s", (unsigned long long)place, wrong);
+        return 0;
+    }
+    return ret_operation->type != STORE_PUT || store_http_check_value(exchange, ret_operation->value, (int64_t)place);
+}
+
 /* NULL after answering. */
 static const struct store_operation *read_operations(struct exchange *exchange, const hf_value *list)
 {
@@ -148,16 +166,9 @@ static const struct store_operation *read_operations(struct exchange *exchange, 
         store_refuse(exchange, 413, "too-large", HF_ETOOLARGE, "the batch is too large");
         return NULL;
     }
-    for (uint64_t i = 0; i < list->count; i++) {
-        const char *wrong = read_operation(exchange, &list->as.items[i], &operations[i]);
-
-        if (wrong) {
-            store_refuse(exchange, 400, "bad-request", HF_EINVAL, "operation %llu: %s", (unsigned long long)i, wrong);
+    for (uint64_t i = 0; i < list->count; i++)
+        if (!store_http_read_operation(exchange, &list->as.items[i], i, &operations[i]))
             return NULL;
-        }
-        if (operations[i].type == STORE_PUT && !store_http_check_value(exchange, operations[i].value, (int64_t)i))
-            return NULL;
-    }
     return operations;
 }
 
@@ -167,7 +178,7 @@ void store_http_batch(void *arg, hf_http_request *request)
     struct exchange *exchange =
         store_exchange_begin(http, request, STORE_HTTP_WRITE, HF_HTTP_WRITE, 1, store_http_batch);
     hf_value body = hf_value_null();
-    const hf_value *list = exchange ? read_list(exchange, &body) : NULL;
+    const hf_value *list = exchange ? store_http_read_list(exchange, &body) : NULL;
     const struct store_operation *operations = list ? read_operations(exchange, list) : NULL;
 
     if (!operations)

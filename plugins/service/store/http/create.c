@@ -18,6 +18,8 @@ static int32_t add_routes(struct store_http *http, hf_error *error)
          store_http_scan},
         {sizeof(hf_http_route), HF_HTTP_WRITE, "POST", "/v1/tables/{table}/batch", body,
          "Writes several records, all or nothing.", store_http_batch},
+        {sizeof(hf_http_route), HF_HTTP_WRITE, "POST", "/v1/transactions", STORE_HTTP_TRANSACTION_MAX,
+         "Writes records of several partitions and tables, all or nothing.", store_http_transaction},
         {sizeof(hf_http_route), HF_HTTP_READ, "GET", "/v1/tables/{table}/changes", 0, "The change feed.",
          store_http_changes},
         {sizeof(hf_http_route), HF_HTTP_READ, "GET", "/v1/tables", 0, "Lists the tables.", store_http_tables},

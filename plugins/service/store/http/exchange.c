@@ -163,12 +163,11 @@ static void refuse_table(struct store_http *http, hf_http_request *request, hf_s
     http->http->problem(request, 403, "forbidden", &error, NULL);
 }
 
-struct exchange *store_exchange_begin(struct store_http *http, hf_http_request *request, int32_t kind, int32_t right,
-                                      uint32_t calls, void (*again)(void *arg, hf_http_request *request))
+/* NULL: the request was answered, or will be. */
+static const struct store_table *find_table(struct store_http *http, hf_http_request *request, hf_slice name,
+                                            int32_t right, void (*again)(void *arg, hf_http_request *request))
 {
-    hf_slice name = http->http->parameter(request, "table");
     const struct store_table *table = store_routing_table(store_service_routing(http->service), name);
-    struct exchange *exchange;
 
     if (!http->http->allowed(request, is_internal(name) ? HF_HTTP_ADMIN : right, name)) {
         refuse_table(http, request, name, "this token has not the right to do this with the table");
@@ -178,10 +177,35 @@ struct exchange *store_exchange_begin(struct store_http *http, hf_http_request *
         refuse_table(http, request, name, "names that begin with '_' are the store's own");
         return NULL;
     }
-    if (!table) {
+    if (!table)
         search_table(http, request, name, again);
+    return table;
+}
+
+struct exchange *store_exchange_begin_without(struct store_http *http, hf_http_request *request, int32_t kind,
+                                              uint32_t calls)
+{
+    return allocate(http, request, kind, calls);
+}
+
+int32_t store_exchange_table(struct exchange *exchange, hf_slice name, int32_t right,
+                             void (*again)(void *arg, hf_http_request *request))
+{
+    exchange->table = find_table(exchange->http, exchange->request, name, right, again);
+    if (!exchange->table)
+        store_exchange_end(exchange);
+    return exchange->table != NULL;
+}
+
+struct exchange *store_exchange_begin(struct store_http *http, hf_http_request *request, int32_t kind, int32_t right,
+                                      uint32_t calls, void (*again)(void *arg, hf_http_request *request))
+{
+    hf_slice name = http->http->parameter(request, "table");
+    const struct store_table *table = find_table(http, request, name, right, again);
+    struct exchange *exchange;
+
+    if (!table)
         return NULL;
-    }
     exchange = allocate(http, request, kind, calls ? calls : table->partition_count);
     if (exchange) /* the same turn: the routing is the same */
         exchange->table = table;

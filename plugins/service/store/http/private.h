@@ -10,10 +10,11 @@
 
 #include <pthread.h>
 
-enum { STORE_HTTP_KINDS = 5 };
+enum { STORE_HTTP_KINDS = 5, STORE_HTTP_TRANSACTION_MAX = 4 << 20 /* bytes of a transaction's body */ };
 enum { STORE_HTTP_WRITE = 0, STORE_HTTP_GET, STORE_HTTP_SCAN, STORE_HTTP_CHANGES, STORE_HTTP_OTHER };
 
 struct store_stream;
+struct transaction;
 
 struct store_http {
     struct store_service *service;
@@ -61,6 +62,7 @@ struct exchange {
     hf_buffer command;
     void (*finish)(struct exchange *exchange); /* all calls are done; ends the exchange */
     uint64_t number;                           /* for finish */
+    struct transaction *transaction;           /* of transaction.c; in the request's arena */
     struct store_scan scan;
     struct store_cursor begin; /* scans: where the page begins */
     uint32_t left;
@@ -74,6 +76,12 @@ struct exchange {
  * and `again` is then called. */
 struct exchange *store_exchange_begin(struct store_http *http, hf_http_request *request, int32_t kind, int32_t right,
                                       uint32_t calls, void (*again)(void *arg, hf_http_request *request));
+/* The same of a request that names its tables elsewhere; its table is set by store_exchange_table: 0 after the request
+ * was answered, or will be, and the exchange was ended. */
+struct exchange *store_exchange_begin_without(struct store_http *http, hf_http_request *request, int32_t kind,
+                                              uint32_t calls);
+int32_t store_exchange_table(struct exchange *exchange, hf_slice name, int32_t right,
+                             void (*again)(void *arg, hf_http_request *request));
 void store_exchange_end(struct exchange *exchange);                   /* after the answer */
 void store_exchange_start(struct exchange *exchange, uint32_t place); /* a call whose op is filled in */
 void store_refuse(struct exchange *exchange, uint32_t status, const char *problem, int32_t code, const char *format,
@@ -99,6 +107,9 @@ enum { STORE_HTTP_NO_OPERATION = -1 };
 int32_t store_http_check_value(struct exchange *exchange, hf_slice value, int64_t place);
 /* Seconds after which a put's record expires, unless it says so itself. */
 uint32_t store_http_usual_expiry(const struct exchange *exchange);
+/* Appends a command to exchange->command; 0 after answering. */
+int32_t store_http_encode(struct exchange *exchange, const struct store_operation *operations, uint64_t count,
+                          hf_slice idempotency_key);
 /* Starts the one call of a write, whose `finish` is store_http_finish_write or calls it; or answers. */
 void store_http_send_command(struct exchange *exchange, const struct store_partition *partition,
                              const struct store_operation *operations, uint64_t count);
@@ -106,6 +117,14 @@ void store_http_finish_write(struct exchange *exchange);
 
 /* batch.c */
 void store_http_batch(void *arg, hf_http_request *request);
+/* The list of {"operations":[...]}; NULL after answering. */
+const hf_value *store_http_read_list(struct exchange *exchange, hf_value *body);
+/* One of them, for exchange->table; 0 after answering. */
+int32_t store_http_read_operation(struct exchange *exchange, const hf_value *item, uint64_t place,
+                                  struct store_operation *ret_operation);
+
+/* transaction.c */
+void store_http_transaction(void *arg, hf_http_request *request);
 
 /* read.c */
 void store_http_get(void *arg, hf_http_request *request);

@@ -125,36 +125,45 @@ static int32_t read_expiry(struct exchange *exchange, struct store_operation *op
     return 1;
 }
 
-void store_http_send_command(struct exchange *exchange, const struct store_partition *partition,
-                             const struct store_operation *operations, uint64_t count)
+int32_t store_http_encode(struct exchange *exchange, const struct store_operation *operations, uint64_t count,
+                          hf_slice idempotency_key)
 {
     const hf_http_interface *http = exchange->http->http;
     struct store_command command = {
         .user = http->user(exchange->request),
         .configuration = store_service_configuration(exchange->http->service),
-        .idempotency_key = http->header(exchange->request, "Idempotency-Key"),
+        .idempotency_key = idempotency_key,
         .operations = operations,
         .operation_count = count,
     };
     hf_error error = {0};
-    struct exchange_call *call = &exchange->calls[0];
 
     if (command.idempotency_key.size > STORE_IDEMPOTENCY_KEY_MAX) {
         store_refuse(exchange, 400, "bad-request", HF_EINVAL, "Idempotency-Key has %llu bytes; expected at most %d",
                      (unsigned long long)command.idempotency_key.size, STORE_IDEMPOTENCY_KEY_MAX);
-        return;
+        return 0;
     }
     memcpy(command.trace, http->trace(exchange->request), sizeof command.trace);
     int32_t result = store_command_encode(&exchange->command, &command, &error);
-    if (result != HF_OK) {
-        store_refuse(exchange, result == HF_ENOMEM ? 503 : 400, result == HF_ENOMEM ? "busy" : "bad-request", result,
-                     "%s", error.message);
+    if (result == HF_OK)
+        return 1;
+    store_refuse(exchange, result == HF_ENOMEM ? 503 : 400, result == HF_ENOMEM ? "busy" : "bad-request", result, "%s",
+                 error.message);
+    return 0;
+}
+
+void store_http_send_command(struct exchange *exchange, const struct store_partition *partition,
+                             const struct store_operation *operations, uint64_t count)
+{
+    hf_slice key = exchange->http->http->header(exchange->request, "Idempotency-Key");
+    struct exchange_call *call = &exchange->calls[0];
+
+    if (!store_http_encode(exchange, operations, count, key))
         return;
-    }
     call->partition = partition;
     call->call.op.type = STORE_OP_WRITE;
     call->call.op.command = (hf_slice){exchange->command.data, exchange->command.size};
-    call->call.repeatable = command.idempotency_key.size > 0;
+    call->call.repeatable = key.size > 0;
     store_exchange_start(exchange, 0);
 }
 

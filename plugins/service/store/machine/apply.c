@@ -9,14 +9,11 @@
 enum {
     WRITE_OPERATIONS_MAX = 1000, /* of several entries; a larger entry has a write of its own */
     WRITE_BYTES_MAX = 1 << 20,
-    ROW_BYTES_MAX = 256 << 20, /* far more than the keys of an entry's commands */
-    FEW_OPERATIONS = 4         /* of nearly all commands */
+    ROW_BYTES_MAX = 256 << 20 /* far more than the keys of an entry's commands */
 };
 
 struct run {
     struct store_applying applying;
-    struct store_operation few[FEW_OPERATIONS];
-    struct store_operation *many; /* owned; room for any command's operations, NULL until it is needed */
     struct store_outcomes *outcomes;
     uint64_t pending; /* entries that are gathered and not yet written */
     uint64_t applied;
@@ -41,8 +38,12 @@ static int32_t write_gathered(struct store_applying *applying, hf_error *error)
     struct store_machine *machine = applying->machine;
     uint64_t floor = store_machine_feed_floor(machine);
 
+    int32_t r = store_transactions_reserve(applying, error);
+
+    if (r < 0)
+        return r;
     store_machine_set_feed_floor(machine, applying->position.feed_forgotten);
-    int32_t r = machine->engine->write(machine->database, applying->gather.operations, applying->gather.count, error);
+    r = machine->engine->write(machine->database, applying->gather.operations, applying->gather.count, error);
 
     if (r < 0) {
         store_machine_set_feed_floor(machine, floor);
@@ -50,6 +51,7 @@ static int32_t write_gathered(struct store_applying *applying, hf_error *error)
     }
     store_machine_set_position(machine, &applying->position);
     store_machine_lower_next_deadline(machine, applying->first_deadline);
+    store_transactions_settle(applying);
     return 0;
 }
 
@@ -101,17 +103,20 @@ static int32_t make_room(struct run *run, uint64_t size, hf_error *error)
     return gather->count >= WRITE_OPERATIONS_MAX || gather->bytes + size > WRITE_BYTES_MAX ? flush(run, error) : 0;
 }
 
-static int32_t decode(struct run *run, hf_slice bytes, struct store_command *ret_command, hf_error *error)
+int32_t store_applying_decode(struct store_applying *applying, hf_slice bytes, struct store_command *ret_command,
+                              hf_error *error)
 {
-    int32_t r = store_command_decode(bytes, run->few, FEW_OPERATIONS, ret_command, error);
+    int32_t r = store_command_decode(bytes, applying->few, STORE_FEW_OPERATIONS, ret_command, error);
 
-    if (r != HF_ETOOLARGE)
-        return r;
-    if (!run->many)
-        run->many = malloc(STORE_OPERATIONS_MAX * sizeof *run->many);
-    if (!run->many)
-        return hf_error_set(error, HF_ENOMEM, "no memory for the operations of a command");
-    return store_command_decode(bytes, run->many, STORE_OPERATIONS_MAX, ret_command, error);
+    if (r == HF_ETOOLARGE && !applying->many) {
+        applying->many = malloc(STORE_OPERATIONS_MAX * sizeof *applying->many);
+        if (!applying->many)
+            return hf_error_set(error, HF_ENOMEM, "no memory for the operations of a command");
+    }
+    if (r == HF_ETOOLARGE)
+        r = store_command_decode(bytes, applying->many, STORE_OPERATIONS_MAX, ret_command, error);
+    ret_command->time_us = applying->bundle.time_us;
+    return r;
 }
 
 static int32_t add_outcome(struct run *run, struct store_outcome **ret_outcome, hf_error *error)
@@ -134,27 +139,35 @@ static int32_t add_outcome(struct run *run, struct store_outcome **ret_outcome, 
 
 /* Bytes that are no command are so on every replica, and are passed over.  A command of a newer release is not: other
  * replicas may perform it, so this one must wait. */
+static int32_t decoded(int32_t r, struct store_outcome *outcome, const hf_error *failure, hf_error *error)
+{
+    if (r == HF_ECORRUPT)
+        outcome->code = r;
+    else if (r < 0 && error)
+        *error = *failure;
+    return r;
+}
+
 static int32_t apply_command(struct run *run, hf_slice bytes, hf_error *error)
 {
     struct store_outcome *outcome = NULL;
     struct store_command command = {0};
+    struct store_phase phase;
     hf_error failure;
     int32_t r = add_outcome(run, &outcome, error);
 
     if (r < 0)
         return r;
-    r = decode(run, bytes, &command, &failure);
-    if (r == HF_ECORRUPT) {
-        outcome->code = r;
-        return 0;
+    if (store_is_phase(bytes)) {
+        r = decoded(store_phase_decode(bytes, &phase, &failure), outcome, &failure, error);
+        if (r == 0)
+            return store_perform_phase(&run->applying, &phase, outcome, error);
+    } else {
+        r = decoded(store_applying_decode(&run->applying, bytes, &command, &failure), outcome, &failure, error);
+        if (r == 0)
+            return store_perform(&run->applying, &command, outcome, error);
     }
-    if (r < 0) {
-        if (error)
-            *error = failure;
-        return r;
-    }
-    command.time_us = run->applying.bundle.time_us;
-    return store_perform(&run->applying, &command, outcome, error);
+    return r == HF_ECORRUPT ? 0 : r;
 }
 
 static int32_t apply_bundle(struct run *run, struct store_entry *entry, hf_error *error)
@@ -248,6 +261,7 @@ static int32_t apply_entry(struct run *run, struct store_entry *entry, hf_error 
     applying->position.state.applied_index = entry->index;
     applying->position.state.applied_term = entry->term;
     applying->gather.whole = applying->gather.count;
+    applying->noted_whole = applying->noted_count;
     run->pending++;
     return 0;
 }
@@ -258,6 +272,7 @@ static void begin_run(struct run *run, struct store_machine *machine, uint32_t f
                         .outcomes = outcomes};
     outcomes->count = 0;
     store_machine_position(machine, &run->applying.position);
+    run->applying.transaction_count = machine->transaction_count; /* only this thread changes it */
     store_gather_init(&run->applying.gather, machine->space);
     hf_buffer_init(&run->applying.changes, ROW_BYTES_MAX);
     hf_buffer_init(&run->applying.remembered, ROW_BYTES_MAX);
@@ -268,7 +283,8 @@ static void end_run(struct run *run)
     store_gather_done(&run->applying.gather);
     hf_buffer_done(&run->applying.changes);
     hf_buffer_done(&run->applying.remembered);
-    free(run->many);
+    free(run->applying.many);
+    free(run->applying.noted);
 }
 
 int32_t store_machine_apply(struct store_machine *machine, struct store_entry *entries, uint64_t count, uint32_t flags,

@@ -5,7 +5,7 @@
  *   and for each operation
  *   type 1, condition 1, version 8 (only with STORE_IF_VERSION), key: size 2 and bytes,
  *   and of a put the checksum 4, expire_after 4 (only in format 3) and the value: size 4 and bytes.
- * The format is 3 of commands about expiry, which releases before it must not pass over, and 2 of all others.
+ * The format is 3 of commands with expiry or checks, which releases before it must not pass over, and 2 of all others.
  * A command has exactly one encoding, and nothing follows it. */
 #include "command.h"
 
@@ -19,7 +19,7 @@
 
 enum {
     FORMAT = 3,
-    FORMAT_WITHOUT_EXPIRY = 2, /* 1: with the entry's times, before the first release */
+    FORMAT_PLAIN = 2, /* 1: with the entry's times, before the first release */
     HEAD_SIZE = 1 + 8 + 8 + 16 + 1,
     KEY_SLOTS = 4096 /* more than twice STORE_OPERATIONS_MAX, a power of two */
 };
@@ -46,17 +46,17 @@ static int keys_are_distinct(const struct store_operation *operations, uint64_t 
     return 1;
 }
 
-static int is_about_expiry(const struct store_operation *operation)
+static int needs_newest(const struct store_operation *operation)
 {
-    return operation->type == STORE_EXPIRE || operation->expire_after > 0;
+    return operation->type >= STORE_EXPIRE || operation->expire_after > 0;
 }
 
 static int format_of(const struct store_operation *operations, uint64_t count)
 {
     for (uint64_t i = 0; i < count; i++)
-        if (is_about_expiry(&operations[i]))
+        if (needs_newest(&operations[i]))
             return FORMAT;
-    return FORMAT_WITHOUT_EXPIRY;
+    return FORMAT_PLAIN;
 }
 
 /* What is wrong with an operation's expiry, or NULL. */
@@ -74,8 +74,10 @@ static const char *expiry_fault(const struct store_operation *operation)
 /* What is wrong with an operation, or NULL. */
 static const char *operation_fault(const struct store_operation *operation)
 {
-    if (operation->type < STORE_PUT || operation->type > STORE_EXPIRE)
+    if (operation->type < STORE_PUT || operation->type > STORE_CHECK)
         return "it is neither a put nor a delete";
+    if (operation->type == STORE_CHECK && operation->condition == STORE_IF_ANY)
+        return "it checks nothing";
     if (operation->condition < STORE_IF_ANY || operation->condition > STORE_IF_VERSION)
         return "its condition is unknown";
     if (operation->key.size == 0 || operation->key.size > STORE_KEY_MAX)
@@ -85,7 +87,7 @@ static const char *operation_fault(const struct store_operation *operation)
     if (operation->value.size > STORE_VALUE_MAX)
         return "its value is too long";
     if (operation->type != STORE_PUT && operation->value.size > 0)
-        return "it is a delete and has a value";
+        return "it is no put and has a value";
     return expiry_fault(operation);
 }
 
@@ -285,7 +287,7 @@ static int32_t read_format(struct reader *reader, int *ret_format, hf_error *err
         return hf_error_set(error, HF_EVERSION,
                             "a command has format %llu and this release knows up to %d; upgrade this node",
                             (unsigned long long)format, FORMAT);
-    if (format < FORMAT_WITHOUT_EXPIRY)
+    if (format < FORMAT_PLAIN)
         return hf_error_set(error, HF_ECORRUPT, "a command of %llu bytes has no valid format number",
                             (unsigned long long)reader->rest.size);
     return 0;
@@ -322,7 +324,7 @@ int32_t store_command_decode(hf_slice bytes, struct store_operation *operations,
         return hf_error_set(error, HF_ECORRUPT, "a command of %llu bytes ends %s its last operation",
                             (unsigned long long)bytes.size, reader.failed ? "within" : "after");
     if (format != format_of(operations, ret_command->operation_count))
-        return hf_error_set(error, HF_ECORRUPT, "a command of %llu bytes has format %d and is not about expiry",
+        return hf_error_set(error, HF_ECORRUPT, "a command of %llu bytes has format %d and needs none above 2",
                             (unsigned long long)bytes.size, format);
     ret_command->operations = operations;
     return check_operations(operations, ret_command->operation_count, HF_ECORRUPT, error);

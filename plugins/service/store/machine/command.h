@@ -7,7 +7,8 @@
 enum {
     STORE_PUT = 1,
     STORE_DELETE = 2,
-    STORE_EXPIRE = 3 /* removes the record if it has `version` still and its deadline has passed; nothing otherwise */
+    STORE_EXPIRE = 3, /* removes the record if it has `version` still and its deadline has passed; nothing otherwise */
+    STORE_CHECK = 4   /* nothing but the condition, which it must have */
 };
 
 enum {

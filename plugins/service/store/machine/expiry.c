@@ -72,6 +72,11 @@ static int32_t expire(struct store_applying *applying, const struct store_operat
     *ret_done = 0;
     if (r < 0 || record.version != operation->version || !store_record_expired(&record, applying->bundle.time_us))
         return r;
+    const struct store_command alone = {.operations = operation, .operation_count = 1};
+
+    r = store_find_lock(applying, &alone, error);
+    if (r != 0)
+        return r < 0 ? r : 0; /* it is found again when the transaction has ended */
     *ret_done = 1;
     store_space_key_make(&key, STORE_TAG_RECORD, operation->key);
     r = store_gather_add_readable(&applying->gather, HF_ENGINE_DELETE, store_space_key_slice(&key), nothing, nothing,

@@ -7,18 +7,25 @@
 #include "layout.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct store_machine {
     const hf_engine *engine;
     hf_engine_database *database;
     uint64_t space;
 
-    pthread_mutex_t lock;           /* protects the next three; held for a few instructions */
+    pthread_mutex_t lock;           /* protects the next seven; held for a few instructions */
     struct store_position position; /* as it stands in the engine */
     /* Readers of the feed that begin at or below it are refused.  Runs ahead of position.feed_forgotten while the
      * write that forgets is under way: a view taken meanwhile may lack those changes. */
     uint64_t feed_floor;
     uint64_t next_deadline; /* no record in the engine has an earlier one; UINT64_MAX: none */
+
+    uint32_t transaction_count, transaction_capacity;
+    struct store_transaction *transactions; /* as they stand in the engine; owned */
+    uint64_t unlocks;
+
+    _Atomic int32_t has_locks; /* 0: no key is locked, so that none is looked for */
 
     /* Of the thread that applies. */
     struct store_window changes, repeats;
@@ -34,6 +41,8 @@ void store_machine_set_next_deadline(struct store_machine *machine, uint64_t dea
 /* Records with that deadline are in the engine now. */
 void store_machine_lower_next_deadline(struct store_machine *machine, uint64_t deadline_us);
 
+enum { STORE_FEW_OPERATIONS = 4 /* of nearly all commands */ };
+
 /* Entries on their way into the engine. */
 struct store_applying {
     struct store_machine *machine;
@@ -41,6 +50,13 @@ struct store_applying {
     struct store_position position; /* after the gathered commands */
     uint32_t read_flags;            /* for the engine */
     uint64_t first_deadline;        /* of what is gathered; UINT64_MAX: none */
+    struct store_operation few[STORE_FEW_OPERATIONS];
+    struct store_operation *many; /* owned; room for any command's operations, NULL until it is needed */
+
+    /* What becomes of transactions with what is gathered; state 0: it goes. */
+    struct store_transaction *noted;                   /* owned */
+    uint32_t noted_count, noted_whole, noted_capacity; /* `whole`: of entries that are gathered entirely */
+    uint64_t transaction_count;                        /* with what is noted; the same on every replica */
 
     /* The entry that is being performed. */
     struct store_bundle bundle;
@@ -54,6 +70,51 @@ struct store_applying {
  * and the position hold a part of the entry.  HF_EIO, HF_ECORRUPT, HF_EVERSION (a stored record), HF_ENOMEM. */
 int32_t store_perform(struct store_applying *applying, const struct store_command *command,
                       struct store_outcome *ret_outcome, hf_error *error);
+
+/* The same of a transaction's step. */
+int32_t store_perform_phase(struct store_applying *applying, const struct store_phase *phase,
+                            struct store_outcome *ret_outcome, hf_error *error);
+
+/* Reads a command; its operations lie in `applying` until the next one is read.  HF_ENOMEM, and as
+ * store_command_decode. */
+int32_t store_applying_decode(struct store_applying *applying, hf_slice bytes, struct store_command *ret_command,
+                              hf_error *error);
+
+/* A stored row, gathered or in the engine; `from_engine` tells whose it is.  HF_ENOTFOUND; errors of the engine. */
+struct store_present {
+    hf_slice bytes;
+    int from_engine;
+};
+int32_t store_present_read(struct store_applying *applying, hf_slice key, struct store_present *ret_present,
+                           hf_error *error);
+void store_present_release(struct store_applying *applying, const struct store_present *present);
+
+/* Parts of store_perform: the outcome's code tells of the first condition that does not hold; outcome->repeated whether
+ * the key was known. */
+int32_t store_check_conditions(struct store_applying *applying, const struct store_command *command,
+                               struct store_outcome *outcome, hf_error *error);
+int32_t store_gather_operations(struct store_applying *applying, uint64_t version, const struct store_command *command,
+                                hf_error *error);
+int32_t store_find_repeat(struct store_applying *applying, hf_slice idempotency_key, struct store_outcome *outcome,
+                          hf_error *error);
+int32_t store_remember(struct store_applying *applying, uint64_t version, hf_slice idempotency_key,
+                       const struct store_outcome *outcome, hf_error *error);
+
+/* read.c: the keys of a tag that begin with `prefix` and are >= `start`.  HF_EINVAL: too long. */
+int32_t store_space_range(uint8_t tag, hf_slice prefix, hf_slice start, struct store_space_key *ret_from,
+                          struct store_space_key *ret_to, hf_error *error);
+
+/* transactions.c */
+/* Whether a key of the command is locked: 0, 1, or an error. */
+int32_t store_find_lock(struct store_applying *applying, const struct store_command *command, hf_error *error);
+/* Gathers a transaction's row, and notes it; state 0: the row goes. */
+int32_t store_gather_transaction(struct store_applying *applying, const struct store_transaction *transaction,
+                                 hf_error *error);
+/* Before the engine's write: room for what is noted, HF_ENOMEM.  After it: that is how things stand. */
+int32_t store_transactions_reserve(struct store_applying *applying, hf_error *error);
+void store_transactions_settle(struct store_applying *applying);
+/* Reads what stands in the engine. */
+int32_t store_transactions_load(struct store_machine *machine, hf_error *error);
 
 /* What is there of a record, gathered or in the engine; version 0: there is none.  The value is not kept. */
 int32_t store_find_record(struct store_applying *applying, hf_slice key, struct store_record *ret_record,

@@ -9,7 +9,12 @@
 #include <assert.h>
 #include <string.h>
 
-enum { VERSION_KEY_SIZE = 1 + 8, DEADLINE_KEY_HEAD_SIZE = 1 + 8, DEADLINE_ROW_SIZE = 8 };
+enum {
+    VERSION_KEY_SIZE = 1 + 8,
+    DEADLINE_KEY_HEAD_SIZE = 1 + 8,
+    DEADLINE_ROW_SIZE = 8,
+    TRANSACTION_HEAD_SIZE = 1 + 8 + 8 + 8 + 1
+};
 
 /* ---- Keys -------------------------------------------------------------------------------------------------------- */
 
@@ -176,6 +181,42 @@ int32_t store_deadline_read(hf_slice key, hf_slice row, uint64_t *ret_deadline_u
     return 0;
 }
 
+/* ---- Transactions ------------------------------------------------------------------------------------------------ */
+
+uint64_t store_transaction_write(uint8_t to[STORE_TRANSACTION_ROW_MAX], const struct store_transaction *transaction)
+{
+    uint8_t *at = to + TRANSACTION_HEAD_SIZE;
+
+    to[0] = (uint8_t)transaction->state;
+    store_write_be(to + 1, transaction->home, 8);
+    store_write_be(to + 9, transaction->time_us, 8);
+    store_write_be(to + 17, transaction->version, 8);
+    to[25] = (uint8_t)transaction->participant_count;
+    for (uint32_t i = 0; i < transaction->participant_count; i++, at += 8)
+        store_write_be(at, transaction->participants[i], 8);
+    return (uint64_t)(at - to);
+}
+
+int32_t store_transaction_read(hf_slice key, hf_slice row, struct store_transaction *ret_transaction, hf_error *error)
+{
+    if (key.size != 1 + STORE_TRANSACTION_ID_SIZE || row.size < TRANSACTION_HEAD_SIZE ||
+        row.data[0] < STORE_TRANSACTION_PREPARED || row.data[0] > STORE_TRANSACTION_ABORTED ||
+        row.data[25] > STORE_PARTICIPANTS_MAX || row.size != TRANSACTION_HEAD_SIZE + row.data[25] * UINT64_C(8))
+        return hf_error_set(error, HF_ECORRUPT,
+                            "a transaction's row (%llu bytes) is damaged; fetch the partition anew from another "
+                            "replica",
+                            (unsigned long long)row.size);
+    *ret_transaction = (struct store_transaction){.state = row.data[0],
+                                                  .home = store_read_be(row.data + 1, 8),
+                                                  .time_us = store_read_be(row.data + 9, 8),
+                                                  .version = store_read_be(row.data + 17, 8),
+                                                  .participant_count = row.data[25]};
+    memcpy(ret_transaction->id, key.data + 1, sizeof ret_transaction->id);
+    for (uint32_t i = 0; i < ret_transaction->participant_count; i++)
+        ret_transaction->participants[i] = store_read_be(row.data + TRANSACTION_HEAD_SIZE + i * 8, 8);
+    return 0;
+}
+
 /* ---- Changes ----------------------------------------------------------------------------------------------------- */
 
 void store_row_write_time(uint8_t to[STORE_ROW_TIME_SIZE], uint64_t time_us)
@@ -191,6 +232,15 @@ static int32_t append_number(hf_buffer *row, uint64_t number, int size)
     return hf_buffer_append(row, bytes, (uint64_t)size);
 }
 
+static uint64_t count_changing(const struct store_command *command)
+{
+    uint64_t count = 0;
+
+    for (uint64_t i = 0; i < command->operation_count; i++)
+        count += command->operations[i].type != STORE_CHECK;
+    return count;
+}
+
 int32_t store_changes_add(hf_buffer *row, uint64_t version, const struct store_command *command)
 {
     int32_t r = append_number(row, version, 8);
@@ -198,10 +248,12 @@ int32_t store_changes_add(hf_buffer *row, uint64_t version, const struct store_c
     if (r == 0)
         r = append_number(row, command->user, 8);
     if (r == 0)
-        r = append_number(row, command->operation_count, 2);
+        r = append_number(row, count_changing(command), 2);
     for (uint64_t i = 0; r == 0 && i < command->operation_count; i++) {
         const struct store_operation *operation = &command->operations[i];
 
+        if (operation->type == STORE_CHECK)
+            continue;
         r = append_number(row, (uint64_t)operation->type << 16 | operation->key.size, 3);
         if (r == 0)
             r = hf_buffer_append(row, operation->key.data, operation->key.size);

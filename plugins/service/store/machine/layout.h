@@ -11,6 +11,9 @@
  *   'i' IDEMPOTENCY_KEY version of the command 8, code 4, version 8, operation 4: the outcome of the first time
  *   't' VERSION 8       the idempotency keys of an entry, under the version of the last command that had one: time 8,
  *                       for each its size 1 and bytes
+ *   'l' KEY             id 16: the transaction that has locked the key
+ *   'p' ID 16           state 1, home 8, time 8, version 8, participants: count 1 and 8 each: a transaction
+ *   'q' ID 16           the command that a prepared transaction is to carry out
  * A record without a deadline is of format 1, as releases before format 2 have written all.
  * The format in 'a' is that of the whole space; records have one of their own, so that a later release can read old
  * ones beside new ones. */
@@ -36,6 +39,9 @@ enum {
     STORE_TAG_CHANGE = 'c',
     STORE_TAG_DEADLINE = 'e',
     STORE_TAG_REPEAT = 'i',
+    STORE_TAG_LOCK = 'l',
+    STORE_TAG_TRANSACTION = 'p',
+    STORE_TAG_PREPARED = 'q',
     STORE_TAG_RECORD = 'r',
     STORE_TAG_REMEMBERED = 't'
 };
@@ -81,6 +87,11 @@ int32_t store_record_check(const struct store_record *record, hf_error *error);
 /* A row of a deadline; the key borrows.  HF_ECORRUPT. */
 int32_t store_deadline_read(hf_slice key, hf_slice row, uint64_t *ret_deadline_us, uint64_t *ret_version,
                             hf_slice *ret_record_key, hf_error *error);
+
+/* A transaction's row.  HF_ECORRUPT. */
+enum { STORE_TRANSACTION_ROW_MAX = 1 + 8 + 8 + 8 + 1 + STORE_PARTICIPANTS_MAX * 8 };
+uint64_t store_transaction_write(uint8_t to[STORE_TRANSACTION_ROW_MAX], const struct store_transaction *transaction);
+int32_t store_transaction_read(hf_slice key, hf_slice row, struct store_transaction *ret_transaction, hf_error *error);
 
 /* Rows of changes and of remembered keys begin with the entry's time. */
 void store_row_write_time(uint8_t to[STORE_ROW_TIME_SIZE], uint64_t time_us);

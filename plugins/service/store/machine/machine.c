@@ -192,6 +192,8 @@ static int32_t load(struct store_machine *machine, const struct store_position *
 
     if (r == 0)
         r = store_load_deadlines(machine, &deadline_us, error);
+    if (r == 0)
+        r = store_transactions_load(machine, error);
     if (r < 0)
         return r;
     machine->has_deadlines = deadline_us != UINT64_MAX;
@@ -247,6 +249,7 @@ void store_machine_close(struct store_machine *machine)
     store_window_reset(&machine->changes);
     store_window_reset(&machine->repeats);
     pthread_mutex_destroy(&machine->lock);
+    free(machine->transactions);
     free(machine);
 }
 

@@ -10,6 +10,7 @@
 
 #include "bundle.h"
 #include "command.h"
+#include "phase.h"
 
 #include <holdfast/kind/engine.h>
 #include <holdfast/kind/replication.h>
@@ -37,7 +38,11 @@ struct store_entry {
     hf_slice payload;
 };
 
-/* What became of a command. */
+/* What became of a command.  HF_ESTATE: a transaction has locked one of its keys, and nothing was done; try again when
+ * store_machine_unlocks has grown.
+ * Of a step: PREPARE also HF_EEXIST: its idempotency key is known, and `version` that of the first time; HF_EBUSY: too
+ * many transactions are under way here; and like DECIDE HF_EDENIED: it was decided against the transaction.  DECIDE
+ * HF_ESTATE: there is no decision yet.  FINISH with version 0: there was nothing to finish any more. */
 struct store_outcome {
     int32_t code;       /* 0; HF_ECONFLICT: a condition did not hold; HF_ECORRUPT: not a command */
     int32_t repeated;   /* 1: the idempotency key was known; `version` and code are those of the first time */
@@ -75,6 +80,20 @@ struct store_change {
     hf_slice key;
     int32_t superseded; /* of a put, 1: a later change of the same key follows, and the value is no longer kept */
     hf_slice value;     /* of a put that is not superseded */
+};
+
+enum { STORE_TRANSACTION_PREPARED = 1, STORE_TRANSACTION_COMMITTED = 2, STORE_TRANSACTION_ABORTED = 3 };
+enum { STORE_TRANSACTIONS_MAX = 4096 };
+
+/* A transaction that this partition has part in: prepared, or, at its home, decided and not forgotten. */
+struct store_transaction {
+    uint8_t id[STORE_TRANSACTION_ID_SIZE];
+    int32_t state;              /* STORE_TRANSACTION_... */
+    uint64_t home;              /* partition */
+    uint64_t time_us;           /* of the last step */
+    uint64_t version;           /* of what the home's part has written; 0: nothing yet */
+    uint32_t participant_count; /* at the home: the other partitions */
+    uint64_t participants[STORE_PARTICIPANTS_MAX];
 };
 
 /* Opens the machine in space `space`.  `members` are those of an empty one and are ignored otherwise.  The engine and
@@ -117,6 +136,22 @@ uint64_t store_machine_next_deadline(struct store_machine *machine);
  * at most `capacity`; keys lie in the arena.  HF_EIO, HF_ECORRUPT, HF_ENOMEM. */
 int32_t store_machine_due(struct store_machine *machine, uint64_t now_us, hf_arena *arena,
                           struct store_operation *operations, uint64_t capacity, uint64_t *ret_count, hf_error *error);
+
+/* Copies transactions that have somebody to wait for and whose last phase is not after `until_us`, and those that have
+ * nobody and whose decision is not after `decided_until_us`; at most `capacity`; returns how many.  [any] */
+uint32_t store_machine_transactions(struct store_machine *machine, uint64_t until_us, uint64_t decided_until_us,
+                                    struct store_transaction *ret_transactions, uint32_t capacity);
+
+/* How often locks have been given back since it was opened: whoever met a lock tries again when it has grown.  [any] */
+uint64_t store_machine_unlocks(struct store_machine *machine);
+
+/* Whether a transaction has locked the key.  0, 1, or HF_EBUSY (cached only), HF_EIO. */
+int32_t store_machine_locked(struct store_machine *machine, hf_slice key, uint32_t flags, hf_error *error);
+
+/* The first locked key that begins with `prefix` and is >= `start`, into *ret_key, which has been begun; 1, 0: there is
+ * none; HF_EIO, HF_ENOMEM. */
+int32_t store_machine_first_lock(struct store_machine *machine, hf_slice prefix, hf_slice start, hf_buffer *ret_key,
+                                 hf_error *error);
 
 /* Visits changes with version >= `from`, in order; the change is borrowed for the call.  An entry's changes are
  * forgotten together, so none is ever seen in part, unless the visitor ends it.  HF_ENOTFOUND: changes between `from`

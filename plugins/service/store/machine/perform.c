@@ -9,37 +9,31 @@ static const hf_slice nothing = {NULL, 0};
 
 /* ---- Reading what the gathered entries and, below them, the engine hold ------------------------------------------ */
 
-/* A stored value; `from_engine` tells whose it is. */
-struct present_value {
-    hf_slice bytes;
-    int from_engine;
-};
-
-static int32_t read_present(struct store_applying *applying, hf_slice key, struct present_value *ret_value,
-                            hf_error *error)
+int32_t store_present_read(struct store_applying *applying, hf_slice key, struct store_present *ret_present,
+                           hf_error *error)
 {
     const struct store_machine *machine = applying->machine;
     const hf_engine_operation *gathered = store_gather_find(&applying->gather, key);
     hf_error failure;
 
-    *ret_value = (struct present_value){0};
+    *ret_present = (struct store_present){0};
     if (gathered) {
-        ret_value->bytes = gathered->value;
+        ret_present->bytes = gathered->value;
         return gathered->type == HF_ENGINE_PUT ? 0 : HF_ENOTFOUND;
     }
-    int32_t r =
-        machine->engine->get(machine->database, machine->space, key, applying->read_flags, &ret_value->bytes, &failure);
+    int32_t r = machine->engine->get(machine->database, machine->space, key, applying->read_flags, &ret_present->bytes,
+                                     &failure);
 
-    ret_value->from_engine = r == 0;
+    ret_present->from_engine = r == 0;
     if (r < 0 && r != HF_ENOTFOUND && error) /* that there is none is no failure here */
         *error = failure;
     return r;
 }
 
-static void release_present(struct store_applying *applying, const struct present_value *value)
+void store_present_release(struct store_applying *applying, const struct store_present *present)
 {
-    if (value->from_engine)
-        applying->machine->engine->release(applying->machine->database, value->bytes);
+    if (present->from_engine)
+        applying->machine->engine->release(applying->machine->database, present->bytes);
 }
 
 /* ---- Conditions -------------------------------------------------------------------------------------------------- */
@@ -48,11 +42,11 @@ int32_t store_find_record(struct store_applying *applying, hf_slice key, struct 
                           hf_error *error)
 {
     struct store_space_key space_key;
-    struct present_value present;
+    struct store_present present;
 
     *ret_record = (struct store_record){0};
     store_space_key_make(&space_key, STORE_TAG_RECORD, key);
-    int32_t r = read_present(applying, store_space_key_slice(&space_key), &present, error);
+    int32_t r = store_present_read(applying, store_space_key_slice(&space_key), &present, error);
 
     if (r == HF_ENOTFOUND)
         return 0;
@@ -60,7 +54,7 @@ int32_t store_find_record(struct store_applying *applying, hf_slice key, struct 
         return r;
     r = store_record_read(present.bytes, ret_record, error);
     ret_record->value = ret_record->stored = nothing;
-    release_present(applying, &present);
+    store_present_release(applying, &present);
     return r;
 }
 
@@ -89,8 +83,8 @@ static int holds(const struct store_operation *operation, uint64_t version)
 }
 
 /* Sets the outcome to the first conflict, if there is one. */
-static int32_t check_conditions(struct store_applying *applying, const struct store_command *command,
-                                struct store_outcome *outcome, hf_error *error)
+int32_t store_check_conditions(struct store_applying *applying, const struct store_command *command,
+                               struct store_outcome *outcome, hf_error *error)
 {
     for (uint64_t i = 0; i < command->operation_count; i++) {
         const struct store_operation *operation = &command->operations[i];
@@ -146,43 +140,53 @@ int32_t store_note_change(struct store_applying *applying, uint64_t version, con
     return 0;
 }
 
-static int32_t gather_operations(struct store_applying *applying, uint64_t version, const struct store_command *command,
-                                 hf_error *error)
+static int changes_something(const struct store_command *command)
+{
+    for (uint64_t i = 0; i < command->operation_count; i++)
+        if (command->operations[i].type != STORE_CHECK)
+            return 1;
+    return 0;
+}
+
+int32_t store_gather_operations(struct store_applying *applying, uint64_t version, const struct store_command *command,
+                                hf_error *error)
 {
     for (uint32_t i = 0; i < command->operation_count; i++) {
-        int32_t r = gather_record(applying, version, &command->operations[i], error);
+        int32_t r = command->operations[i].type == STORE_CHECK
+                        ? 0
+                        : gather_record(applying, version, &command->operations[i], error);
 
         if (r < 0)
             return r;
     }
-    return store_note_change(applying, version, command, error);
+    return changes_something(command) ? store_note_change(applying, version, command, error) : 0;
 }
 
 /* ---- Idempotency keys -------------------------------------------------------------------------------------------- */
 
 /* outcome->repeated tells whether the key was known. */
-static int32_t find_repeat(struct store_applying *applying, hf_slice idempotency_key, struct store_outcome *outcome,
-                           hf_error *error)
+int32_t store_find_repeat(struct store_applying *applying, hf_slice idempotency_key, struct store_outcome *outcome,
+                          hf_error *error)
 {
     struct store_space_key key;
-    struct present_value present;
+    struct store_present present;
 
     if (idempotency_key.size == 0)
         return 0;
     store_space_key_make(&key, STORE_TAG_REPEAT, idempotency_key);
-    int32_t r = read_present(applying, store_space_key_slice(&key), &present, error);
+    int32_t r = store_present_read(applying, store_space_key_slice(&key), &present, error);
 
     if (r == HF_ENOTFOUND)
         return 0;
     if (r < 0)
         return r;
     r = store_repeat_read(present.bytes, outcome, error);
-    release_present(applying, &present);
+    store_present_release(applying, &present);
     return r;
 }
 
-static int32_t remember(struct store_applying *applying, uint64_t version, hf_slice idempotency_key,
-                        const struct store_outcome *outcome, hf_error *error)
+int32_t store_remember(struct store_applying *applying, uint64_t version, hf_slice idempotency_key,
+                       const struct store_outcome *outcome, hf_error *error)
 {
     struct store_space_key key;
     uint8_t repeat[STORE_REPEAT_SIZE];
@@ -206,15 +210,20 @@ int32_t store_perform(struct store_applying *applying, const struct store_comman
     uint64_t version = ++applying->position.state.version;
 
     *ret_outcome = (struct store_outcome){0};
-    int32_t r = find_repeat(applying, command->idempotency_key, ret_outcome, error);
+    int32_t r = store_find_repeat(applying, command->idempotency_key, ret_outcome, error);
 
     if (r < 0 || ret_outcome->repeated)
         return r;
     ret_outcome->version = version;
     if (command->operations[0].type == STORE_EXPIRE)
         return store_perform_expires(applying, version, command, error);
-    r = check_conditions(applying, command, ret_outcome, error);
+    r = store_find_lock(applying, command, error);
+    if (r > 0)
+        ret_outcome->code = HF_ESTATE; /* and nothing to remember: it will be tried again */
+    if (r != 0)
+        return r < 0 ? r : 0;
+    r = store_check_conditions(applying, command, ret_outcome, error);
     if (r == 0 && ret_outcome->code == 0)
-        r = gather_operations(applying, version, command, error);
-    return r < 0 ? r : remember(applying, version, command->idempotency_key, ret_outcome, error);
+        r = store_gather_operations(applying, version, command, error);
+    return r < 0 ? r : store_remember(applying, version, command->idempotency_key, ret_outcome, error);
 }

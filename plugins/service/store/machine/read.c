@@ -75,21 +75,28 @@ static int slice_before(hf_slice a, hf_slice b)
     return order < 0 || (order == 0 && a.size < b.size);
 }
 
+int32_t store_space_range(uint8_t tag, hf_slice prefix, hf_slice start, struct store_space_key *ret_from,
+                          struct store_space_key *ret_to, hf_error *error)
+{
+    if (prefix.size > STORE_KEY_MAX || start.size > STORE_KEY_MAX)
+        return hf_error_set(error, HF_EINVAL,
+                            "a scan's prefix has %llu bytes and its start %llu; expected at most %d each",
+                            (unsigned long long)prefix.size, (unsigned long long)start.size, STORE_KEY_MAX);
+    store_space_key_make(ret_from, tag, slice_before(prefix, start) ? start : prefix);
+    store_space_key_make(ret_to, tag, prefix);
+    skip_prefix(ret_to);
+    return 0;
+}
+
 int32_t store_machine_scan(struct store_machine *machine, hf_slice prefix, hf_slice start, uint32_t flags,
                            store_visit_record visit, void *arg, hf_error *error)
 {
     struct scan scan = {visit, arg, error, 0};
     struct store_space_key from, to;
+    int32_t r = store_space_range(STORE_TAG_RECORD, prefix, start, &from, &to, error);
 
-    if (prefix.size > STORE_KEY_MAX || start.size > STORE_KEY_MAX)
-        return hf_error_set(error, HF_EINVAL,
-                            "a scan's prefix has %llu bytes and its start %llu; expected at most %d each",
-                            (unsigned long long)prefix.size, (unsigned long long)start.size, STORE_KEY_MAX);
-    store_space_key_make(&from, STORE_TAG_RECORD, slice_before(prefix, start) ? start : prefix);
-    store_space_key_make(&to, STORE_TAG_RECORD, prefix);
-    skip_prefix(&to);
-    int32_t r = machine->engine->scan(machine->database, machine->space, store_space_key_slice(&from),
-                                      store_space_key_slice(&to), flags, visit_record, &scan, error);
-
+    if (r == 0)
+        r = machine->engine->scan(machine->database, machine->space, store_space_key_slice(&from),
+                                  store_space_key_slice(&to), flags, visit_record, &scan, error);
     return r < 0 ? r : scan.result;
 }

@@ -97,6 +97,8 @@ struct store_replica {
     struct store_works reading;  /* asked the group for a read index */
     struct store_works waiting;  /* for `applied` to reach their index */
     struct store_works watching; /* for changes */
+    struct store_works locked;   /* for transactions to end */
+    uint64_t unlocks_seen;
     uint64_t queued_bytes;
 
     struct store_apply *apply;
@@ -149,10 +151,20 @@ void store_members_tick(struct store_replica *replica);
 void store_apply_start(struct store_replica *replica);
 
 /* work.c */
+enum {
+    STORE_WORK_QUEUED = 1,
+    STORE_WORK_PROPOSED,
+    STORE_WORK_READING,
+    STORE_WORK_WAITING,
+    STORE_WORK_WATCHING,
+    STORE_WORK_LOCKED,
+    STORE_WORK_RUNNING
+};
 void store_works_add(struct store_works *works, struct store_work *work);
 void store_works_remove(struct store_works *works, struct store_work *work);
 void store_work_finish(struct store_work *work, int32_t code, const char *message);
-void store_work_read(struct store_replica *replica, struct store_work *work);
+void store_work_answer(struct store_work *work);
+void store_work_wait_for_lock(struct store_replica *replica, struct store_work *work);
 void store_works_propose(struct store_replica *replica);
 /* What came of the writes up to `index`, where an entry of `term` with these outcomes is applied; NULL: not known. */
 void store_works_settle(struct store_replica *replica, uint64_t index, uint64_t term,
@@ -161,6 +173,10 @@ void store_works_answer_reads(struct store_replica *replica, const hf_replicatio
 void store_works_applied(struct store_replica *replica);
 void store_works_expire(struct store_replica *replica);
 void store_works_end(struct store_replica *replica, int32_t code, const char *message);
+
+/* read.c */
+void store_work_read(struct store_replica *replica, struct store_work *work);   /* enough is applied */
+void store_work_submit(struct store_replica *replica, struct store_work *work); /* to the pool */
 
 /* The time of what this replica proposes or reads now: its node's, which does not go back here. */
 uint64_t store_replica_time(const struct store_replica *replica);

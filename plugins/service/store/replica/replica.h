@@ -89,6 +89,9 @@ struct store_work {
     uint32_t place;   /* among the commands of the entry */
     uint64_t wall_us; /* of a read: records whose deadline is not later are absent */
     int32_t state;
+    int32_t is_locked; /* a transaction has locked what it reads */
+    uint64_t unlocks;  /* store_machine_unlocks when it looked */
+    hf_buffer lock;    /* of a scan: the first locked key */
     uint64_t retry_us;
 };
 

@@ -5,12 +5,9 @@
  * another leader. */
 #include "replica/private.h"
 
-#include "bytes.h"
-
 #include <holdfast/lib/error.h>
 
-enum { QUEUED = 1, PROPOSED, READING, WAITING, WATCHING, RUNNING };
-
+enum { PHASE_OPERATIONS = 16 /* that a phase is taken for: what it carries out lies in the engine */ };
 enum { WORKS_MAX = 16384, RESULT_MAX = 2 * STORE_SCAN_BYTES_MAX + (64 << 20) };
 
 void store_works_add(struct store_works *works, struct store_work *work)
@@ -38,7 +35,7 @@ void store_works_remove(struct store_works *works, struct store_work *work)
     works->count--;
 }
 
-static void answer(struct store_work *work)
+void store_work_answer(struct store_work *work)
 {
     if (work->op->code == HF_ENOTLEADER)
         work->op->leader = work->replica->leader;
@@ -50,7 +47,7 @@ void store_work_finish(struct store_work *work, int32_t code, const char *messag
     work->op->code = code;
     if (code != HF_OK)
         hf_error_set(&work->op->error, code, "%s", message);
-    answer(work);
+    store_work_answer(work);
 }
 
 static void refuse_not_leader(struct store_work *work)
@@ -74,7 +71,7 @@ static void queue_write(struct store_replica *replica, struct store_work *work)
         return;
     }
     replica->queued_bytes += command.size;
-    work->state = QUEUED;
+    work->state = STORE_WORK_QUEUED;
     store_works_add(&replica->queued, work);
     store_replica_run_soon(replica); /* with all that come in this turn */
 }
@@ -108,7 +105,8 @@ static uint32_t count_fitting(const struct store_replica *replica, uint64_t *ret
          work = work->next) {
         uint64_t more = STORE_BUNDLE_COMMAND_HEAD_SIZE + work->op->command.size;
 
-        operations += store_command_operations(work->op->command);
+        operations +=
+            store_is_phase(work->op->command) ? PHASE_OPERATIONS : store_command_operations(work->op->command);
         if (count > 0 && (size + more > STORE_BUNDLE_BYTES_MAX || operations > STORE_OPERATIONS_MAX))
             break;
         size += more;
@@ -168,7 +166,7 @@ static int32_t propose_entry(struct store_replica *replica)
         work->index = index;
         work->term = term;
         work->place = i;
-        work->state = PROPOSED;
+        work->state = STORE_WORK_PROPOSED;
         store_works_add(&replica->proposed, work);
     }
     return HF_OK;
@@ -181,6 +179,7 @@ void store_works_propose(struct store_replica *replica)
         ;
 }
 
+/* A transaction that meets a lock must not wait for it while it holds others; its sender begins it again. */
 static void settle_one(struct store_work *work, const struct store_outcome *outcome)
 {
     work->op->version = outcome->version;
@@ -191,6 +190,17 @@ static void settle_one(struct store_work *work, const struct store_outcome *outc
         break;
     case HF_ECONFLICT:
         store_work_finish(work, HF_ECONFLICT, "the condition of the write did not hold");
+        break;
+    case HF_ESTATE:
+        if (store_is_phase(work->op->command))
+            store_work_finish(work, HF_ESTATE, "another transaction has locked a record, or it is not decided yet");
+        else
+            store_work_wait_for_lock(work->replica, work);
+        break;
+    case HF_EEXIST:
+    case HF_EBUSY:
+    case HF_EDENIED:
+        store_work_finish(work, outcome->code, "the transaction's step was refused");
         break;
     default:
         store_work_finish(work, outcome->code, "the write could not be understood");
@@ -215,168 +225,6 @@ void store_works_settle(struct store_replica *replica, uint64_t index, uint64_t 
 
 /* ---- Reads ------------------------------------------------------------------------------------------------------- */
 
-static int32_t add_row(void *arg, hf_slice key, const struct store_record *record)
-{
-    struct store_work *work = arg;
-    struct store_op *op = work->op;
-    struct store_row row = {key, record->version, record->time_us, record->checksum, record->value};
-
-    if (store_record_expired(record, work->wall_us))
-        return 0;
-    if (work->index == op->limit || op->result.size >= STORE_SCAN_BYTES_MAX) {
-        op->more = 1;
-        return 1;
-    }
-    work->index++; /* counts the rows */
-    op->code = store_result_add(&op->result, &row);
-    return op->code;
-}
-
-static void read_record(struct store_work *work, uint32_t flags)
-{
-    struct store_op *op = work->op;
-    struct store_record record;
-
-    op->code = store_machine_get(work->replica->machine, op->key, flags, &record, &op->error);
-    if (op->code != HF_OK)
-        return;
-    if (store_record_expired(&record, work->wall_us)) {
-        store_record_release(work->replica->machine, &record);
-        op->code = hf_error_set(&op->error, HF_ENOTFOUND, "the record has expired");
-        return;
-    }
-    struct store_row row = {{NULL, 0}, record.version, record.time_us, record.checksum, record.value};
-    op->version = record.version;
-    op->code = store_result_add(&op->result, &row);
-    store_record_release(work->replica->machine, &record);
-}
-
-static void read_page(struct store_work *work)
-{
-    struct store_op *op = work->op;
-
-    work->index = 0;
-    op->code = HF_OK;
-    int32_t result = store_machine_scan(work->replica->machine, op->key, op->start, 0, add_row, work, &op->error);
-    if (op->code == HF_OK)
-        op->code = result;
-}
-
-static int32_t add_change(void *arg, const struct store_change *change)
-{
-    struct store_work *work = arg;
-    struct store_op *op = work->op;
-    struct store_feed_row row = {change->version,    change->time_us, change->type,
-                                 change->superseded, change->key,     change->value};
-
-    /* A page ends between commands, so that the version to go on with is exact. */
-    if (change->version != op->version && (work->index >= op->limit || op->result.size >= STORE_SCAN_BYTES_MAX)) {
-        op->more = 1;
-        return 1;
-    }
-    work->index++;
-    op->version = change->version;
-    op->code = store_result_add_change(&op->result, &row);
-    return op->code;
-}
-
-static void read_changes(struct store_work *work)
-{
-    struct store_op *op = work->op;
-    struct store_machine_state state;
-    uint64_t from = op->from;
-
-    store_machine_state(work->replica->machine, &state);
-    if (from == 0)
-        from = state.feed_first;
-    work->index = 0;
-    op->code = HF_OK;
-    op->version = 0;
-    int32_t result = store_machine_changes(work->replica->machine, from, add_change, work, &op->error);
-    if (result == HF_ENOTFOUND) {
-        store_machine_state(work->replica->machine, &state);
-        op->version = state.feed_first;
-        op->code = HF_ENOTFOUND;
-        return;
-    }
-    op->version = op->version ? op->version + 1 : from;
-    if (op->code == HF_OK)
-        op->code = result;
-}
-
-static void read_members(struct store_work *work)
-{
-    struct store_op *op = work->op;
-    struct store_machine_state state;
-
-    store_machine_state(work->replica->machine, &state);
-    op->code = HF_OK;
-    for (uint32_t i = 0; i < state.member_count && op->code == HF_OK; i++) {
-        uint8_t bytes[9];
-
-        store_write_be(bytes, state.members[i].replica, 8);
-        bytes[8] = state.members[i].learner != 0;
-        op->code = hf_buffer_append(&op->result, bytes, sizeof bytes);
-    }
-}
-
-/* [pool] */
-static void read_job(hf_job *job)
-{
-    struct store_work *work = (struct store_work *)(void *)job;
-
-    switch (work->op->type) {
-    case STORE_OP_GET:
-        read_record(work, 0);
-        break;
-    case STORE_OP_SCAN:
-        read_page(work);
-        break;
-    default:
-        read_changes(work);
-    }
-}
-
-static void read_done(hf_job *job)
-{
-    struct store_work *work = (struct store_work *)(void *)job;
-    struct store_replica *replica = work->replica;
-
-    replica->jobs--;
-    answer(work);
-    store_replica_check_stopped(replica);
-}
-
-static void submit_read(struct store_replica *replica, struct store_work *work)
-{
-    work->state = RUNNING;
-    work->job.loop = replica->setup.loop;
-    work->job.work = read_job;
-    work->job.done = read_done;
-    if (replica->environment->loops->submit(replica->environment->host, &work->job, NULL) == HF_OK)
-        replica->jobs++;
-    else
-        store_work_finish(work, HF_EBUSY, "too many reads are waiting for the disk");
-}
-
-void store_work_read(struct store_replica *replica, struct store_work *work)
-{
-    if (work->op->type == STORE_OP_MEMBERS) {
-        read_members(work);
-        answer(work);
-        return;
-    }
-    work->wall_us = store_replica_time(replica);
-    if (work->op->type == STORE_OP_GET) {
-        read_record(work, HF_ENGINE_CACHED_ONLY);
-        if (work->op->code != HF_EBUSY) {
-            answer(work);
-            return;
-        }
-    }
-    submit_read(replica, work);
-}
-
 static void begin_read(struct store_replica *replica, struct store_work *work)
 {
     if (work->op->stale) {
@@ -395,7 +243,7 @@ static void begin_read(struct store_replica *replica, struct store_work *work)
         refuse_not_leader(work);
         return;
     }
-    work->state = READING;
+    work->state = STORE_WORK_READING;
     store_works_add(&replica->reading, work);
     store_replica_run_soon(replica);
 }
@@ -416,9 +264,42 @@ void store_works_answer_reads(struct store_replica *replica, const hf_replicatio
         } else if (work->index <= replica->applied) {
             store_work_read(replica, work);
         } else {
-            work->state = WAITING;
+            work->state = STORE_WORK_WAITING;
             store_works_add(&replica->waiting, work);
         }
+    }
+}
+
+/* ---- Locks ------------------------------------------------------------------------------------------------------- */
+
+void store_work_wait_for_lock(struct store_replica *replica, struct store_work *work)
+{
+    if (replica->locked.count >= WORKS_MAX) {
+        store_work_finish(work, HF_EBUSY, "too many requests wait for transactions of this partition");
+        return;
+    }
+    work->state = STORE_WORK_LOCKED;
+    store_works_add(&replica->locked, work);
+}
+
+/* All of them once more, when locks have been given back: most will find theirs gone. */
+static void retry_locked(struct store_replica *replica)
+{
+    struct store_works waiting = replica->locked;
+    uint64_t unlocks = store_machine_unlocks(replica->machine);
+
+    if (unlocks == replica->unlocks_seen)
+        return;
+    replica->unlocks_seen = unlocks;
+    replica->locked = (struct store_works){0};
+    while (waiting.first) {
+        struct store_work *work = waiting.first;
+
+        store_works_remove(&waiting, work);
+        if (work->op->type == STORE_OP_WRITE)
+            queue_write(replica, work);
+        else
+            store_work_read(replica, work);
     }
 }
 
@@ -428,7 +309,7 @@ static void begin_changes(struct store_replica *replica, struct store_work *work
 
     store_machine_state(replica->machine, &state);
     if (work->op->wait_ms == 0 || (work->op->from <= state.feed_last && state.feed_last > 0)) {
-        submit_read(replica, work);
+        store_work_submit(replica, work);
         return;
     }
     if (replica->watching.count >= WORKS_MAX) {
@@ -436,7 +317,7 @@ static void begin_changes(struct store_replica *replica, struct store_work *work
         return;
     }
     work->retry_us = replica->now_us + (uint64_t)work->op->wait_ms * 1000;
-    work->state = WATCHING;
+    work->state = STORE_WORK_WATCHING;
     store_works_add(&replica->watching, work);
 }
 
@@ -452,6 +333,7 @@ void store_works_applied(struct store_replica *replica)
         store_works_remove(&replica->waiting, work);
         store_work_read(replica, work);
     }
+    retry_locked(replica);
     if (replica->watching.count == 0)
         return;
     store_machine_state(replica->machine, &state);
@@ -460,7 +342,7 @@ void store_works_applied(struct store_replica *replica)
         if (work->op->from > state.feed_last)
             continue;
         store_works_remove(&replica->watching, work);
-        submit_read(replica, work);
+        store_work_submit(replica, work);
     }
 }
 
@@ -496,7 +378,7 @@ static void expire(struct store_replica *replica, struct store_works *works, int
         if (work->op->deadline_us > replica->now_us)
             continue;
         store_works_remove(works, work);
-        if (work->state == QUEUED)
+        if (work->state == STORE_WORK_QUEUED)
             replica->queued_bytes -= work->op->command.size;
         store_work_finish(work, code, message);
     }
@@ -510,13 +392,14 @@ void store_works_expire(struct store_replica *replica)
     expire(replica, &replica->proposed, HF_ETIMEOUT,
            "no majority has confirmed the write in time; it may still be done");
     expire(replica, &replica->reading, HF_ENOTLEADER, "no majority has confirmed the read in time");
+    expire(replica, &replica->locked, HF_EBUSY, "a transaction has locked the record for too long");
     expire(replica, &replica->waiting, HF_EBUSY, "what is to be read was not applied in time");
     for (struct store_work *work = replica->watching.first; work; work = next) {
         next = work->next;
         if (work->retry_us > replica->now_us)
             continue;
         store_works_remove(&replica->watching, work);
-        submit_read(replica, work); /* an empty page */
+        store_work_submit(replica, work); /* an empty page */
     }
 }
 
@@ -526,7 +409,7 @@ static void end_list(struct store_replica *replica, struct store_works *works, i
         struct store_work *work = works->first;
 
         store_works_remove(works, work);
-        if (work->state == QUEUED)
+        if (work->state == STORE_WORK_QUEUED)
             replica->queued_bytes -= work->op->command.size;
         store_work_finish(work, code, message);
     }
@@ -538,5 +421,6 @@ void store_works_end(struct store_replica *replica, int32_t code, const char *me
     end_list(replica, &replica->proposed, HF_ETIMEOUT, message);
     end_list(replica, &replica->reading, code == HF_EIO ? HF_ENOTLEADER : code, message);
     end_list(replica, &replica->waiting, code == HF_EIO ? HF_ENOTLEADER : code, message);
+    end_list(replica, &replica->locked, code == HF_EIO ? HF_ENOTLEADER : code, message);
     end_list(replica, &replica->watching, code, message);
 }

@@ -30,6 +30,32 @@ struct store_call {
 /* Begins.  op.result need not be initialised; the caller ends it with hf_buffer_done.  [worker loops] */
 void store_call_start(struct store_service *service, struct store_call *call);
 
+/* One partition's part in a transaction. */
+struct store_part {
+    uint64_t partition;
+    hf_slice command; /* encoded; only the first part's may have an idempotency key */
+    uint64_t version; /* of what it wrote; 0: not known */
+};
+
+/* All parts or none, by two-phase commit (machine/phase.h).  The first part's partition is the home; with an
+ * idempotency key it must be the same whenever the transaction is repeated.
+ *
+ * done(arg, verdict) is called once, on the calling loop, maybe before this returns.  Its code: 0: all is done, and
+ * `repeated` tells whether it had been before; HF_ECONFLICT: the condition of `operation` of part `part` did not hold;
+ * HF_EBUSY: other transactions were in the way until the deadline, nothing was done; HF_ENOTLEADER: likewise,
+ * partitions were not reached; HF_ETIMEOUT: the outcome is not known.  The parts and commands are the caller's and must
+ * stay until then.  [worker loops] */
+struct store_verdict {
+    int32_t code;
+    int32_t repeated;
+    uint32_t part;
+    uint64_t operation, version; /* with HF_ECONFLICT: the record's present version */
+    hf_error error;
+};
+typedef void (*store_transact_done)(void *arg, const struct store_verdict *verdict);
+void store_service_transact(struct store_service *service, struct store_part *parts, uint32_t count,
+                            uint64_t deadline_us, store_transact_done done, void *arg);
+
 /* What the HTTP interface needs besides calls. ------------------------------------------------------------------- */
 
 /* The present routing, borrowed until the loop's next turn; hold it to keep it.  [worker loops] */

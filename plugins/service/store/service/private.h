@@ -3,6 +3,7 @@
 #define STORE_SERVICE_PRIVATE_H
 
 #include "http/http.h"
+#include "machine/phase.h"
 #include "replica/replica.h"
 #include "service/identity.h"
 #include "service/options.h"
@@ -13,6 +14,7 @@
 #include <pthread.h>
 
 struct store_creation;
+struct store_sweep;
 
 /* What one worker loop has of the store. */
 struct store_shard {
@@ -30,6 +32,7 @@ struct store_shard {
     uint8_t trusted[STORE_NODES_MAX]; /* by node, 1: what its last link here began with was believed */
     hf_task begin_task, stop_task;
     uint32_t stopping; /* replicas that have not stopped, and one */
+    struct store_sweep *sweep;
 };
 
 /* Work on the catalog, in the pool. */
@@ -146,6 +149,21 @@ void store_shard_want(struct store_shard *shard, struct store_replica *replica);
 /* call.c */
 void store_calls_retry(struct store_shard *shard, uint64_t now_us);
 void store_calls_end(struct store_shard *shard);
+
+/* transaction.c: sends a phase of a transaction, which is encoded into a buffer of its own: finished(phase_call) on the
+ * calling loop, never before this returned.  HF_ENOMEM: it was not sent. */
+struct store_phase_call {
+    struct store_call call; /* first; call.op.result and command are given back before `finished` is called */
+    hf_buffer command;
+    void (*finished)(struct store_phase_call *phase_call);
+    void *arg;
+};
+int32_t store_phase_send(struct store_service *service, struct store_phase_call *phase_call, uint64_t partition,
+                         const struct store_phase *phase, uint64_t deadline_us);
+
+/* sweep.c: transactions that nobody looks after any more.  [loop of the shard] */
+void store_sweep_tick(struct store_shard *shard, uint64_t now_us);
+void store_sweep_free(struct store_shard *shard);
 
 /* remote.c: what other nodes send. */
 int32_t store_remote_open(struct store_service *service, hf_error *error);

@@ -435,6 +435,7 @@ static void shard_tick(void *arg)
         if (shard->replicas[i])
             store_replica_tick(shard->replicas[i], now);
     store_calls_retry(shard, now);
+    store_sweep_tick(shard, now);
     store_creations_check(shard, now);
     if (shard->index == 0 && now >= shard->service->slow_us) {
         shard->service->slow_us = now + SLOW_TICK_US;
@@ -616,6 +617,7 @@ void store_service_destroy(void *self)
     for (uint32_t i = 0; i < service->shard_count && service->shards; i++) {
         store_routing_release(service->shards[i].routing);
         free(service->shards[i].replicas);
+        store_sweep_free(&service->shards[i]);
     }
     free(service->shards);
     store_log_close(service->log);

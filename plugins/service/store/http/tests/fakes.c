@@ -87,6 +87,24 @@ void store_call_start(struct store_service *service, struct store_call *call)
         must(hf_buffer_append(&noted->command, call->op.command.data, call->op.command.size) == HF_OK);
 }
 
+void store_service_transact(struct store_service *service, struct store_part *parts, uint32_t count,
+                            uint64_t deadline_us, store_transact_done done, void *arg)
+{
+    struct store_verdict verdict = {.code = fake.code, .part = count - 1, .version = fake.version};
+
+    (void)service, (void)deadline_us;
+    for (uint32_t i = 0; i < count && fake.call_count < FAKE_CALLS_MAX; i++) {
+        struct fake_call *noted = &fake.calls[fake.call_count++];
+
+        noted->type = FAKE_PART;
+        noted->partition = parts[i].partition;
+        hf_buffer_init(&noted->command, 1 << 20);
+        must(hf_buffer_append(&noted->command, parts[i].command.data, parts[i].command.size) == HF_OK);
+        parts[i].version = fake.version + i;
+    }
+    done(arg, &verdict);
+}
+
 static void answer_calls(void)
 {
     while (waiting) {

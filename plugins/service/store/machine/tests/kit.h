@@ -93,6 +93,7 @@ int kit_test_read(void);
 int kit_test_damage(void);
 int kit_test_expiry(void);
 int kit_test_random(void);
+int kit_test_transaction(void);
 int kit_test_beside(void);
 int kit_test_crash(void);
 /* The process that the crash test kills. */

@@ -1,0 +1,228 @@
+/* POST /v1/transactions: operations on several partitions and tables, all or nothing.  Those of one partition become
+ * one command; when all are of one, it is sent as any other. */
+#include "http/private.h"
+#include "machine/phase.h"
+
+#include <holdfast/lib/error.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PARTS_MAX = STORE_PARTICIPANTS_MAX };
+
+/* An operation and where it belongs. */
+struct placed {
+    const struct store_table *table;
+    const struct store_partition *partition;
+    struct store_operation operation;
+    uint64_t place; /* in the request */
+};
+
+struct transaction {
+    struct placed *placed;              /* by partition */
+    struct store_operation *operations; /* likewise, as commands need them */
+    uint64_t count;
+    uint32_t part_count;
+    struct store_part parts[PARTS_MAX];
+    uint64_t first[PARTS_MAX + 1]; /* of the part's operations */
+};
+
+/* ---- Answers ----------------------------------------------------------------------------------------------------- */
+
+static void write_part(hf_json_writer *writer, const struct transaction *transaction, uint32_t part)
+{
+    const struct placed *placed = &transaction->placed[transaction->first[part]];
+
+    hf_json_begin_object(writer);
+    hf_json_name(writer, "table");
+    hf_json_text(writer, placed->table->declaration.name);
+    hf_json_name(writer, "partition");
+    hf_json_text(writer, placed->partition->value);
+    hf_json_name(writer, "partition_id");
+    hf_json_unsigned(writer, placed->partition->id);
+    if (transaction->parts[part].version) { /* else it is not known here */
+        hf_json_name(writer, "version");
+        hf_json_unsigned(writer, transaction->parts[part].version);
+    }
+    hf_json_end_object(writer);
+}
+
+static void answer_done(struct exchange *exchange, int32_t repeated)
+{
+    const struct transaction *transaction = exchange->transaction;
+    hf_json_writer writer;
+    hf_buffer body;
+
+    hf_buffer_init(&body, 1 << 20);
+    hf_json_writer_init(&writer, &body);
+    hf_json_begin_object(&writer);
+    hf_json_name(&writer, "repeated");
+    hf_json_boolean(&writer, repeated);
+    hf_json_name(&writer, "partitions");
+    hf_json_begin_list(&writer);
+    for (uint32_t i = 0; i < transaction->part_count; i++)
+        write_part(&writer, transaction, i);
+    hf_json_end_list(&writer);
+    hf_json_end_object(&writer);
+    exchange->http->http->respond(exchange->request, 200, "application/json", (hf_slice){body.data, body.size}, NULL,
+                                  0);
+    hf_buffer_done(&body);
+    store_exchange_end(exchange);
+}
+
+/* Of the operations of `part`, the one at `operation` is which of the request's? */
+static uint64_t place_of(const struct transaction *transaction, uint32_t part, uint64_t operation)
+{
+    uint64_t at = transaction->first[part] + operation;
+
+    return at < transaction->count ? transaction->placed[at].place : 0;
+}
+
+static void over(void *arg, const struct store_verdict *verdict)
+{
+    struct exchange *exchange = arg;
+    struct store_op op = {
+        .type = STORE_OP_WRITE, .code = verdict->code, .version = verdict->version, .error = verdict->error};
+
+    if (verdict->code == HF_OK) {
+        answer_done(exchange, verdict->repeated);
+        return;
+    }
+    if (verdict->code == HF_ECONFLICT)
+        op.operation = place_of(exchange->transaction, verdict->part, verdict->operation);
+    store_refuse_op(exchange, &op);
+}
+
+static void finish_single(struct exchange *exchange)
+{
+    struct transaction *transaction = exchange->transaction;
+    struct store_op *op = &exchange->calls[0].call.op;
+
+    if (op->code == HF_ECONFLICT)
+        op->operation = place_of(transaction, 0, op->operation);
+    if (op->code != HF_OK) {
+        store_refuse_op(exchange, op);
+        return;
+    }
+    transaction->parts[0].version = op->version;
+    answer_done(exchange, 0);
+}
+
+/* ---- The request ------------------------------------------------------------------------------------------------- */
+
+/* 0 after answering. */
+static int32_t read_placed(struct exchange *exchange, const hf_value *item, uint64_t place, struct placed *placed)
+{
+    static const hf_slice none = {NULL, 0};
+    hf_slice table = hf_value_get_string(item, "table", none);
+
+    if (table.size == 0) {
+        store_refuse(exchange, 400, "bad-request", HF_EINVAL, "operation %llu names no table",
+                     (unsigned long long)place);
+        return 0;
+    }
+    if (!store_exchange_table(exchange, table, HF_HTTP_WRITE, store_http_transaction) ||
+        !store_http_read_operation(exchange, item, place, &placed->operation))
+        return 0;
+    placed->place = place;
+    placed->table = exchange->table;
+    placed->partition = store_http_find_partition(exchange, hf_value_get_string(item, "partition", none),
+                                                  placed->operation.key, placed->operation.value);
+    return placed->partition != NULL;
+}
+
+static int compare_placed(const void *a, const void *b)
+{
+    const struct placed *left = a, *right = b;
+
+    if (left->partition->id != right->partition->id)
+        return left->partition->id < right->partition->id ? -1 : 1;
+    return left->place < right->place ? -1 : 1;
+}
+
+/* The lowest partition comes first and is the home: the same whenever the request is repeated.  0 after answering. */
+static int32_t divide(struct exchange *exchange, struct transaction *transaction)
+{
+    qsort(transaction->placed, transaction->count, sizeof transaction->placed[0], compare_placed);
+    for (uint64_t i = 0; i < transaction->count; i++) {
+        uint64_t partition = transaction->placed[i].partition->id;
+
+        transaction->operations[i] = transaction->placed[i].operation;
+        if (i > 0 && partition == transaction->placed[i - 1].partition->id)
+            continue;
+        if (transaction->part_count == PARTS_MAX) {
+            store_refuse(exchange, 422, "unprocessable", HF_EINVAL,
+                         "the transaction is about more than %d partitions; divide it", PARTS_MAX);
+            return 0;
+        }
+        transaction->first[transaction->part_count] = i;
+        transaction->parts[transaction->part_count++].partition = partition;
+    }
+    transaction->first[transaction->part_count] = transaction->count;
+    return 1;
+}
+
+/* Commands one after the other in exchange->command, which moves while it grows.  0 after answering. */
+static int32_t encode_parts(struct exchange *exchange, struct transaction *transaction)
+{
+    hf_slice key = exchange->http->http->header(exchange->request, "Idempotency-Key");
+    uint64_t ends[PARTS_MAX + 1] = {0};
+
+    for (uint32_t i = 0; i < transaction->part_count; i++) {
+        uint64_t first = transaction->first[i];
+
+        if (!store_http_encode(exchange, transaction->operations + first, transaction->first[i + 1] - first,
+                               i == 0 ? key : (hf_slice){NULL, 0}))
+            return 0;
+        ends[i + 1] = exchange->command.size;
+    }
+    for (uint32_t i = 0; i < transaction->part_count; i++)
+        transaction->parts[i].command = (hf_slice){exchange->command.data + ends[i], ends[i + 1] - ends[i]};
+    return 1;
+}
+
+static struct transaction *allocate(struct exchange *exchange, uint64_t count)
+{
+    hf_arena *arena = exchange->http->http->arena(exchange->request);
+    struct transaction *transaction = hf_arena_alloc(arena, sizeof *transaction);
+    struct placed *placed = hf_arena_alloc(arena, count * sizeof *placed);
+    struct store_operation *operations = hf_arena_alloc(arena, count * sizeof *operations);
+
+    if (!transaction || !placed || !operations) {
+        store_refuse(exchange, 413, "too-large", HF_ETOOLARGE, "the transaction is too large");
+        return NULL;
+    }
+    *transaction = (struct transaction){.placed = placed, .operations = operations, .count = count};
+    exchange->transaction = transaction;
+    return transaction;
+}
+
+static void send(struct exchange *exchange, struct transaction *transaction)
+{
+    struct store_http *http = exchange->http;
+
+    if (transaction->part_count == 1) {
+        exchange->finish = finish_single;
+        store_http_send_command(exchange, transaction->placed[0].partition, transaction->operations,
+                                transaction->count);
+    } else if (encode_parts(exchange, transaction)) {
+        store_service_transact(http->service, transaction->parts, transaction->part_count,
+                               store_now_us(http) + http->options.write_timeout_us, over, exchange);
+    }
+}
+
+void store_http_transaction(void *arg, hf_http_request *request)
+{
+    struct exchange *exchange = store_exchange_begin_without(arg, request, STORE_HTTP_WRITE, 1);
+    hf_value body = hf_value_null();
+    const hf_value *list = exchange ? store_http_read_list(exchange, &body) : NULL;
+    struct transaction *transaction = list ? allocate(exchange, list->count) : NULL;
+
+    if (!transaction)
+        return;
+    for (uint64_t i = 0; i < list->count; i++)
+        if (!read_placed(exchange, &list->as.items[i], i, &transaction->placed[i]))
+            return;
+    if (divide(exchange, transaction))
+        send(exchange, transaction);
+}
