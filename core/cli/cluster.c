@@ -22,15 +22,17 @@ static void print_text(const hf_value *document, const char *name)
 
 static void print_nodes(const hf_value *document)
 {
-    static const char *const titles[] = {"NODE", "STATE", "LEADS", "REPLICAS"};
+    static const char *const titles[] = {"NODE", "STATE", "MEMBERSHIP", "ZONE", "LEADS", "REPLICAS"};
     uint64_t count;
     const hf_value *nodes = list_of(document, "nodes", &count);
     cli_table table;
 
-    cli_table_begin(&table, 4, titles);
+    cli_table_begin(&table, 6, titles);
     for (uint64_t i = 0; i < count; i++) {
         cli_table_value(&table, hf_value_get(&nodes[i], "name"));
         cli_table_value(&table, hf_value_get(&nodes[i], "state"));
+        cli_table_value(&table, hf_value_get(&nodes[i], "membership"));
+        cli_table_value(&table, hf_value_get(&nodes[i], "zone"));
         cli_table_value(&table, hf_value_get(&nodes[i], "leads"));
         cli_table_value(&table, hf_value_get(&nodes[i], "replicas"));
     }

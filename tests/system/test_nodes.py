@@ -34,7 +34,7 @@ class Writer(threading.Thread):
         turn = number
         while time.monotonic() < until:
             turn += 1
-            nodes = [node for node in self.cluster.nodes if node.alive]
+            nodes = [node for node in self.cluster.nodes if node.alive] or self.cluster.nodes
             try:
                 status = nodes[turn % len(nodes)].request(
                     "PUT", path, b"%d" % number, {"Idempotency-Key": "%s-%d" % (self.name, number)}, 15)[0]
@@ -143,6 +143,16 @@ def replace_a_disk(cluster, n1, n2):
     Cluster.wait(lambda: local_replicas(n2) == places(n1)["n2"] + 1, "n2 to have its replicas again")
 
 
+def describe(nodes):
+    """What each node knows, for whoever looks for the reason of a failure."""
+    for node in nodes:
+        for path in ("/v1/plan", "/v1/tables/items/partitions", "/v1/cluster"):
+            try:
+                print(node.name, path, json.dumps(node.json("GET", path, timeout=5)[1]))
+            except OSError as error:
+                print(node.name, path, error)
+
+
 def main():
     binaries, plugins = sys.argv[1:3]
     directory = tempfile.mkdtemp(prefix="holdfast-nodes-")
@@ -173,6 +183,7 @@ def main():
         cluster.nodes = everyone
     except BaseException:
         print("kept %s" % directory)
+        describe(everyone)
         cluster.nodes = everyone
         cluster.kill()
         raise

@@ -439,8 +439,14 @@ class Case:
             assert expired == keys, (node.name, len(expired))
 
     def test_leaders_hand_over(self):
-        partitions = self.nodes[0].json("GET", "/v1/tables/items/partitions")[1]["partitions"]
-        target = partitions[0]
+        target = None
+
+        def led():
+            nonlocal target
+            target = self.nodes[0].json("GET", "/v1/tables/items/partitions")[1]["partitions"][0]
+            return target["leader"] in [node.name for node in self.nodes]
+
+        Cluster.wait(led, "a leader")
         other = next(node for node in self.nodes if node.name != target["leader"])
         leader = next(node for node in self.nodes if node.name == target["leader"])
         self.check(leader, "POST", "/v1/tables/items/partitions/%d/leader" % target["id"], 202, json.dumps({"node": other.name}))

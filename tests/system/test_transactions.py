@@ -137,6 +137,13 @@ def refuses_what_is_wrong(node):
     code, problem = status({"operations": [dict(good, key="new", if_absent=True),
                                            {"table": "ledger", "op": "put", "key": "y", "value": 1, "if_version": 99}]})
     assert code == 412 and problem["operation"] == 1, problem
+    both = {"operations": [dict(good, key="once"), {"table": "ledger", "op": "put", "key": "once", "value": 1}]}
+    for turn, (expected, repeated) in enumerate(((200, False), (200, True), (422, None))):
+        if turn == 2:
+            for operation in both["operations"]:
+                operation["value"] = {"other": "body"}
+        code, answer = node.json("POST", "/v1/transactions", json.dumps(both), {"Idempotency-Key": "the same"})
+        assert code == expected and answer.get("repeated") == repeated, (turn, code, answer)
     assert node.request("GET", "/v1/tables/accounts/records/new")[0] == 404  # nothing was done
 
 
@@ -197,6 +204,7 @@ def main():
                                          ("&start=" + cursor if cursor else ""))[1]
             ledger.update((record["key"], record["value"]) for record in page["records"])
             cursor = page.get("next")
+        del ledger["once"] # of refuses_what_is_wrong
         for entry in ledger.values():
             expected[entry["from"]] -= entry["amount"]
             expected[entry["to"]] += entry["amount"]

@@ -299,13 +299,14 @@ class Screens(Case):
     def test_status(self):
         server = self.serve(answers((200, {
             "cluster": "demo", "node": "n1", "state": "degraded",
-            "nodes": [{"name": "n1", "state": "up", "leads": 5, "replicas": 12}, {"name": "node2", "state": "down", "leads": 0, "replicas": 3}],
+            "nodes": [{"name": "n1", "state": "up", "membership": "active", "zone": "a", "leads": 5, "replicas": 12},
+                      {"name": "node2", "state": "down", "membership": "draining", "leads": 0, "replicas": 3}],
             "problems": ["partition 7 of 'items' (eu) has no majority: 1 of 3 replicas can be reached; bring nodes back"]})))
         out, _ = self.run_cli(server.address, "status")
         self.assertEqual(out, "cluster demo: degraded, as node n1 sees it\n\n"
-                              "NODE   STATE  LEADS  REPLICAS\n"
-                              "n1     up     5      12\n"
-                              "node2  down   0      3\n\n"
+                              "NODE   STATE  MEMBERSHIP  ZONE  LEADS  REPLICAS\n"
+                              "n1     up     active      a     5      12\n"
+                              "node2  down   draining    -     0      3\n\n"
                               "Needs attention:\n"
                               "  partition 7 of 'items' (eu) has no majority: 1 of 3 replicas can be reached; bring nodes back\n")
 

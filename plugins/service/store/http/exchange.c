@@ -22,10 +22,11 @@ static const struct meaning {
     const char *problem;
     int32_t retry;
 } meanings[] = {
-    {HF_ENOTLEADER, 503, "no-leader", HF_RETRY_LATER},       {HF_EBUSY, 503, "busy", HF_RETRY_LATER},
-    {HF_ETIMEOUT, 503, "unknown-outcome", HF_RETRY_LATER},   {HF_ECLOSED, 503, "no-leader", HF_RETRY_ELSEWHERE},
-    {HF_ETOOLARGE, 413, "too-large", HF_RETRY_NO},           {HF_EEXIST, 409, "conflict", HF_RETRY_NO},
-    {HF_ECONFLICT, 412, "precondition-failed", HF_RETRY_NO}, {HF_ENOTFOUND, 404, "not-found", HF_RETRY_NO},
+    {HF_ENOTLEADER, 503, "no-leader", HF_RETRY_LATER},     {HF_EBUSY, 503, "busy", HF_RETRY_LATER},
+    {HF_ETIMEOUT, 503, "unknown-outcome", HF_RETRY_LATER}, {HF_ECLOSED, 503, "no-leader", HF_RETRY_ELSEWHERE},
+    {HF_ETOOLARGE, 413, "too-large", HF_RETRY_NO},         {HF_EEXIST, 409, "conflict", HF_RETRY_NO},
+    {HF_EINVAL, 422, "unprocessable", HF_RETRY_NO},        {HF_ECONFLICT, 412, "precondition-failed", HF_RETRY_NO},
+    {HF_ENOTFOUND, 404, "not-found", HF_RETRY_NO},
 };
 
 void store_problem(struct store_http *http, hf_http_request *request, const struct store_op *op)
@@ -192,9 +193,10 @@ int32_t store_exchange_table(struct exchange *exchange, hf_slice name, int32_t r
                              void (*again)(void *arg, hf_http_request *request))
 {
     exchange->table = find_table(exchange->http, exchange->request, name, right, again);
-    if (!exchange->table)
-        store_exchange_end(exchange);
-    return exchange->table != NULL;
+    if (exchange->table)
+        return 1;
+    store_exchange_end(exchange);
+    return 0;
 }
 
 struct exchange *store_exchange_begin(struct store_http *http, hf_http_request *request, int32_t kind, int32_t right,

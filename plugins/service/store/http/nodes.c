@@ -36,19 +36,11 @@ static void changed(void *arg, int32_t code, const hf_error *error)
     free(change);
 }
 
-static uint32_t find_node(const struct store_nodes *nodes, hf_slice name)
-{
-    for (uint32_t i = 0; i < nodes->count; i++)
-        if (hf_slice_is(name, nodes->names[i]))
-            return i;
-    return UINT32_MAX;
-}
-
 void store_http_node(void *arg, hf_http_request *request)
 {
     struct store_http *http = arg;
     hf_slice name = http->http->parameter(request, "node");
-    uint32_t node = find_node(store_service_nodes(http->service), name);
+    uint32_t node = store_node_find(store_service_nodes(http->service), name);
     int32_t action = store_node_action(http->http->parameter(request, "action"));
     struct node_change *change;
     hf_error error = {0};
@@ -140,7 +132,7 @@ static int32_t suppose(struct store_http *http, const hf_http_request *request, 
                        struct store_routing *supposed)
 {
     hf_slice name = http->http->query(request, what);
-    uint32_t node = find_node(store_service_nodes(http->service), name);
+    uint32_t node = store_node_find(store_service_nodes(http->service), name);
 
     if (name.size && node != UINT32_MAX)
         supposed->nodes[node].state = state;

@@ -249,14 +249,6 @@ static void transferred(void *arg, int32_t code, const hf_error *error)
     store_refuse_op(exchange, &op);
 }
 
-static uint32_t find_node(const struct store_nodes *nodes, hf_slice name)
-{
-    for (uint32_t i = 0; i < nodes->count; i++)
-        if (hf_slice_is(name, nodes->names[i]))
-            return i;
-    return UINT32_MAX;
-}
-
 void store_http_leader(void *arg, hf_http_request *request)
 {
     struct store_http *http = arg;
@@ -280,7 +272,7 @@ void store_http_leader(void *arg, hf_http_request *request)
         store_refuse(exchange, 400, "bad-request", HF_EINVAL, "%s", error.message);
         return;
     }
-    node = find_node(store_service_nodes(http->service), hf_value_get_string(&body, "node", (hf_slice){NULL, 0}));
+    node = store_node_find(store_service_nodes(http->service), hf_value_get_string(&body, "node", (hf_slice){NULL, 0}));
     if (node == UINT32_MAX) {
         store_refuse(exchange, 400, "bad-request", HF_EINVAL,
                      "expected {\"node\":\"NAME\"} with a node of the cluster");
@@ -362,8 +354,10 @@ static void take_census(struct store_http *http, struct census *census)
         look_at_partition(http, nodes, &routing->partitions[i], census);
 }
 
-static void write_census(hf_json_writer *writer, const struct store_nodes *nodes, const struct census *census)
+static void write_census(hf_json_writer *writer, const struct store_http *http, const struct census *census)
 {
+    const struct store_nodes *nodes = store_service_nodes(http->service);
+    const struct store_routing *routing = store_service_routing(http->service);
     char more[80];
 
     hf_json_name(writer, "nodes");
@@ -372,6 +366,9 @@ static void write_census(hf_json_writer *writer, const struct store_nodes *nodes
         hf_json_begin_object(writer);
         name_text(writer, "name", nodes->names[i]);
         name_text(writer, "state", census->up[i] ? "up" : "down");
+        name_text(writer, "membership", store_node_state_name(routing->nodes[i].state));
+        if (nodes->zones[i] && nodes->zones[i][0])
+            name_text(writer, "zone", nodes->zones[i]);
         name_number(writer, "leads", census->leads[i]);
         name_number(writer, "replicas", census->replicas[i]);
         hf_json_end_object(writer);
@@ -402,7 +399,7 @@ void store_http_cluster(void *arg, hf_http_request *request)
         name_text(&writer, "cluster", store_service_cluster(http->service));
         name_text(&writer, "node", nodes->names[nodes->self]);
         name_text(&writer, "state", census->problem_count ? "degraded" : "ok");
-        write_census(&writer, nodes, census);
+        write_census(&writer, http, census);
     } else {
         writer.result = HF_ENOMEM;
     }

@@ -327,6 +327,11 @@ int32_t store_command_decode(hf_slice bytes, struct store_operation *operations,
         return hf_error_set(error, HF_ECORRUPT, "a command of %llu bytes has format %d and needs none above 2",
                             (unsigned long long)bytes.size, format);
     ret_command->operations = operations;
+    if (ret_command->idempotency_key.size > 0) {
+        uint64_t head = HEAD_SIZE + ret_command->idempotency_key.size;
+
+        ret_command->asked = hf_hash64(0, bytes.data + head, bytes.size - head);
+    }
     return check_operations(operations, ret_command->operation_count, HF_ECORRUPT, error);
 }
 

@@ -95,9 +95,9 @@ int32_t store_check_conditions(struct store_applying *applying, const struct sto
                                struct store_outcome *outcome, hf_error *error);
 int32_t store_gather_operations(struct store_applying *applying, uint64_t version, const struct store_command *command,
                                 hf_error *error);
-int32_t store_find_repeat(struct store_applying *applying, hf_slice idempotency_key, struct store_outcome *outcome,
-                          hf_error *error);
-int32_t store_remember(struct store_applying *applying, uint64_t version, hf_slice idempotency_key,
+int32_t store_find_repeat(struct store_applying *applying, const struct store_command *command,
+                          struct store_outcome *outcome, hf_error *error);
+int32_t store_remember(struct store_applying *applying, uint64_t version, const struct store_command *command,
                        const struct store_outcome *outcome, hf_error *error);
 
 /* read.c: the keys of a tag that begin with `prefix` and are >= `start`.  HF_EINVAL: too long. */

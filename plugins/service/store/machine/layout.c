@@ -337,12 +337,14 @@ int32_t store_changes_next(struct store_changes *changes, struct store_change *r
 
 /* ---- Remembered idempotency keys --------------------------------------------------------------------------------- */
 
-void store_repeat_write(uint8_t to[STORE_REPEAT_SIZE], uint64_t version, const struct store_outcome *outcome)
+void store_repeat_write(uint8_t to[STORE_REPEAT_SIZE], uint64_t version, const struct store_outcome *outcome,
+                        uint64_t asked)
 {
     store_write_be(to, version, 8);
     store_write_be(to + 8, (uint32_t)outcome->code, 4);
     store_write_be(to + 12, outcome->version, 8);
     store_write_be(to + 20, outcome->operation, 4);
+    store_write_be(to + 24, asked, 8);
 }
 
 static int32_t repeat_damaged(hf_slice bytes, hf_error *error)
@@ -353,7 +355,7 @@ static int32_t repeat_damaged(hf_slice bytes, hf_error *error)
                         (unsigned long long)bytes.size);
 }
 
-int32_t store_repeat_read(hf_slice bytes, struct store_outcome *ret_outcome, hf_error *error)
+int32_t store_repeat_read(hf_slice bytes, struct store_outcome *ret_outcome, uint64_t *ret_asked, hf_error *error)
 {
     if (bytes.size != STORE_REPEAT_SIZE)
         return repeat_damaged(bytes, error);
@@ -366,6 +368,7 @@ int32_t store_repeat_read(hf_slice bytes, struct store_outcome *ret_outcome, hf_
                                           .repeated = 1,
                                           .version = store_read_be(bytes.data + 12, 8),
                                           .operation = store_read_be(bytes.data + 20, 4)};
+    *ret_asked = store_read_be(bytes.data + 24, 8);
     return 0;
 }
 

@@ -8,7 +8,8 @@
  *   'c' VERSION 8       what an entry changed, under the version of the last command that changed something: time 8,
  *                       for each such command version 8, user 8, operation count 2, for each operation type 1,
  *                       key size 2 and key; type 3: the record has expired
- *   'i' IDEMPOTENCY_KEY version of the command 8, code 4, version 8, operation 4: the outcome of the first time
+ *   'i' IDEMPOTENCY_KEY version of the command 8, code 4, version 8, operation 4: the outcome of the first time;
+ *                       hash of what was asked for 8
  *   't' VERSION 8       the idempotency keys of an entry, under the version of the last command that had one: time 8,
  *                       for each its size 1 and bytes
  *   'l' KEY             id 16: the transaction that has locked the key
@@ -23,13 +24,13 @@
 #include "machine.h"
 
 enum {
-    STORE_SPACE_FORMAT = 2, /* 1: before the first release */
+    STORE_SPACE_FORMAT = 3, /* 1, 2: before the first release */
     STORE_RECORD_FORMAT = 2,
     STORE_RECORD_FORMAT_WITHOUT_DEADLINE = 1,
     STORE_RECORD_HEAD_SIZE = 1 + 8 + 8 + 4,
     STORE_RECORD_HEAD_MAX = STORE_RECORD_HEAD_SIZE + 8,
     STORE_ROW_TIME_SIZE = 8,
-    STORE_REPEAT_SIZE = 8 + 4 + 8 + 4,
+    STORE_REPEAT_SIZE = 8 + 4 + 8 + 4 + 8,
     STORE_POSITION_HEAD_SIZE = 1 + 8 + 8 + 8 + 8 + 1,
     STORE_POSITION_SIZE_MAX = STORE_POSITION_HEAD_SIZE + STORE_MEMBERS_MAX * 9 + 4
 };
@@ -111,9 +112,10 @@ struct store_changes {
 int32_t store_changes_read(hf_slice key, hf_slice row, struct store_changes *ret_changes, hf_error *error);
 int32_t store_changes_next(struct store_changes *changes, struct store_change *ret_change, hf_error *error);
 
-/* The outcome that is remembered under an idempotency key.  HF_ECORRUPT. */
-void store_repeat_write(uint8_t to[STORE_REPEAT_SIZE], uint64_t version, const struct store_outcome *outcome);
-int32_t store_repeat_read(hf_slice bytes, struct store_outcome *ret_outcome, hf_error *error);
+/* The outcome that is remembered under an idempotency key, and the hash of what was asked for.  HF_ECORRUPT. */
+void store_repeat_write(uint8_t to[STORE_REPEAT_SIZE], uint64_t version, const struct store_outcome *outcome,
+                        uint64_t asked);
+int32_t store_repeat_read(hf_slice bytes, struct store_outcome *ret_outcome, uint64_t *ret_asked, hf_error *error);
 
 /* The idempotency keys of one entry, likewise.  Next: 1, 0 at the end. */
 int32_t store_remembered_add(hf_buffer *row, hf_slice idempotency_key);

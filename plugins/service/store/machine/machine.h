@@ -38,11 +38,11 @@ struct store_entry {
     hf_slice payload;
 };
 
-/* What became of a command.  HF_ESTATE: a transaction has locked one of its keys, and nothing was done; try again when
- * store_machine_unlocks has grown.
- * Of a step: PREPARE also HF_EEXIST: its idempotency key is known, and `version` that of the first time; HF_EBUSY: too
- * many transactions are under way here; and like DECIDE HF_EDENIED: it was decided against the transaction.  DECIDE
- * HF_ESTATE: there is no decision yet.  FINISH with version 0: there was nothing to finish any more. */
+/* What became of a command.  HF_EINVAL: its idempotency key was used for something else.  HF_ESTATE: a transaction has
+ * locked one of its keys, and nothing was done; try again when store_machine_unlocks has grown. Of a step: PREPARE also
+ * HF_EEXIST: its idempotency key is known, and `version` that of the first time; HF_EBUSY: too many transactions are
+ * under way here; and like DECIDE HF_EDENIED: it was decided against the transaction.  DECIDE HF_ESTATE: there is no
+ * decision yet.  FINISH with version 0: there was nothing to finish any more. */
 struct store_outcome {
     int32_t code;       /* 0; HF_ECONFLICT: a condition did not hold; HF_ECORRUPT: not a command */
     int32_t repeated;   /* 1: the idempotency key was known; `version` and code are those of the first time */

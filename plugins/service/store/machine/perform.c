@@ -165,10 +165,12 @@ int32_t store_gather_operations(struct store_applying *applying, uint64_t versio
 /* ---- Idempotency keys -------------------------------------------------------------------------------------------- */
 
 /* outcome->repeated tells whether the key was known. */
-int32_t store_find_repeat(struct store_applying *applying, hf_slice idempotency_key, struct store_outcome *outcome,
-                          hf_error *error)
+int32_t store_find_repeat(struct store_applying *applying, const struct store_command *command,
+                          struct store_outcome *outcome, hf_error *error)
 {
+    hf_slice idempotency_key = command->idempotency_key;
     struct store_space_key key;
+    uint64_t asked = 0;
     struct store_present present;
 
     if (idempotency_key.size == 0)
@@ -180,14 +182,17 @@ int32_t store_find_repeat(struct store_applying *applying, hf_slice idempotency_
         return 0;
     if (r < 0)
         return r;
-    r = store_repeat_read(present.bytes, outcome, error);
+    r = store_repeat_read(present.bytes, outcome, &asked, error);
     store_present_release(applying, &present);
+    if (r == 0 && asked != command->asked)
+        outcome->code = HF_EINVAL;
     return r;
 }
 
-int32_t store_remember(struct store_applying *applying, uint64_t version, hf_slice idempotency_key,
+int32_t store_remember(struct store_applying *applying, uint64_t version, const struct store_command *command,
                        const struct store_outcome *outcome, hf_error *error)
 {
+    hf_slice idempotency_key = command->idempotency_key;
     struct store_space_key key;
     uint8_t repeat[STORE_REPEAT_SIZE];
 
@@ -196,7 +201,7 @@ int32_t store_remember(struct store_applying *applying, uint64_t version, hf_sli
     applying->last_remembered = version;
     if (store_remembered_add(&applying->remembered, idempotency_key) < 0)
         return hf_error_set(error, HF_ENOMEM, "no memory for an idempotency key; apply the entry again later");
-    store_repeat_write(repeat, version, outcome);
+    store_repeat_write(repeat, version, outcome, command->asked);
     store_space_key_make(&key, STORE_TAG_REPEAT, idempotency_key);
     return store_gather_add_readable(&applying->gather, HF_ENGINE_PUT, store_space_key_slice(&key),
                                      (hf_slice){repeat, sizeof repeat}, nothing, error);
@@ -210,7 +215,7 @@ int32_t store_perform(struct store_applying *applying, const struct store_comman
     uint64_t version = ++applying->position.state.version;
 
     *ret_outcome = (struct store_outcome){0};
-    int32_t r = store_find_repeat(applying, command->idempotency_key, ret_outcome, error);
+    int32_t r = store_find_repeat(applying, command, ret_outcome, error);
 
     if (r < 0 || ret_outcome->repeated)
         return r;
@@ -225,5 +230,5 @@ int32_t store_perform(struct store_applying *applying, const struct store_comman
     r = store_check_conditions(applying, command, ret_outcome, error);
     if (r == 0 && ret_outcome->code == 0)
         r = store_gather_operations(applying, version, command, error);
-    return r < 0 ? r : store_remember(applying, version, command->idempotency_key, ret_outcome, error);
+    return r < 0 ? r : store_remember(applying, version, command, ret_outcome, error);
 }

@@ -78,7 +78,7 @@ static int32_t gather_prepared(struct store_applying *applying, int32_t type, co
 static int32_t may_prepare(struct store_applying *applying, const struct store_command *command,
                            struct store_outcome *outcome, hf_error *error)
 {
-    int32_t r = store_find_repeat(applying, command->idempotency_key, outcome, error);
+    int32_t r = store_find_repeat(applying, command, outcome, error);
 
     if (r == 0 && outcome->repeated && outcome->code == 0)
         outcome->code = HF_EEXIST;
@@ -153,7 +153,7 @@ static int32_t resolve(struct store_applying *applying, const struct store_trans
     if (r == 0 && commit) {
         const struct store_outcome outcome = {.version = version};
 
-        r = store_remember(applying, version, command.idempotency_key, &outcome, error);
+        r = store_remember(applying, version, &command, &outcome, error);
     }
     store_present_release(applying, &present);
     return r < 0 ? r : gather_prepared(applying, HF_ENGINE_DELETE, transaction->id, nothing, error);

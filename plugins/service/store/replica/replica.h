@@ -28,9 +28,11 @@ struct store_environment {
     const hf_replication *replication;
     void *replication_self;
     struct store_log *log;
-    uint32_t self;          /* this node */
-    uint64_t cache_maximum; /* bytes of payloads kept in memory for each replica */
-    uint64_t queue_maximum; /* bytes of writes that may wait in each replica */
+    uint32_t self;                      /* this node */
+    uint64_t cache_maximum;             /* bytes of payloads kept in memory for each replica */
+    uint64_t queue_maximum;             /* bytes of writes that may wait in each replica */
+    uint64_t snapshot_rate;             /* bytes per second that all snapshots of this node may send; 0: any */
+    _Atomic uint64_t *snapshot_free_us; /* when the next piece may go */
     uint64_t (*wall_us)(const hf_host *host);
     uint64_t (*clock_us)(void);      /* as the loops' time, read at the call */
     _Atomic uint64_t *applied_total; /* metrics' sources */

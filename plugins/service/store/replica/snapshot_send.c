@@ -9,8 +9,9 @@
 
 enum { PIECE_SIZE = 1 << 20, CALL_TIMEOUT_US = 60000000 };
 
-/* WANTED waits for the state machine's turn, EXPORTING and READING are in the pool, CALLING waits for the receiver. */
-enum { WANTED, EXPORTING, READING, CALLING };
+/* WANTED waits for the state machine's turn, EXPORTING and READING are in the pool, WAITING has a piece and must not
+ * send it yet, CALLING waits for the receiver. */
+enum { WANTED, EXPORTING, READING, WAITING, CALLING };
 
 struct store_snapshot_sender {
     hf_job job;
@@ -26,9 +27,11 @@ struct store_snapshot_sender {
     uint8_t *buffer;
     uint64_t size;
     uint64_t sent; /* bytes in all */
+    hf_timer *timer;
 };
 
 static void send_next(struct store_snapshot_sender *sender);
+static void call(struct store_snapshot_sender *sender, int32_t kind);
 
 static void unlink_sender(struct store_snapshot_sender *sender)
 {
@@ -41,6 +44,8 @@ static void unlink_sender(struct store_snapshot_sender *sender)
 
 static void free_sender(struct store_snapshot_sender *sender)
 {
+    if (sender->timer)
+        sender->replica->environment->loops->timer_destroy(sender->timer);
     if (sender->source)
         sender->replica->environment->engine->export_close(sender->source);
     free(sender->buffer);
@@ -96,6 +101,43 @@ static void call(struct store_snapshot_sender *sender, int32_t kind)
                              kind == STORE_SNAPSHOT_DATA ? 2 : 1, CALL_TIMEOUT_US, answered, sender);
 }
 
+/* ---- Not too fast ------------------------------------------------------------------------------------------------ */
+
+/* How long a piece of that size has to wait, behind all others of this node. */
+static uint64_t wait_of(const struct store_environment *environment, uint64_t size)
+{
+    uint64_t now = environment->clock_us(), free_us = atomic_load(environment->snapshot_free_us), begin;
+
+    if (!environment->snapshot_rate)
+        return 0;
+    do {
+        begin = free_us > now ? free_us : now;
+    } while (!atomic_compare_exchange_weak(environment->snapshot_free_us, &free_us,
+                                           begin + size * 1000000 / environment->snapshot_rate));
+    return begin - now;
+}
+
+static void waited(void *arg)
+{
+    call(arg, STORE_SNAPSHOT_DATA);
+}
+
+static void call_in_time(struct store_snapshot_sender *sender)
+{
+    const struct store_environment *environment = sender->replica->environment;
+    uint64_t wait_us = wait_of(environment, sender->size);
+
+    if (wait_us > 0 && !sender->timer &&
+        environment->loops->timer_create(sender->replica->setup.loop, waited, sender, &sender->timer, NULL) != HF_OK)
+        wait_us = 0;
+    if (wait_us == 0) {
+        call(sender, STORE_SNAPSHOT_DATA);
+        return;
+    }
+    sender->phase = WAITING;
+    environment->loops->timer_start(sender->timer, wait_us, 0);
+}
+
 static void read_piece(hf_job *job)
 {
     struct store_snapshot_sender *sender = (struct store_snapshot_sender *)(void *)job;
@@ -111,8 +153,10 @@ static void piece_read(hf_job *job)
     sender->sent += sender->size;
     if (sender->code != HF_OK || sender->replica->stopping)
         end(sender, sender->code != HF_OK ? sender->code : HF_ECLOSED);
+    else if (sender->size)
+        call_in_time(sender);
     else
-        call(sender, sender->size ? STORE_SNAPSHOT_DATA : STORE_SNAPSHOT_COMMIT);
+        call(sender, STORE_SNAPSHOT_COMMIT);
 }
 
 static void submit(struct store_snapshot_sender *sender, int32_t phase, void (*work)(hf_job *), void (*done)(hf_job *))
@@ -214,7 +258,7 @@ void store_snapshot_send_stop(struct store_replica *replica)
 
     for (struct store_snapshot_sender *sender = replica->senders; sender; sender = next) {
         next = sender->next;
-        if (sender->phase == WANTED)
+        if (sender->phase == WANTED || sender->phase == WAITING)
             end(sender, HF_ECLOSED);
     }
 }

@@ -197,6 +197,9 @@ static void settle_one(struct store_work *work, const struct store_outcome *outc
         else
             store_work_wait_for_lock(work->replica, work);
         break;
+    case HF_EINVAL:
+        store_work_finish(work, HF_EINVAL, "the idempotency key has been used for another request; use a new one");
+        break;
     case HF_EEXIST:
     case HF_EBUSY:
     case HF_EDENIED:

@@ -261,8 +261,9 @@ static void decide(struct store_call *call)
     const struct store_routed *routed = store_routing_partition(call->routing, call->op.partition);
 
     if (!routed) {
-        call->op.code = HF_EINVAL;
-        hf_error_set(&call->op.error, HF_EINVAL, "there is no partition %llu", (unsigned long long)call->op.partition);
+        call->op.code = HF_ENOTFOUND;
+        hf_error_set(&call->op.error, HF_ENOTFOUND, "there is no partition %llu",
+                     (unsigned long long)call->op.partition);
         finish(call);
         return;
     }

@@ -14,28 +14,30 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { VERSION = 1, HELLO = 1, HELLO_BACK = 2, ACCEPTED = 3, REFUSED = 4, SIZE = 1 + 1 + 1 + 8 + 8 + 8 + 8 };
+enum { VERSION = 1, HELLO = 1, HELLO_BACK = 2, ACCEPTED = 3, REFUSED = 4, SIZE = 1 + 1 + 1 + 4 + 8 + 8 + 8 + 8 };
 enum { AGAIN_US = 1000000, BEGIN_WITHOUT_US = 10000000 };
 
 struct hello {
     uint8_t kind;
     uint8_t why;                    /* of REFUSED: STORE_IDENTITY_... */
+    uint32_t shard;                 /* of the sender; of an answer, what is answered: each has a link of its own */
     struct store_identity identity; /* of the sender; of an answer, what is answered */
     uint64_t cluster;               /* of the sender */
     uint64_t generation;            /* of ACCEPTED: older ids of the accepted node are void */
 };
 
-static void send(struct store_service *service, uint32_t node, uint8_t kind, uint8_t why,
+static void send(struct store_service *service, uint32_t node, uint8_t kind, uint8_t why, uint32_t shard,
                  const struct store_identity *identity)
 {
     uint8_t bytes[SIZE] = {VERSION, kind, why};
     const hf_slice piece = {bytes, sizeof bytes};
 
-    store_write_be(bytes + 3, identity->disk, 8);
-    store_write_be(bytes + 11, identity->starts, 8);
-    store_write_be(bytes + 19, atomic_load(&service->cluster), 8);
+    store_write_be(bytes + 3, shard, 4);
+    store_write_be(bytes + 7, identity->disk, 8);
+    store_write_be(bytes + 15, identity->starts, 8);
+    store_write_be(bytes + 23, atomic_load(&service->cluster), 8);
     if (kind == ACCEPTED)
-        store_write_be(bytes + 27, store_shard_current(service)->routing->nodes[node].generation, 8);
+        store_write_be(bytes + 31, store_shard_current(service)->routing->nodes[node].generation, 8);
     (void)service->peers->send(service->hello, node, &piece, 1);
 }
 
@@ -45,10 +47,11 @@ static int32_t read_hello(hf_slice bytes, struct hello *ret_hello)
         return HF_EPROTOCOL;
     ret_hello->kind = bytes.data[1];
     ret_hello->why = bytes.data[2];
-    ret_hello->identity.disk = store_read_be(bytes.data + 3, 8);
-    ret_hello->identity.starts = store_read_be(bytes.data + 11, 8);
-    ret_hello->cluster = store_read_be(bytes.data + 19, 8);
-    ret_hello->generation = store_read_be(bytes.data + 27, 8);
+    ret_hello->shard = (uint32_t)store_read_be(bytes.data + 3, 4);
+    ret_hello->identity.disk = store_read_be(bytes.data + 7, 8);
+    ret_hello->identity.starts = store_read_be(bytes.data + 15, 8);
+    ret_hello->cluster = store_read_be(bytes.data + 23, 8);
+    ret_hello->generation = store_read_be(bytes.data + 31, 8);
     return HF_OK;
 }
 
@@ -177,13 +180,13 @@ static void hello_arrived(struct store_service *service, uint32_t node, const st
         atomic_store(&service->strangers[node], 0);
         atomic_store(&service->replaceable[node], 0);
         note_cluster(service, node, hello->cluster);
-        send(service, node, ACCEPTED, 0, &hello->identity);
+        send(service, node, ACCEPTED, 0, hello->shard, &hello->identity);
     } else {
         complain(service, node, hello, judgement);
-        send(service, node, REFUSED, (uint8_t)judgement, &hello->identity);
+        send(service, node, REFUSED, (uint8_t)judgement, hello->shard, &hello->identity);
     }
-    if (hello->kind == HELLO && !(atomic_load(&service->accepted) & 1u << node))
-        send(service, node, HELLO_BACK, 0, &service->identity);
+    if (hello->kind == HELLO && !(atomic_load(&shard->accepted) & 1u << node))
+        send(service, node, HELLO_BACK, 0, shard->index, &service->identity);
 }
 
 /* ---- Answers ----------------------------------------------------------------------------------------------------- */
@@ -197,6 +200,8 @@ static void accepted(struct store_service *service, uint32_t node, const struct 
         ;
     atomic_fetch_and(&service->refused, ~(1u << node));
     atomic_fetch_or(&service->accepted, 1u << node);
+    if (answer->shard < service->shard_count)
+        atomic_fetch_or(&service->shards[answer->shard].accepted, 1u << node);
     if (store_shard_current(service)->trusted[node])
         note_cluster(service, node, answer->cluster);
 }
@@ -236,8 +241,11 @@ static void message_arrived(void *arg, uint32_t node, hf_slice bytes)
 
 void store_hello_link(struct store_service *service, uint32_t node, int32_t up)
 {
+    struct store_shard *shard = store_shard_current(service);
+
+    atomic_fetch_and(&shard->accepted, ~(1u << node));
     if (up)
-        send(service, node, HELLO, 0, &service->identity);
+        send(service, node, HELLO, 0, shard->index, &service->identity);
     else
         atomic_fetch_and(&service->accepted, ~(1u << node));
 }
@@ -245,14 +253,14 @@ void store_hello_link(struct store_service *service, uint32_t node, int32_t up)
 void store_hello_tick(struct store_shard *shard, uint64_t now_us)
 {
     struct store_service *service = shard->service;
-    uint32_t done = atomic_load(&service->cluster) ? atomic_load(&service->accepted) : 0;
+    uint32_t done = atomic_load(&service->cluster) ? atomic_load(&shard->accepted) : 0;
 
     if (now_us < shard->hello_us)
         return;
     shard->hello_us = now_us + AGAIN_US;
     for (uint32_t node = 0; node < service->nodes.count; node++)
         if (node != service->nodes.self && !(done & 1u << node) && service->peers->is_up(service->hello, node))
-            send(service, node, HELLO, 0, &service->identity);
+            send(service, node, HELLO, 0, shard->index, &service->identity);
     begin_or_wait(service, now_us);
 }
 

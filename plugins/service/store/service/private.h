@@ -29,6 +29,7 @@ struct store_shard {
     struct store_routing *routing;
     struct store_call *calls;         /* waiting to be tried again */
     struct store_creation *creations; /* waiting for the routing to have their table */
+    _Atomic uint32_t accepted;        /* bit per node: it believed what this shard's link began with */
     uint8_t trusted[STORE_NODES_MAX]; /* by node, 1: what its last link here began with was believed */
     hf_task begin_task, stop_task;
     uint32_t stopping; /* replicas that have not stopped, and one */
@@ -84,7 +85,7 @@ struct store_service {
     _Atomic uint64_t cluster;           /* of the membership; 0: there is no catalog here yet */
     _Atomic uint64_t cluster_heard;     /* that others have, 0: none did */
     _Atomic uint64_t generation;        /* ids of this node that are older are void, as far as others said */
-    _Atomic uint32_t accepted;          /* bit per node: it believed this node, and its link was not lost since */
+    _Atomic uint32_t accepted;          /* bit per node: it believed this node on some link, and none was lost since */
     _Atomic uint32_t refused;           /* bit per node: it did not */
     _Atomic int32_t refused_why;        /* STORE_IDENTITY_... */
     _Atomic uint32_t fresh;             /* bit per node that has no catalog either, as it said */
@@ -121,6 +122,7 @@ struct store_service {
     uint64_t join_replica;
     _Atomic uint64_t applied_total;
     uint64_t applied_shown;
+    _Atomic uint64_t snapshot_free_us;
     struct store_metrics series;
     int32_t started;
     int32_t draining;

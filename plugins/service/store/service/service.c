@@ -314,6 +314,8 @@ static void fill_environment(struct store_service *service)
     environment->self = service->nodes.self;
     environment->cache_maximum = service->options->cache_maximum;
     environment->queue_maximum = service->options->queue_maximum;
+    environment->snapshot_rate = service->options->snapshot_rate;
+    environment->snapshot_free_us = &service->snapshot_free_us;
     environment->wall_us = service->node->wall_us;
     environment->clock_us = clock_us;
     environment->applied_total = &service->applied_total;
@@ -706,62 +708,4 @@ void store_service_health(void *self, hf_health *ret_health)
     store_service_problem(service, ret_health->reason, sizeof ret_health->reason);
     if (ret_health->reason[0])
         ret_health->state = HF_HEALTH_FAILING;
-}
-
-/* ---- Leadership ----------------------------------------------------------------------------------------------- */
-
-struct transfer {
-    hf_task task;
-    struct store_service *service;
-    hf_loop *loop;
-    uint64_t partition;
-    uint32_t node;
-    int32_t code;
-    hf_error error;
-    store_transfer_done done;
-    void *arg;
-};
-
-static void transfer_answer(hf_task *task)
-{
-    struct transfer *transfer = (struct transfer *)(void *)task;
-
-    transfer->done(transfer->arg, transfer->code, &transfer->error);
-    free(transfer);
-}
-
-static void transfer_here(hf_task *task)
-{
-    struct transfer *transfer = (struct transfer *)(void *)task;
-    struct store_shard *shard = store_shard_of(transfer->service, transfer->partition);
-    struct store_replica *replica = store_shard_replica(shard, transfer->partition);
-
-    if (replica)
-        transfer->code = store_replica_transfer(replica, transfer->node, &transfer->error);
-    else
-        transfer->code = hf_error_set(&transfer->error, HF_ENOTFOUND, "this node has no replica of partition %llu",
-                                      (unsigned long long)transfer->partition);
-    transfer->task.run = transfer_answer;
-    transfer->service->loops->post(transfer->loop, &transfer->task);
-}
-
-void store_service_transfer(struct store_service *service, uint64_t partition, uint32_t node, store_transfer_done done,
-                            void *arg)
-{
-    struct transfer *transfer = calloc(1, sizeof *transfer);
-
-    if (!transfer) {
-        hf_error error = {0};
-        hf_error_set(&error, HF_EBUSY, "no memory for the request");
-        done(arg, HF_EBUSY, &error);
-        return;
-    }
-    *transfer = (struct transfer){.task.run = transfer_here,
-                                  .service = service,
-                                  .loop = service->loops->current(service->host),
-                                  .partition = partition,
-                                  .node = node,
-                                  .done = done,
-                                  .arg = arg};
-    service->loops->post(store_shard_of(service, partition)->loop, &transfer->task);
 }

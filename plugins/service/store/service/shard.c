@@ -56,9 +56,9 @@ void store_shard_want(struct store_shard *shard, struct store_replica *replica)
     const struct store_partition *partition = routed->partition;
 
     for (uint32_t i = 0; i < partition->member_count; i++)
-        members[i] =
-            (hf_replication_member){.replica = partition->replicas[i],
-                                    .learner = partition->id == STORE_CATALOG_PARTITION && i >= STORE_CATALOG_VOTERS};
+        members[i] = (hf_replication_member){.replica = partition->replicas[i],
+                                             .learner = partition->id == STORE_CATALOG_PARTITION &&
+                                                        i >= store_catalog_voters(shard->routing)};
     store_replica_want(replica, members, partition->member_count);
 }
 

@@ -207,7 +207,7 @@ static void abort_over(struct transaction *transaction)
 {
     int32_t code = transaction->verdict.code;
 
-    if (code == HF_OK || code == HF_ECONFLICT || code == HF_ECORRUPT || wait_and_try(transaction) != HF_OK)
+    if ((code != HF_EBUSY && code != HF_ENOTLEADER) || wait_and_try(transaction) != HF_OK)
         end(transaction);
 }
 

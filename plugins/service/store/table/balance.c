@@ -257,19 +257,26 @@ static int even_out_one(struct balance *b)
     return 0;
 }
 
+/* Of the partitions that could give the lead away the one that was placed longest ago: what an operator has just chosen
+ * stays. */
 static int even_out_lead(struct balance *b)
 {
-    uint32_t most, least;
+    uint32_t most, least, best = UINT32_MAX;
 
     extremes(b, b->leads, &most, &least);
     if (most == NO_NODE || b->leads[most] < b->leads[least] + 2)
         return 0;
-    for (uint32_t at = 0; at < b->routing->partition_count; at++)
-        if (is_in_scope(b, at) && b->partitions[at].members[0] == most && has_member(&b->partitions[at], least)) {
-            plan(b, at, STORE_MOVE_LEAD, 0, least);
-            return 1;
-        }
-    return 0;
+    for (uint32_t at = 0; at < b->routing->partition_count; at++) {
+        const struct store_partition *partition = &b->partitions[at];
+
+        if (is_in_scope(b, at) && partition->members[0] == most && has_member(partition, least) &&
+            (best == UINT32_MAX || partition->placement_version < b->partitions[best].placement_version))
+            best = at;
+    }
+    if (best == UINT32_MAX)
+        return 0;
+    plan(b, best, STORE_MOVE_LEAD, 0, least);
+    return 1;
 }
 
 /* ---- All --------------------------------------------------------------------------------------------------------- */

@@ -13,6 +13,22 @@ enum { RECORD = 1, SCRATCH_MAXIMUM = 1 << 20, GENERATION_MAX = 1 << 30 };
 
 static const char *const state_names[] = {"new", "active", "draining", "removed"};
 
+/* ---- Nodes
+ * ----------------------------------------------------------------------------------------------------------- */
+
+const char *store_node_state_name(int32_t state)
+{
+    return state_names[state];
+}
+
+uint32_t store_node_find(const struct store_nodes *nodes, hf_slice name)
+{
+    for (uint32_t i = 0; i < nodes->count; i++)
+        if (hf_slice_is(name, nodes->names[i]))
+            return i;
+    return UINT32_MAX;
+}
+
 /* ---- Writing ----------------------------------------------------------------------------------------------------- */
 
 static void write_replicas(hf_json_writer *writer, const char *name, const uint64_t *replicas, uint32_t count,
@@ -95,14 +111,6 @@ static int32_t parse(hf_slice json, hf_arena *scratch, hf_value *ret_root, hf_er
     return record == RECORD ? 0 : damaged(error, "it has no format number");
 }
 
-static uint32_t find_node(const struct store_nodes *nodes, hf_slice name)
-{
-    for (uint32_t i = 0; i < nodes->count; i++)
-        if (hf_slice_is(name, nodes->names[i]))
-            return i;
-    return UINT32_MAX;
-}
-
 static int32_t read_replicas(const hf_value *list, const struct store_nodes *nodes, uint64_t *replicas,
                              uint32_t *ret_count, hf_error *error)
 {
@@ -114,7 +122,7 @@ static int32_t read_replicas(const hf_value *list, const struct store_nodes *nod
         const hf_value *item = &list->as.items[i];
         hf_slice name = hf_value_get_string(item, "node", (hf_slice){NULL, 0});
         int64_t generation = hf_value_get_integer(item, "generation", -1);
-        uint32_t node = find_node(nodes, name);
+        uint32_t node = store_node_find(nodes, name);
 
         if (node == UINT32_MAX)
             return hf_error_set(error, HF_ECORRUPT,
@@ -199,7 +207,7 @@ static int32_t apply_node(const hf_value *root, uint64_t version, struct store_r
                           const struct store_nodes *nodes, hf_error *error)
 {
     hf_slice state = hf_value_get_string(root, "state", (hf_slice){NULL, 0});
-    uint32_t node = find_node(nodes, hf_value_get_string(root, "name", (hf_slice){NULL, 0}));
+    uint32_t node = store_node_find(nodes, hf_value_get_string(root, "name", (hf_slice){NULL, 0}));
     int64_t generation = hf_value_get_integer(root, "generation", -1);
     struct store_node_record record = {
         .state = STORE_NODE_REMOVED + 1, .generation = (uint64_t)generation, .version = version};

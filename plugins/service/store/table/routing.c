@@ -69,15 +69,27 @@ static int32_t add_catalog(struct building *building, hf_error *error)
 void store_catalog_members(const struct store_routing *routing, const struct store_nodes *nodes,
                            struct store_partition *partition)
 {
-    partition->member_count = partition->first_count = 0;
-    for (uint32_t node = 0; node < nodes->count; node++) {
-        const struct store_node_record *record = &routing->nodes[node];
+    static const int32_t states[] = {STORE_NODE_ACTIVE, STORE_NODE_DRAINING};
 
-        if (record->state != STORE_NODE_ACTIVE && record->state != STORE_NODE_DRAINING)
-            continue;
-        partition->members[partition->member_count] = node;
-        partition->replicas[partition->member_count++] = store_replica_id(node, record->generation);
-    }
+    partition->member_count = partition->first_count = 0;
+    for (int s = 0; s < 2; s++)
+        for (uint32_t node = 0; node < nodes->count; node++) {
+            const struct store_node_record *record = &routing->nodes[node];
+
+            if (record->state != states[s])
+                continue;
+            partition->members[partition->member_count] = node;
+            partition->replicas[partition->member_count++] = store_replica_id(node, record->generation);
+        }
+}
+
+uint32_t store_catalog_voters(const struct store_routing *routing)
+{
+    uint32_t active = 0;
+
+    for (uint32_t i = 0; i < STORE_NODES_MAX; i++)
+        active += routing->nodes[i].state == STORE_NODE_ACTIVE;
+    return active >= 5 ? 5 : active == 4 ? 3 : active ? active : 1;
 }
 
 static int32_t add_nodes(struct building *building, store_next_record next, void *arg, hf_error *error)

@@ -197,10 +197,18 @@ int32_t store_node_write(hf_buffer *buffer, const char *name, const struct store
 int32_t store_node_apply(hf_slice json, uint64_t version, struct store_routing *routing,
                          const struct store_nodes *nodes, hf_error *error);
 
-/* The catalog's members: every node that takes part; the first STORE_CATALOG_VOTERS vote. */
-enum { STORE_CATALOG_VOTERS = 5 };
+/* "new", "active", "draining" or "removed". */
+const char *store_node_state_name(int32_t state);
+/* The node's place; UINT32_MAX: there is none of that name. */
+uint32_t store_node_find(const struct store_nodes *nodes, hf_slice name);
+
+/* The catalog's members: every node that takes part, those that are to stay first. */
 void store_catalog_members(const struct store_routing *routing, const struct store_nodes *nodes,
                            struct store_partition *partition);
+
+/* How many of them vote, the first: an odd number of those that are to stay, where there are enough; a node more would
+ * only add to what can be missing. */
+uint32_t store_catalog_voters(const struct store_routing *routing);
 
 struct store_routing *store_routing_hold(struct store_routing *routing);
 void store_routing_release(struct store_routing *routing); /* accepts NULL */

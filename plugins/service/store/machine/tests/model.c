@@ -94,13 +94,30 @@ static int expire(struct model *model, const struct store_command *c)
     return removed;
 }
 
+/* Of the bytes of the operations. */
+static uint64_t hash_of(const struct store_command *c)
+{
+    uint64_t head = 1 + 8 + 8 + 16 + 1 + c->idempotency_key.size, hash;
+    hf_buffer bytes;
+
+    hf_buffer_init(&bytes, 1 << 20);
+    assert_int_equal(store_command_encode(&bytes, c, NULL), 0);
+    hash = hf_hash64(0, bytes.data + head, bytes.size - head);
+    hf_buffer_done(&bytes);
+    return hash;
+}
+
 static void perform(struct model *model, uint64_t index, const struct store_command *c, struct store_outcome *outcome)
 {
     uint64_t version = ++model->state.version;
     const struct model_repeat *known = find_repeat(model, c->idempotency_key);
 
+    uint64_t asked = c->idempotency_key.size ? hash_of(c) : 0;
+
     if (known) {
         *outcome = known->outcome;
+        if (known->asked != asked)
+            outcome->code = HF_EINVAL;
         return;
     }
     *outcome = (struct store_outcome){.version = version};
@@ -118,8 +135,11 @@ static void perform(struct model *model, uint64_t index, const struct store_comm
         return;
     struct model_repeat *repeat = &model->repeats[model->repeat_count++];
 
-    *repeat = (struct model_repeat){
-        .key_size = c->idempotency_key.size, .time_us = c->time_us, .index = index, .outcome = *outcome};
+    *repeat = (struct model_repeat){.key_size = c->idempotency_key.size,
+                                    .time_us = c->time_us,
+                                    .index = index,
+                                    .outcome = *outcome,
+                                    .asked = asked};
     repeat->outcome.repeated = 1;
     memcpy(repeat->key, c->idempotency_key.data, c->idempotency_key.size);
 }

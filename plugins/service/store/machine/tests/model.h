@@ -16,6 +16,7 @@ struct model_repeat {
     uint64_t key_size, time_us;
     uint64_t index; /* of the entry */
     struct store_outcome outcome;
+    uint64_t asked;
     int forgotten;
 };
 

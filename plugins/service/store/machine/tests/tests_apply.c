@@ -99,10 +99,12 @@ static struct store_outcome apply_once(struct store_machine *m, const char *idem
 
 static void expect_repeats(struct store_machine *m)
 {
-    struct store_outcome o = apply_once(m, "good", kit_put(TEXT("a"), TEXT("again")), 50, 0);
+    struct store_outcome o = apply_once(m, "good", kit_put(TEXT("a"), TEXT("first")), 50, 0);
 
     assert_true(o.repeated && o.code == 0 && o.version == 1);
-    o = apply_once(m, "bad", kit_put(TEXT("a"), TEXT("again")), 50, 0);
+    o = apply_once(m, "good", kit_put(TEXT("a"), TEXT("other")), 50, 0); /* what was asked for then is another thing */
+    assert_true(o.repeated && o.code == HF_EINVAL);
+    o = apply_once(m, "bad", kit_if(kit_put(TEXT("a"), TEXT("x")), STORE_IF_ABSENT, 0), 50, 0);
     assert_true(o.repeated && o.code == HF_ECONFLICT && o.version == 1 && o.operation == 0);
     kit_expect(m, TEXT("a"), TEXT("first"), 1);
     assert_int_equal(kit_state(m).feed_last, 1);

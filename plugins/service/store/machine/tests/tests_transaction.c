@@ -166,9 +166,10 @@ static void an_idempotency_key_holds_for_transactions_and_others(void **state)
 
     assert_int_equal(prepare(m, 1, 1, "once", kit_put(TEXT("a"), TEXT("v")), 100).code, 0);
     uint64_t version = apply_phase(m, &commit, 200).version;
-    struct store_outcome again = prepare(m, 2, 1, "once", kit_put(TEXT("a"), TEXT("w")), 300);
+    struct store_outcome again = prepare(m, 2, 1, "once", kit_put(TEXT("a"), TEXT("v")), 300);
 
     assert_true(again.code == HF_EEXIST && again.version == version);
+    assert_int_equal(prepare(m, 3, 1, "once", kit_put(TEXT("a"), TEXT("w")), 301).code, HF_EINVAL);
     assert_int_equal(is_locked(m, TEXT("a")), 0);
     kit_expect(m, TEXT("a"), TEXT("v"), version);
 }
