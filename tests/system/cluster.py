@@ -122,9 +122,9 @@ class Node:
 
 
 class Cluster:
-    """Nodes n1, n2, ... in `directory`.  `store` is the text of the section `store`."""
+    """Nodes n1, n2, ... in `directory`.  `store` is the text of the section `store`, `more` that of further sections."""
 
-    def __init__(self, directory, binaries, plugins, store, count=3, enabled=()):
+    def __init__(self, directory, binaries, plugins, store, count=3, enabled=(), more=""):
         self.directory = directory
         self.binaries = binaries
         ports = free_ports(2 * count)
@@ -133,6 +133,7 @@ class Cluster:
         self.run("ca", "init", certificates, "--cluster", "test")
         self.plugins = plugins
         self.store = store
+        self.more = more
         self.enabled = enabled
         self.zones = {}
         self.nodes = []
@@ -158,6 +159,7 @@ class Cluster:
                 file.write('processes: { run: { main: { services = [ "store" ]; peers = true; '
                            'listen = "%s"; }; }; };\n' % node.address)
                 file.write("store: { %s };\n" % self.store)
+                file.write(self.more)
 
     def run(self, *arguments):
         subprocess.run([os.path.join(self.binaries, "holdfast"), *arguments], check=True, stdout=subprocess.DEVNULL)
