@@ -65,6 +65,16 @@ class Case:
     def partitions(self, table):
         return self.ask("GET", "/v1/tables/%s/partitions" % table)[1]["partitions"]
 
+    def leaders(self, table, value=None):
+        """The nodes that lead its partitions, once all of them are led."""
+        found = []
+
+        def known():
+            found[:] = [p["leader"] for p in self.partitions(table) if value in (None, p["value"])]
+            return all(found)
+        Cluster.wait(known, "leaders of " + table)
+        return [self.node(name) for name in sorted(set(found))]
+
     def node(self, name):
         return next(node for node in self.nodes if node.name == name)
 
@@ -113,10 +123,9 @@ class Case:
             assert self.ask("GET", path("items", "p4"))[0] == 200
 
         all_as_before("at once")
-        for name in {p["leader"] for p in self.partitions("items")}:
-            node = self.node(name)
+        for node in self.leaders("items"):
             node.kill()
-            all_as_before("after %s, which led, was killed" % name)
+            all_as_before("after %s, which led, was killed" % node.name)
             node.start()
         for node in self.nodes:
             node.kill()
@@ -151,7 +160,7 @@ class Case:
                              "precondition-failed", version=version, operation=1)
             assert self.ask("GET", path("items", "with"))[0] == 404 and self.ask("GET", path("items", "far"))[0] == 404
             if turn == 0:  # the next leader knows it, too
-                self.node(next(p["leader"] for p in self.partitions("items") if p["value"] == "eu")).kill()
+                self.leaders("items", "eu")[0].kill()
                 self.ask("GET", path("items", "now"))
         for node in self.nodes:
             if not node.alive:
