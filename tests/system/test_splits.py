@@ -239,7 +239,7 @@ def grown_partitions_split_by_themselves(directory, binaries, plugins):
     try:
         cluster.start("t")
         text = "x" * 10000
-        keys = ["k%04d" % i for i in range(800)]
+        keys = ["k%04d" % i for i in range(1600)]
         for at in range(0, len(keys), 50):
             body = {"operations": [{"op": "put", "key": k, "value": text} for k in keys[at:at + 50]]}
             status, answer = cluster.nodes[0].json("POST", "/v1/tables/t/batch", json.dumps(body))
