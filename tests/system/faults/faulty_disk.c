@@ -308,7 +308,7 @@ static int by_chance(int32_t per_mille)
     static _Thread_local uint64_t state;
 
     if (!state)
-        state = (uint64_t)(uintptr_t)&state ^ (uint64_t)getpid() << 32 | 1;
+        state = ((uint64_t)(uintptr_t)&state ^ ((uint64_t)getpid() << 32)) | 1;
     state ^= state << 13;
     state ^= state >> 7;
     state ^= state << 17;

@@ -1,4 +1,5 @@
 """Faults, chosen by the seed, one after the other or one within another."""
+import errno
 import os
 import random
 import signal
@@ -6,15 +7,24 @@ import time
 
 from cluster import processes_of
 
+from .damage import files_of, flip
+from .disk import empty
+from .end import replica_of, until
+
 
 class Faults:
-    """Each method causes a fault and is over when the fault is.  `network` is None where there are no namespaces."""
+    """Each method causes a fault and is over when the fault is.  `network` is None where there are no namespaces, `disks`
+    is empty where files have no time of birth, and `small` is None or the node whose disk can be filled."""
 
-    def __init__(self, cluster, network, seed, began, only=()):
+    def __init__(self, cluster, network, disks, small, seed, began, only=()):
         self.cluster = cluster
         self.network = network
+        self.disks = disks  # by node
+        self.small = small
+        self.excused = set() # nodes whose disks failed: their replicas may have stopped
         self.random = random.Random(seed)
         self.began = began
+        self.flipped = {} # how often, by kind of file
         self.counts = {}
         self.told = []
         self.kinds = self.choices(only)
@@ -26,6 +36,11 @@ class Faults:
             kinds += [(self.isolate, 3), (self.part_two, 3), (self.one_way, 3), (self.mute, 2)]
         if self.network and self.network.can_slow:
             kinds += [(self.slow, 2)]
+        if self.disks:
+            kinds += [(self.cut_power, 3), (self.cut_all_power, 2), (self.fail_disk, 3)]
+        if self.small:
+            kinds += [(self.fill_disk, 2)]
+        kinds += [(self.flip_bit, 3)]
         names = {fault.__name__ for fault, _ in kinds}
         if set(only) - names:
             raise SystemExit("no such fault here: %s; there are: %s" % (
@@ -81,6 +96,155 @@ class Faults:
         os.killpg(node.pid, signal.SIGSTOP)
         time.sleep(seconds)
         os.killpg(node.pid, signal.SIGCONT)
+
+    # ---- Disks ----
+
+    def cut_power_of(self, nodes):
+        for node in nodes:
+            os.killpg(node.pid, signal.SIGKILL)
+        for node in nodes:
+            node.kill()
+            left = self.disks[node].cut_power(self.random)
+            self.tell("power cut of %s; of what was not flushed %s is left" % (node.name, left))
+
+    def cut_power(self):
+        """kill -9 of a node, and what it had not flushed to its disk is gone."""
+        node = self.node()
+        self.cut_power_of([node])
+        self.wait(0, 2)
+        node.start()
+
+    def cut_all_power(self):
+        """Of all nodes at the same time."""
+        self.cut_power_of(self.cluster.nodes)
+        for node in self.cluster.nodes:
+            node.start(wait=False)
+        for node in self.cluster.nodes:
+            node.wait_ready()
+
+    def fail_disk(self):
+        """Some calls on some of a node's files fail for a while."""
+        node = self.node()
+        disk = self.disks[node]
+        kind = self.random.choice(["write", "sync", "read"])
+        error = self.random.choice([errno.EIO, errno.EIO, errno.ENOSPC] if kind == "write" else [errno.EIO])
+        only = self.random.choice(["", "/log/", "/engine/"])
+        per_mille = self.random.choice([30, 300, 1000])
+        self.excused.add(node)
+        self.tell("%d of 1000 calls to %s in data%s of %s fail with %s" % (
+            per_mille, kind, only, node.name, errno.errorcode[error]))
+        before = disk.failed()
+        disk.fail(**{kind: error}, per_mille=per_mille, short=self.random.random() < 0.5, only=only)
+        self.wait(0.3, 3)
+        if self.random.random() < 0.3: # it may also have to start on such a disk
+            node.kill()
+            node.start(wait=False)
+            self.wait(0.5, 2)
+        disk.mend()
+        self.tell("the disk of %s is well again; %d calls have failed" % (node.name, disk.failed() - before))
+        self.revive(node, self.random.random() < 0.5)
+
+    def fill_disk(self):
+        """No space is left where a node keeps its data."""
+        node = self.small
+        filler = os.path.join(node.directory, "data", "filler")
+        self.excused.add(node)
+        self.tell("the disk of %s is full" % node.name)
+        with open(filler, "wb", buffering=0) as file:
+            for size in (1 << 20, 1 << 12):
+                try:
+                    while file.write(bytes(size)):
+                        pass
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+        self.wait(1, 5)
+        os.unlink(filler)
+        self.tell("the disk of %s has room again" % node.name)
+        self.revive(node, False)
+
+    def revive(self, node, power):
+        """What docs/operators.md says of a disk that failed: when the node is not well, it is restarted."""
+        end = time.monotonic() + 1
+        while time.monotonic() < end and not self.is_well(node):
+            time.sleep(0.05)
+        if power:
+            self.cut_power_of([node])
+            node.start()
+        elif not self.is_well(node):
+            self.tell("restart %s" % node.name)
+            node.kill()
+            node.start()
+
+    @staticmethod
+    def is_well(node):
+        try:
+            return node.request("GET", "/healthz", timeout=2)[0] == 200
+        except OSError:
+            return False
+
+    # ---- Damage ----
+
+    def flip_bit(self):
+        """One bit of one file of a node that is down.  The node may go on, because the bit does not matter or it healed
+        what was damaged; else it must say which file it is, and does well again with an empty state directory."""
+        node = self.node()
+        data = os.path.join(node.directory, "data")
+        node.kill()
+        kinds = files_of(data)
+        fewest = min(self.flipped.get(kind, 0) for kind in kinds)
+        kind = self.random.choice(sorted(kind for kind in kinds if self.flipped.get(kind, 0) == fewest))
+        path = self.random.choice(kinds[kind])
+        place, bit = flip(os.path.join(data, path), self.random)
+        self.flipped[kind] = self.flipped.get(kind, 0) + 1
+        self.excused.add(node)
+        self.tell("flip bit %d of byte %d of %s of %s, a %s" % (bit, place, path, node.name, kind))
+        said = len(node.log())
+        node.start(wait=False)
+        if self.goes_on(node, data):
+            return
+        text = node.log()[said:]
+        self.tell("%s stays out: %s" % (node.name, next(
+            (line for line in text.splitlines() if path.rsplit("/", 1)[1].split(".")[0] in line), "?")))
+        assert path.rsplit("/", 1)[1].split(".")[0] in text, \
+            "%s does not say that its file %s is damaged:\n%s" % (node.name, path, text[-3000:])
+        self.replace(node)
+
+    def goes_on(self, node, data):
+        """Whether the node is well, and its replicas can be read as a whole."""
+        end = time.monotonic() + 5
+        while time.monotonic() < end and not self.is_well(node):
+            time.sleep(0.05)
+        if not self.is_well(node):
+            return False
+        try:
+            replica_of(node)
+        except OSError as error:
+            self.tell(str(error))
+            return False
+        return self.is_well(node)
+
+    def replace(self, node):
+        """What docs/operators.md says: move the state directory away, start the node, `holdfast node replace`."""
+        data = os.path.join(node.directory, "data")
+        node.kill()
+        empty(data) # it may be a mount
+        if self.disks:
+            self.disks[node].take_all_for_durable()
+        node.start(wait=False)
+        others = [other for other in self.cluster.nodes if other is not node]
+        self.tell("replace %s" % node.name)
+        until("the replacement of %s to begin" % node.name, lambda: any(
+            other.request("POST", "/v1/nodes/%s/replace" % node.name, timeout=5)[0] == 202 for other in others))
+        until("%s to be replaced" % node.name, lambda: self.is_well(node) and self.has_all(node))
+
+    @staticmethod
+    def has_all(node):
+        """Whether the node's replicas are all there and follow."""
+        status, answer = node.json("GET", "/v1/tables/registers/partitions", timeout=5)
+        return status == 200 and answer["partitions"] and all(
+            any(replica["node"] == node.name and replica["state"] in ("leader", "follower")
+                for replica in partition["replicas"]) for partition in answer["partitions"])
 
     # ---- The network ----
 

@@ -186,7 +186,9 @@ static int32_t make_directory(char *path, const char *parent, const char *name, 
         return hf_error_set(error, HF_EINVAL, "the state directory's path is too long");
     if (mkdir(path, 0700) != 0 && errno != EEXIST)
         return hf_error_set_errno(error, HF_EIO, errno, "cannot make the folder '%s'", path);
-    return HF_OK;
+    return store_directory_sync(parent) == 0
+               ? HF_OK
+               : hf_error_set_errno(error, HF_EIO, errno, "cannot make the folder '%s' durable", path);
 }
 
 static int32_t open_engine(struct store_service *service, const char *directory, hf_error *error)
