@@ -369,11 +369,12 @@ static int32_t open_all(struct store_service *service, hf_error *error)
     directory = service->node->state_directory(service->host, error);
     if (!directory)
         return HF_EIO;
-    result = open_engine(service, directory, error);
-    if (result == HF_OK)
-        result = open_log(service, directory, error);
+    /* A full or broken disk is noticed by what says so best: an engine may say less. */
+    result = open_log(service, directory, error);
     if (result == HF_OK)
         result = open_identity(service, directory, error);
+    if (result == HF_OK)
+        result = open_engine(service, directory, error);
     if (result == HF_OK)
         result = store_remote_open(service, error);
     fill_environment(service);
