@@ -19,6 +19,14 @@ def state_of(pid):
         return "X"
 
 
+def is_dead(pid):
+    """Whether nothing of it has a file or a port any more: its first thread may be gone before the others are."""
+    try:
+        return state_of(pid) in "ZX" and len(os.listdir("/proc/%d/task" % pid)) <= 1
+    except OSError:
+        return True
+
+
 def processes_of(group):
     found = []
     for name in os.listdir("/proc"):
@@ -114,7 +122,7 @@ class Node:
                 os.killpg(self.pid, 0)
             except ProcessLookupError:
                 return
-            if all(state_of(pid) in "ZX" for pid in processes_of(self.pid)):
+            if all(is_dead(pid) for pid in processes_of(self.pid)):
                 return # dead, and not yet waited for by whoever inherited them
             time.sleep(0.005)
 
