@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -71,8 +72,35 @@ static int32_t check_directory(const char *directory, hf_error *error)
     closedir(folder);
     if (has_tables && !has_current)
         return hf_error_set(error, HF_ECORRUPT, "the database in '%s' has tables but its file CURRENT is missing; "
-                            "restore it, or empty the directory to fetch the data from other nodes", directory);
+                            "empty the node's state directory and replace the node (holdfast node replace)",
+                            directory);
     return 0;
+}
+
+/* CURRENT has the name of the manifest.  RocksDB would say only that a file with a damaged name is missing. */
+static int32_t check_current(const char *directory, hf_error *error)
+{
+    char path[PATH_MAX], name[64] = "";
+
+    snprintf(path, sizeof path, "%s/CURRENT", directory);
+    FILE *file = fopen(path, "re");
+
+    if (!file)
+        return errno == ENOENT ? 0 : hf_error_set_errno(error, HF_EIO, errno, "cannot read '%s'", path);
+    size_t size = fread(name, 1, sizeof name - 1, file);
+    int failed = ferror(file);
+
+    fclose(file);
+    if (failed)
+        return hf_error_set_errno(error, HF_EIO, errno, "cannot read '%s'", path);
+    name[strcspn(name, "\n")] = '\0';
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    if (strncmp(name, "MANIFEST-", 9) == 0 && strlen(name) + 1 == size && access(path, F_OK) == 0)
+        return 0;
+    return hf_error_set(error, HF_ECORRUPT,
+                        "the file CURRENT of the database in '%s' is damaged: it names no manifest that is there; "
+                        "empty the node's state directory and replace the node (holdfast node replace)",
+                        directory);
 }
 
 /* Imports under way write their files to a folder of their own; what a crash left there is of no use. */
@@ -117,6 +145,8 @@ static int32_t open_files(hf_engine_database *database, const rocksdb_config *co
     char *message = NULL;
     int32_t r = check_directory(directory, error);
 
+    if (r == 0)
+        r = check_current(directory, error);
     if (r == 0)
         r = prepare_import_directory(database, directory, error);
     if (r < 0)

@@ -201,7 +201,7 @@ class Faults:
         self.tell("flip bit %d of byte %d of %s of %s, a %s" % (bit, place, path, node.name, kind))
         said = len(node.log())
         node.start(wait=False)
-        if self.goes_on(node, data):
+        if self.goes_on(node, said):
             return
         text = node.log()[said:]
         self.tell("%s stays out: %s" % (node.name, next(
@@ -210,13 +210,13 @@ class Faults:
             "%s does not say that its file %s is damaged:\n%s" % (node.name, path, text[-3000:])
         self.replace(node)
 
-    def goes_on(self, node, data):
+    def goes_on(self, node, said):
         """Whether the node is well, and its replicas can be read as a whole."""
-        end = time.monotonic() + 5
-        while time.monotonic() < end and not self.is_well(node):
+        end = time.monotonic() + 20
+        while not self.is_well(node):
+            if time.monotonic() > end or node.log()[said:].count("exited with code 1") > 2:
+                return False
             time.sleep(0.05)
-        if not self.is_well(node):
-            return False
         try:
             replica_of(node)
         except OSError as error:
