@@ -60,7 +60,7 @@ def replica_of(node):
         status, answer = node.json("GET", "/v1/tables/registers/records?consistency=stale&limit=500" +
                                    ("&start=" + start if start else ""), timeout=10)
         if status != 200:
-            raise OSError("%s answers a stale scan with %d" % (node.name, status))
+            raise OSError("%s answers a stale scan with %d: %s" % (node.name, status, answer))
         for record in answer["records"]:
             records[record["key"]] = record["version"], json.dumps(record.get("value", record.get("value_base64")))
         start = answer.get("next")

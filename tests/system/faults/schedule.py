@@ -218,8 +218,8 @@ class Faults:
                 return False
             time.sleep(0.05)
         try:
-            replica_of(node)
-        except OSError as error:
+            until("%s to have its records" % node.name, lambda: replica_of(node) is not None, end - time.monotonic())
+        except AssertionError as error:
             self.tell(str(error))
             return False
         return self.is_well(node)
@@ -240,11 +240,9 @@ class Faults:
 
     @staticmethod
     def has_all(node):
-        """Whether the node's replicas are all there and follow."""
-        status, answer = node.json("GET", "/v1/tables/registers/partitions", timeout=5)
-        return status == 200 and answer["partitions"] and all(
-            any(replica["node"] == node.name and replica["state"] in ("leader", "follower")
-                for replica in partition["replicas"]) for partition in answer["partitions"])
+        """Whether the node's replicas are all where they should be and can be read."""
+        status, plan = node.json("GET", "/v1/plan", timeout=5)
+        return status == 200 and not plan["moves"] and not plan["moving"] and replica_of(node) is not None
 
     # ---- The network ----
 
