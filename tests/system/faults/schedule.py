@@ -238,11 +238,13 @@ class Faults:
             other.request("POST", "/v1/nodes/%s/replace" % node.name, timeout=5)[0] == 202 for other in others))
         until("%s to be replaced" % node.name, lambda: self.is_well(node) and self.has_all(node))
 
-    @staticmethod
-    def has_all(node):
-        """Whether the node's replicas are all where they should be and can be read."""
-        status, plan = node.json("GET", "/v1/plan", timeout=5)
-        return status == 200 and not plan["moves"] and not plan["moving"] and replica_of(node) is not None
+    def has_all(self, node):
+        """Whether all nodes say that the replicas are where they should be, and the node's can be read."""
+        for other in self.cluster.nodes:
+            status, plan = other.json("GET", "/v1/plan", timeout=5)
+            if status != 200 or plan["moves"] or plan["moving"]:
+                return False
+        return replica_of(node) is not None
 
     # ---- The network ----
 
