@@ -53,7 +53,7 @@ class Client(threading.Thread):
         self.number = 0
         self.versions = {}    # key: (value, ETag) as last read
         self.unknown = self.refused = self.answered = 0
-        self.longest = 0.0    # without an answer that helps
+        self.helped = []      # when answers came that help
         self.failed = None
         self.ending = threading.Event()
 
@@ -150,12 +150,10 @@ class Client(threading.Thread):
         return known
 
     def run(self):
-        last = self.now()
         try:
             while not self.ending.is_set():
                 if self.work():
-                    self.longest = max(self.longest, self.now() - last)
-                    last = self.now()
+                    self.helped.append(self.now())
                 else:
                     time.sleep(0.005)
         except BaseException as error:
@@ -166,6 +164,12 @@ class Client(threading.Thread):
         self.join()
         if self.failed:
             raise self.failed
+
+
+def longest_silence(clients):
+    """The longest in which no client had an answer that helps, and when it began."""
+    times = sorted(time for client in clients for time in client.helped)
+    return max(zip((later - sooner for sooner, later in zip(times, times[1:])), times), default=(0.0, 0.0))
 
 
 def histories_of(clients):

@@ -2,10 +2,11 @@
 have the same, and no process ended by itself."""
 import glob
 import json
+import math
 import os
 import time
 
-from linearizability import READ, Operation
+from linearizability import DELETE, READ, REPLACE, WRITE, Operation
 
 from .clients import name_of
 
@@ -92,6 +93,43 @@ def check_same(cluster):
         time.sleep(0.1)
 
 
+def changes_of(node):
+    """The change feed from its beginning, [(partition, version, type, key)]; within a partition in order."""
+    status, body, _ = node.request("GET", "/v1/tables/registers/changes", timeout=60)
+    if status != 200:
+        raise OSError("%s answers the change feed with %d: %s" % (node.name, status, body[:200]))
+    found, last = [], {}
+    for line in body.splitlines():
+        if not line:
+            continue
+        change = json.loads(line)
+        assert change["version"] > last.get(change["partition"], 0), "the feed of %s goes back: %s" % (node.name, line)
+        last[change["partition"]] = change["version"]
+        found.append((change["partition"], change["version"], change["type"], change["key"]))
+    return sorted(found)
+
+
+def check_feed(cluster, histories):
+    """Every write that was acknowledged is in the change feed, none is there twice, and all nodes tell the same."""
+    first = None
+    for node in cluster.nodes:
+        changes = until("%s to tell the changes" % node.name, lambda: changes_of(node))
+        assert first is None or changes == first, "the feed of %s differs: %s" % (
+            node.name, sorted(set(changes) ^ set(first))[:10])
+        first = changes
+    count = {}
+    for _, _, kind, key in first:
+        count[kind, key] = count.get((kind, key), 0) + 1
+    for key, operations in histories.items():
+        for kind, kinds in (("put", (WRITE, REPLACE)), ("delete", (DELETE,))):
+            writes = [o for o in operations if o.kind in kinds]
+            done = sum(o.result is True for o in writes)
+            perhaps = sum(o.returned == math.inf for o in writes)
+            found = count.get((kind, key), 0)
+            assert done <= found <= done + perhaps, "%s: %d of type %s were acknowledged, %d more may have been done, " \
+                "and the feed has %d" % (key, done, kind, perhaps, found)
+
+
 def deaths(node):
     """Of processes that nobody killed and that did not end in order: their reports."""
     found = []
@@ -118,5 +156,6 @@ def check_end(cluster, histories, began, excused):
         until("%s to be well" % node.name, lambda: is_well(node))
     read_all(cluster, histories, began)
     check_same(cluster)
+    check_feed(cluster, histories)
     for node in cluster.nodes:
         check_logs(node, node in excused)

@@ -25,6 +25,7 @@ class Faults:
         self.random = random.Random(seed)
         self.began = began
         self.flipped = {} # how often, by kind of file
+        self.suspect = None # the node that went on with a flipped bit
         self.counts = {}
         self.told = []
         self.kinds = self.choices(only)
@@ -189,6 +190,8 @@ class Faults:
         """One bit of one file of a node that is down.  The node may go on, because the bit does not matter or it healed
         what was damaged; else it must say which file it is, and does well again with an empty state directory."""
         node = self.node()
+        if self.suspect not in (None, node): # else two copies of a record may be damaged
+            self.replace(self.suspect)
         data = os.path.join(node.directory, "data")
         node.kill()
         kinds = files_of(data)
@@ -201,6 +204,7 @@ class Faults:
         self.tell("flip bit %d of byte %d of %s of %s, a %s" % (bit, place, path, node.name, kind))
         said = len(node.log())
         node.start(wait=False)
+        self.suspect = node
         if self.goes_on(node, said):
             return
         text = node.log()[said:]
@@ -227,6 +231,8 @@ class Faults:
     def replace(self, node):
         """What docs/operators.md says: move the state directory away, start the node, `holdfast node replace`."""
         data = os.path.join(node.directory, "data")
+        if node is self.suspect:
+            self.suspect = None
         node.kill()
         empty(data) # it may be a mount
         if self.disks:
@@ -307,10 +313,24 @@ class Faults:
         self.counts[fault.__name__] = self.counts.get(fault.__name__, 0) + 1
         fault()
 
-    def run(self, until):
+    def look_after_suspect(self, seconds):
+        """A damage may come to light long after the bit was flipped."""
+        node = self.suspect
+        if not node:
+            return
+        try:
+            until("%s to have its records" % node.name,
+                  lambda: self.is_well(node) and replica_of(node) is not None, seconds)
+        except AssertionError as error:
+            self.tell(str(error))
+            self.replace(node)
+
+    def run(self, end):
         first = [fault for fault, _ in self.kinds] # each at least once, when there is time
         self.random.shuffle(first)
         faults, weights = zip(*self.kinds)
-        while time.monotonic() < until:
+        while time.monotonic() < end:
             self.wait(0.2, 1.5)
+            self.look_after_suspect(10)
             self.cause(first.pop() if first else self.random.choices(faults, weights)[0])
+        self.look_after_suspect(20)
