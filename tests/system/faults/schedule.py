@@ -12,6 +12,9 @@ from .disk import empty
 from .end import replica_of, until
 
 
+FEW_PARTITIONS, MANY_PARTITIONS = 3, 8
+
+
 class Faults:
     """Each method causes a fault and is over when the fault is.  `network` is None where there are no namespaces, `disks`
     is empty where files have no time of birth, and `small` is None or the node whose disk can be filled."""
@@ -41,7 +44,7 @@ class Faults:
             kinds += [(self.cut_power, 3), (self.cut_all_power, 2), (self.fail_disk, 3)]
         if self.small:
             kinds += [(self.fill_disk, 2)]
-        kinds += [(self.flip_bit, 3)]
+        kinds += [(self.flip_bit, 3), (self.reshape, 3)]
         names = {fault.__name__ for fault, _ in kinds}
         if set(only) - names:
             raise SystemExit("no such fault here: %s; there are: %s" % (
@@ -306,6 +309,25 @@ class Faults:
         self.within()
         self.tell("quick %s" % self.network.name(node))
         self.network.quick(node)
+
+    # ---- No fault, but what faults come over ----
+
+    def reshape(self):
+        """A partition begins to be split, or two to be merged; the next faults find it under way."""
+        node = self.node()
+        try:
+            _, answer = node.json("GET", "/v1/tables/registers/partitions", timeout=2)
+            partitions = answer["partitions"]
+            few, many = len(partitions) < FEW_PARTITIONS, len(partitions) > MANY_PARTITIONS
+            what = "split" if few or not many and self.random.random() < 0.5 else "merge"
+            partition = self.random.choice(partitions[:-1] if what == "merge" else partitions)
+            status, _, _ = node.request("POST", "/v1/tables/registers/partitions/%d/%s" % (partition["id"], what),
+                                        timeout=2)
+            self.tell("%s partition %d of %d: %d" % (what, partition["id"], len(partitions), status))
+            assert status in (202, 404, 409) or status >= 500, status
+        except OSError as error:
+            self.tell("%s cannot be asked to split or merge partitions: %s" % (node.name, error))
+        self.wait(0, 0.5)
 
     # ---- Running ----
 
