@@ -147,6 +147,7 @@ def check_logs(node, excused):
     died = deaths(node)
     assert not died, "a process of %s died by itself: %s" % (node.name, died[0])
     for line in node.log().splitlines():
+        assert "Sanitizer" not in line and "runtime error" not in line, "%s: %s" % (node.name, line)
         assert excused or "this replica stops" not in line and "exited with code 1" not in line, \
             "%s: %s" % (node.name, line)
 
