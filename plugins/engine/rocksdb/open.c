@@ -45,8 +45,9 @@ static rocksdb_options_t *make_options(const rocksdb_config *config)
     rocksdb_options_set_compression(options, compressions[config->compression]);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
     rocksdb_options_set_bytes_per_sync(options, 1 << 20);
-    /* Nothing goes to RocksDB's own text log but what it always writes when it opens: after a failed write to that, Debian's
-     * build of 7.8 aborts the process at the next one, on every full or broken disk.  Calls return what went wrong. */
+    /* Nothing goes to RocksDB's own text log but what it always writes when it opens: after a failed write to that,
+     * Debian's build of 7.8 aborts the process at the next one, on every full or broken disk.  Calls return what went
+     * wrong. */
     rocksdb_options_set_info_log_level(options, LOG_LEVEL_FATAL);
     rocksdb_options_set_max_log_file_size(options, 1 << 20);
     rocksdb_options_set_keep_log_file_num(options, 4);

@@ -1,5 +1,5 @@
-"""Clients that read, write, replace and delete records at whatever node they happen to ask, and remember what they asked,
-when, and what they were told."""
+"""Clients that read, write, replace and delete records at whatever node they happen to ask, and remember what they
+asked, when, and what they were told."""
 import http.client
 import random
 import threading

@@ -100,8 +100,8 @@ class Disk:
             return b"" # its name was flushed, its bytes never were
 
     def cut_power(self, chance):
-        """Makes the data directory what a power cut leaves, for a node that was killed just now.  Of what was not flushed
-        some may have reached the disk: in half of the cases nothing has; otherwise every sector may have, or not, and
+        """Makes the data directory what a power cut leaves, for a node that was killed just now.  Of what was not
+        flushed some may have reached the disk: in half of the cases nothing has; otherwise every sector may have, or not, and
         all the names that there were, or none."""
         living = {identity_of(path): path for folder, folders, files in os.walk(self.data)
                   for path in (os.path.join(folder, name) for name in files + folders) if is_kept(path)}

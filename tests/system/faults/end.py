@@ -126,8 +126,8 @@ def check_feed(cluster, histories):
             done = sum(o.result is True for o in writes)
             perhaps = sum(o.returned == math.inf for o in writes)
             found = count.get((kind, key), 0)
-            assert done <= found <= done + perhaps, "%s: %d of type %s were acknowledged, %d more may have been done, " \
-                "and the feed has %d" % (key, done, kind, perhaps, found)
+            assert done <= found <= done + perhaps, "%s: %d of type %s were acknowledged, %d more may have been " \
+                "done, and the feed has %d" % (key, done, kind, perhaps, found)
 
 
 def deaths(node):

@@ -4,9 +4,9 @@
  *   files/ID   the bytes of a file as of its last fsync or fdatasync
  *   dirs/ID    the entries of a directory as of its last fsync: lines "f ID NAME" and "d ID NAME"
  * An ID is the inode's number and time of birth, so that a number which is used again is told apart.  After kill -9,
- * disk.py makes the data directory what this folder says: what was never flushed is gone, as after a power cut.  As with
- * a real disk, flushing a file does not flush the entry that names it.  A file is taken to be written by one process at a
- * time; the first flush by a process copies all of it, later ones what was written since.
+ * disk.py makes the data directory what this folder says: what was never flushed is gone, as after a power cut.  As
+ * with a real disk, flushing a file does not flush the entry that names it.  A file is taken to be written by one
+ * process at a time; the first flush by a process copies all of it, later ones what was written since.
  *
  * What fails: a page of memory shared with the test says which calls on which files return which error.  A failed flush
  * drops what was to be flushed and takes it for clean, as Linux does: a second one succeeds and has written nothing.
@@ -352,7 +352,7 @@ static int fails_making(int directory, const char *name)
 
 #define FAILS_WRITING(fd) (disk.directory_size && fails(&disk.control->write_error, fd))
 
-/* ---- The calls ---------------------------------------------------------------------------------------------------- */
+/* ---- The calls --------------------------------------------------------------------------------------------------- */
 
 #define OVER __attribute__((visibility("default")))
 #define ALSO(name, other) extern __typeof__(name) other __attribute__((alias(#name), visibility("default")))

@@ -16,8 +16,8 @@ FEW_PARTITIONS, MANY_PARTITIONS = 3, 8
 
 
 class Faults:
-    """Each method causes a fault and is over when the fault is.  `network` is None where there are no namespaces, `disks`
-    is empty where files have no time of birth, and `small` is None or the node whose disk can be filled."""
+    """Each method causes a fault and is over when the fault is.  `network` is None where there are no namespaces,
+    `disks` is empty where files have no time of birth, and `small` is None or the node whose disk can be filled."""
 
     def __init__(self, cluster, network, disks, small, seed, began, only=()):
         self.cluster = cluster

@@ -39,8 +39,8 @@ def reason_against():
 
 
 def become_first_process():
-    """The first process of a process namespace inherits and has to wait for all that lose their parent; the test goes on
-    in another one."""
+    """The first process of a process namespace inherits and has to wait for all that lose their parent; the test goes
+    on in another one."""
     child = os.fork()
     if child == 0:
         return
