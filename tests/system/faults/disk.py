@@ -101,8 +101,8 @@ class Disk:
 
     def cut_power(self, chance):
         """Makes the data directory what a power cut leaves, for a node that was killed just now.  Of what was not
-        flushed some may have reached the disk: in half of the cases nothing has; otherwise every sector may have, or not, and
-        all the names that there were, or none."""
+        flushed some may have reached the disk: in half of the cases nothing has; otherwise every sector may have, or
+        not, and all the names that there were, or none."""
         living = {identity_of(path): path for folder, folders, files in os.walk(self.data)
                   for path in (os.path.join(folder, name) for name in files + folders) if is_kept(path)}
         share = chance.choice([0, 0, 0.5, 0.9])
