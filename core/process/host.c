@@ -2,6 +2,7 @@
  * can ask for by name. */
 #include "host.h"
 
+#include "folder.h"
 #include "log.h"
 #include "loop.h"
 
@@ -16,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <time.h>
 
 struct plugin_host {
@@ -290,8 +290,7 @@ static const char *node_state_directory(const hf_host *host, hf_error *error)
     }
     for (char *slash = path + strlen(parent) + 1; (slash = strchr(slash, '/'));)
         *slash = '-';
-    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
-        hf_error_set_errno(error, HF_EIO, errno, "cannot make the folder '%s'", path);
+    if (hf_folder_make(path, 0700, error) != HF_OK) {
         free(path);
         return NULL;
     }

@@ -33,7 +33,7 @@ static int write_all(int file, const char *text, size_t size)
     return 0;
 }
 
-static int sync_directory(const char *directory)
+int store_directory_sync(const char *directory)
 {
     int folder = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int result = folder < 0 ? -1 : fsync(folder);
@@ -57,7 +57,7 @@ static int32_t replace_file(const char *directory, const char *name, const char 
         failure = errno;
         good = 0;
     }
-    if (good && (rename(fresh, path) != 0 || sync_directory(directory) != 0)) {
+    if (good && (rename(fresh, path) != 0 || store_directory_sync(directory) != 0)) {
         failure = errno;
         good = 0;
     }

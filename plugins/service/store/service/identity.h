@@ -63,6 +63,9 @@ void store_witness_close(struct store_witness *witness);
 int32_t store_witness_judge(struct store_witness *witness, uint32_t node, const struct store_identity *said,
                             uint64_t replaced, int32_t *ret_news);
 
+/* Makes the entries of a folder durable; -1 with errno.  Blocks. */
+int store_directory_sync(const char *directory);
+
 /* Writes what is known.  HF_EIO.  Blocks.  [any] */
 int32_t store_witness_save(struct store_witness *witness, hf_error *error);
 

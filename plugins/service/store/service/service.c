@@ -204,7 +204,9 @@ static int32_t make_directory(char *path, const char *parent, const char *name, 
         return hf_error_set(error, HF_EINVAL, "the state directory's path is too long");
     if (mkdir(path, 0700) != 0 && errno != EEXIST)
         return hf_error_set_errno(error, HF_EIO, errno, "cannot make the folder '%s'", path);
-    return HF_OK;
+    return store_directory_sync(parent) == 0
+               ? HF_OK
+               : hf_error_set_errno(error, HF_EIO, errno, "cannot make the folder '%s' durable", path);
 }
 
 static int32_t open_engine(struct store_service *service, const char *directory, hf_error *error)
@@ -387,11 +389,12 @@ static int32_t open_all(struct store_service *service, hf_error *error)
     directory = service->node->state_directory(service->host, error);
     if (!directory)
         return HF_EIO;
-    result = open_engine(service, directory, error);
-    if (result == HF_OK)
-        result = open_log(service, directory, error);
+    /* A full or broken disk is noticed by what says so best: an engine may say less. */
+    result = open_log(service, directory, error);
     if (result == HF_OK)
         result = open_identity(service, directory, error);
+    if (result == HF_OK)
+        result = open_engine(service, directory, error);
     if (result == HF_OK)
         result = store_remote_open(service, error);
     fill_environment(service);
