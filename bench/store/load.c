@@ -19,7 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CLIENTS_MAX = 4096, NODES_MAX = 16, VALUE_MAX = 32768, EVENTS = 256, WARM_UP_PERCENT = 20 };
+enum { CLIENTS_MAX = 4096, NODES_MAX = 16, VALUE_MAX = 32768, EVENTS = 256, KEY_SIZE = 10,
+       WARM_UP_PERCENT = 20 };
 
 static struct {
     const load_protocol *protocol;
@@ -89,16 +90,25 @@ static void flush(load_client *client)
     client->output_size = 0;
 }
 
+/* "k" and the number with leading zeros. */
+static void write_key(char key[KEY_SIZE + 1], uint64_t number)
+{
+    key[0] = 'k';
+    for (int i = KEY_SIZE - 1; i > 0; i--, number /= 10)
+        key[i] = (char)('0' + number % 10);
+    key[KEY_SIZE] = '\0';
+}
+
 static void begin(load_client *client)
 {
-    char key[24];
+    char key[KEY_SIZE + 1];
     uint64_t number = load.fill ? load.next_key++ : next_random() % load.keys;
 
     if (load.fill ? number >= load.keys : now_ns() >= load.end_ns) {
         load.busy--;
         return;
     }
-    snprintf(key, sizeof key, "k%09llu", (unsigned long long)number);
+    write_key(key, number);
     client->started_ns = now_ns();
     if (load.protocol->send(client, key) != 0)
         fail(client->host, "a request does not fit");

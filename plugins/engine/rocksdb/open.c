@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WRITE_BUFFERS = 3, BLOCK_SIZE = 8192, FILTER_BITS_PER_KEY = 10 };
+enum { WRITE_BUFFERS = 3, BLOCK_SIZE = 8192, FILTER_BITS_PER_KEY = 10, LEVEL0_FILES = 8 };
 
 static void set_table_options(rocksdb_options_t *options, const rocksdb_config *config)
 {
@@ -29,6 +29,34 @@ static void set_table_options(rocksdb_options_t *options, const rocksdb_config *
     rocksdb_cache_destroy(cache); /* the options hold a reference */
 }
 
+/* Compactions are not urgent; they go on with what the threads that serve leave of the processors. */
+static void lower_compactions(rocksdb_options_t *options)
+{
+    rocksdb_env_t *environment = rocksdb_create_default_env();
+
+    rocksdb_env_lower_thread_pool_cpu_priority(environment);
+    rocksdb_options_set_env(options, environment);
+    rocksdb_env_destroy(environment); /* the default one itself stays */
+}
+
+/* A write batch that comes in the order of the keys is inserted from where the key before it went, instead of from the
+ * top; each kind of row (space and tag) has a place of its own.  The C interface offers this only as text. */
+static rocksdb_options_t *insert_in_order(rocksdb_options_t *options)
+{
+    rocksdb_options_t *with = rocksdb_options_create();
+    char *message = NULL;
+
+    rocksdb_get_options_from_string(options, "memtable_insert_with_hint_prefix_extractor=rocksdb.FixedPrefix.9", with,
+                                    &message);
+    if (!message) {
+        rocksdb_options_destroy(options);
+        return with;
+    }
+    rocksdb_free(message); /* a release without it is only slower */
+    rocksdb_options_destroy(with);
+    return options;
+}
+
 static rocksdb_options_t *make_options(const rocksdb_config *config)
 {
     static const int compressions[] = {rocksdb_no_compression, rocksdb_lz4_compression, rocksdb_zstd_compression,
@@ -43,6 +71,7 @@ static rocksdb_options_t *make_options(const rocksdb_config *config)
     rocksdb_options_set_max_background_jobs(options, (int)config->background_threads);
     rocksdb_options_set_compression(options, compressions[config->compression]);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
+    rocksdb_options_set_level0_file_num_compaction_trigger(options, LEVEL0_FILES); /* half as many compactions as by 4 */
     rocksdb_options_set_bytes_per_sync(options, 1 << 20);
     /* RocksDB's own text log: warnings only, bounded. */
     rocksdb_options_set_info_log_level(options, 2);
@@ -50,7 +79,8 @@ static rocksdb_options_t *make_options(const rocksdb_config *config)
     rocksdb_options_set_keep_log_file_num(options, 4);
     rocksdb_options_set_stats_dump_period_sec(options, 0);
     set_table_options(options, config);
-    return options;
+    lower_compactions(options);
+    return insert_in_order(options);
 }
 
 /* RocksDB creates a new database where CURRENT is missing, even beside the tables of a damaged one. */
@@ -150,6 +180,8 @@ void database_close(hf_engine_database *database)
         return;
     if (database->db)
         rocksdb_close(database->db);
+    if (database->spare_batch)
+        rocksdb_writebatch_destroy(database->spare_batch);
     if (database->options)
         rocksdb_options_destroy(database->options);
     if (database->write_options) {

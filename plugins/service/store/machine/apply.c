@@ -62,7 +62,7 @@ static int32_t flush(struct run *run, hf_error *error)
     if (run->pending == 0)
         return 0;
     gather->count = gather->whole; /* an entry that failed may have left a part */
-    store_gather_order(gather, STORE_TAG_CHANGE);
+    store_gather_order(gather);
     int32_t r = gather_position(&run->applying, error);
 
     if (r == 0)
