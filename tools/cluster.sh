@@ -45,7 +45,7 @@ write_configuration() { # NODE
         echo "plugins: { directory = \"$plugins\";"
         echo "  enabled = [ \"service/store\", \"replication/raft\", \"engine/rocksdb\", \"detector/threshold\" ]; };"
         echo "policies: { directory = \"$PWD/lua/remediation\"; };"
-        echo "processes: { run: { main: { services = [ \"store\" ]; peers = true; listen = \"127.0.0.1:$(http_port "$name")\"; }; }; };"
+        echo "processes: { run: { main: { services = [ \"store\" ]; peers = true; worker_threads = ${HOLDFAST_WORKER_THREADS:-2}; listen = \"127.0.0.1:$(http_port "$name")\"; }; }; };"
         echo "include = [ \"conf.d/*.cfg\" ];"
     } >"$run_directory/$name/holdfast.cfg"
 }

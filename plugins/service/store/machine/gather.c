@@ -138,20 +138,24 @@ const hf_engine_operation *store_gather_find(const struct store_gather *gather, 
 
 /* ---- Order ------------------------------------------------------------------------------------------------------- */
 
-static int compare(const void *a, const void *b)
+static int compare_keys(const hf_engine_operation *a, const hf_engine_operation *b)
 {
-    const hf_engine_operation *x = *(const hf_engine_operation *const *)a, *y = *(const hf_engine_operation *const *)b;
-    uint64_t shorter = x->key.size < y->key.size ? x->key.size : y->key.size;
-    int order = memcmp(x->key.data, y->key.data, shorter);
+    uint64_t shorter = a->key.size < b->key.size ? a->key.size : b->key.size;
+    int order = memcmp(a->key.data, b->key.data, shorter);
 
-    if (order == 0 && x->key.size != y->key.size)
-        return x->key.size < y->key.size ? -1 : 1;
-    return order ? order : (x < y ? -1 : 1); /* as they came */
+    if (a->space != b->space)
+        return a->space < b->space ? -1 : 1;
+    if (order == 0 && a->key.size != b->key.size)
+        return a->key.size < b->key.size ? -1 : 1;
+    return order;
 }
 
-static int same_key(const hf_engine_operation *a, const hf_engine_operation *b)
+static int compare_places(const void *a, const void *b)
 {
-    return a->key.size == b->key.size && memcmp(a->key.data, b->key.data, a->key.size) == 0;
+    const hf_engine_operation *x = *(const hf_engine_operation *const *)a, *y = *(const hf_engine_operation *const *)b;
+    int order = compare_keys(x, y);
+
+    return order ? order : (x < y ? -1 : 1); /* as they came */
 }
 
 static int only_single_keys(const struct store_gather *gather)
@@ -174,11 +178,11 @@ void store_gather_order(struct store_gather *gather)
     for (uint64_t i = 0; places && ordered && i < gather->count; i++)
         places[i] = &gather->operations[i];
     if (places && ordered) { /* without memory they stay as they are, which is right as well */
-        qsort(places, gather->count, sizeof(const hf_engine_operation *), compare);
+        qsort(places, gather->count, sizeof(const hf_engine_operation *), compare_places);
         uint64_t count = 0;
 
         for (uint64_t i = 0; i < gather->count; i++)
-            if (i + 1 == gather->count || !same_key(places[i], places[i + 1]))
+            if (i + 1 == gather->count || compare_keys(places[i], places[i + 1]) != 0)
                 ordered[count++] = *places[i];
         memcpy(gather->operations, ordered, count * sizeof *ordered);
         gather->count = gather->whole = count;
