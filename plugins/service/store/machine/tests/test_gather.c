@@ -60,8 +60,10 @@ static void each_key_keeps_its_last_operation(void **state)
         assert_int_equal(gather.count, left);
         for (uint64_t i = 0; i < gather.count; i++) {
             const hf_engine_operation *operation = &gather.operations[i];
-            int number = last[operation->space][strtoul((const char *)operation->key.data + 1, NULL, 10)];
-            char value[24];
+            char name[24], value[24];
+
+            snprintf(name, sizeof name, "%.*s", (int)operation->key.size, (const char *)operation->key.data);
+            int number = last[operation->space][strtoul(name + 1, NULL, 10)];
 
             snprintf(value, sizeof value, "%d", number);
             assert_true(hf_slice_is(operation->value, value));
