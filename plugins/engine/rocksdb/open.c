@@ -39,24 +39,6 @@ static void lower_compactions(rocksdb_options_t *options)
     rocksdb_env_destroy(environment); /* the default one itself stays */
 }
 
-/* A write batch that comes in the order of the keys is inserted from where the key before it went, instead of from the
- * top; each kind of row (space and tag) has a place of its own.  The C interface offers this only as text. */
-static rocksdb_options_t *insert_in_order(rocksdb_options_t *options)
-{
-    rocksdb_options_t *with = rocksdb_options_create();
-    char *message = NULL;
-
-    rocksdb_get_options_from_string(options, "memtable_insert_with_hint_prefix_extractor=rocksdb.FixedPrefix.9", with,
-                                    &message);
-    if (!message) {
-        rocksdb_options_destroy(options);
-        return with;
-    }
-    rocksdb_free(message); /* a release without it is only slower */
-    rocksdb_options_destroy(with);
-    return options;
-}
-
 static rocksdb_options_t *make_options(const rocksdb_config *config)
 {
     static const int compressions[] = {rocksdb_no_compression, rocksdb_lz4_compression, rocksdb_zstd_compression,
@@ -80,7 +62,7 @@ static rocksdb_options_t *make_options(const rocksdb_config *config)
     rocksdb_options_set_stats_dump_period_sec(options, 0);
     set_table_options(options, config);
     lower_compactions(options);
-    return insert_in_order(options);
+    return options;
 }
 
 /* RocksDB creates a new database where CURRENT is missing, even beside the tables of a damaged one. */

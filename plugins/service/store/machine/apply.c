@@ -65,7 +65,7 @@ static int32_t flush(struct run *run, hf_error *error)
     if (run->pending == 0)
         return 0;
     gather->count = gather->whole; /* an entry that failed may have left a part */
-    store_gather_order(gather);
+    store_gather_order(gather, STORE_TAG_CHANGE);
     int32_t r = gather_position(&run->applying, error);
 
     if (r == 0)

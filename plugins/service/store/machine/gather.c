@@ -136,57 +136,19 @@ const hf_engine_operation *store_gather_find(const struct store_gather *gather, 
     return slot && *slot ? &gather->operations[*slot - 1] : NULL;
 }
 
-/* ---- Order ------------------------------------------------------------------------------------------------------- */
-
-static int compare_keys(const hf_engine_operation *a, const hf_engine_operation *b)
+void store_gather_order(struct store_gather *gather, uint8_t tag)
 {
-    uint64_t shorter = a->key.size < b->key.size ? a->key.size : b->key.size;
-    int order = memcmp(a->key.data, b->key.data, shorter);
+    hf_engine_operation *ordered = gather->count > 1 ? malloc(gather->count * sizeof *ordered) : NULL;
+    uint64_t count = 0;
 
-    if (a->space != b->space)
-        return a->space < b->space ? -1 : 1;
-    if (order == 0 && a->key.size != b->key.size)
-        return a->key.size < b->key.size ? -1 : 1;
-    return order;
-}
-
-static int compare_places(const void *a, const void *b)
-{
-    const hf_engine_operation *x = *(const hf_engine_operation *const *)a, *y = *(const hf_engine_operation *const *)b;
-    int order = compare_keys(x, y);
-
-    return order ? order : (x < y ? -1 : 1); /* as they came */
-}
-
-static int only_single_keys(const struct store_gather *gather)
-{
-    for (uint64_t i = 0; i < gather->count; i++)
-        if (gather->operations[i].type == HF_ENGINE_DELETE_RANGE)
-            return 0;
-    return 1;
-}
-
-void store_gather_order(struct store_gather *gather)
-{
-    const hf_engine_operation **places = NULL;
-    hf_engine_operation *ordered = NULL;
-
-    if (gather->count > 1 && only_single_keys(gather)) {
-        places = malloc(gather->count * sizeof(const hf_engine_operation *));
-        ordered = malloc(gather->count * sizeof *ordered);
-    }
-    for (uint64_t i = 0; places && ordered && i < gather->count; i++)
-        places[i] = &gather->operations[i];
-    if (places && ordered) { /* without memory they stay as they are, which is right as well */
-        qsort(places, gather->count, sizeof(const hf_engine_operation *), compare_places);
-        uint64_t count = 0;
-
-        for (uint64_t i = 0; i < gather->count; i++)
-            if (i + 1 == gather->count || compare_keys(places[i], places[i + 1]) != 0)
-                ordered[count++] = *places[i];
-        memcpy(gather->operations, ordered, count * sizeof *ordered);
-        gather->count = gather->whole = count;
-    }
-    free(places);
+    if (!ordered)
+        return; /* any order is right */
+    for (int last = 0; last < 2; last++)
+        for (uint64_t i = 0; i < gather->count; i++) {
+            const hf_engine_operation *operation = &gather->operations[i];
+            if ((operation->key.data[0] == tag) == last)
+                ordered[count++] = *operation;
+        }
+    memcpy(gather->operations, ordered, count * sizeof *ordered);
     free(ordered);
 }

@@ -31,9 +31,10 @@ int32_t store_gather_add(struct store_gather *gather, int32_t type, hf_slice key
 /* The same, for keys that later entries may look up. */
 int32_t store_gather_add_readable(struct store_gather *gather, int32_t type, hf_slice key, hf_slice head, hf_slice body,
                                   hf_error *error);
-/* Puts the operations into the order of their keys, and leaves of each key the last one, unless there is one on a range:
- * an engine finds the place of a key sooner beside that of the key before it.  Nothing can be looked up afterwards. */
-void store_gather_order(struct store_gather *gather);
+/* Puts operations on keys that begin with `tag` behind all others, in their order: keys that follow one another are
+ * then written one after the other, which costs an engine's memory table a fraction.  Nothing can be looked up
+ * afterwards. */
+void store_gather_order(struct store_gather *gather, uint8_t tag);
 /* The newest readable operation on `key`, or NULL; valid until the next call. */
 const hf_engine_operation *store_gather_find(const struct store_gather *gather, hf_slice key);
 
