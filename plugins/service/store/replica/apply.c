@@ -94,6 +94,7 @@ static void settle(struct store_replica *replica, struct store_apply *apply)
         store_works_applied(replica);
         if (replica->queued.count > 0) /* they may have waited for these */
             store_replica_run_soon(replica);
+        store_replica_look_at_shape(replica);
         if (replica->setup.changed)
             replica->setup.changed(replica->setup.arg, replica);
     }
