@@ -45,10 +45,11 @@ struct store_scan {
     hf_slice table, prefix;
     hf_slice partition; /* the value that the query names; without data: none */
 };
-/* The last record that was shown. */
+/* The last record that was shown.  Partitions may be split before the scan goes on, and a value stays. */
 struct store_cursor {
     hf_slice key;
-    uint64_t partition; /* 0: the key itself comes first */
+    uint64_t value; /* of its partition, by its place among those that are scanned, from 1; 0: the key itself comes
+                       first */
 };
 
 /* A request and the calls that answer it. */

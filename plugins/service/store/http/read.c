@@ -126,6 +126,7 @@ struct source {
     hf_slice rest;
     struct store_row row;
     int32_t has_row;
+    uint64_t value; /* of the partition, by its place among the table's, from 1 */
 };
 
 static void advance(struct source *source)
@@ -141,7 +142,7 @@ static int compare_keys(hf_slice a, hf_slice b)
     return order ? order : a.size < b.size ? -1 : a.size > b.size;
 }
 
-/* The source with the lowest key; among equal keys the lowest partition. */
+/* The source with the lowest key; among equal keys, which only partitions of different values have, the lowest value. */
 static struct source *lowest(struct source *sources, uint64_t count)
 {
     struct source *best = NULL;
@@ -150,7 +151,7 @@ static struct source *lowest(struct source *sources, uint64_t count)
         int order = best && sources[i].has_row ? compare_keys(sources[i].row.key, best->row.key) : -1;
 
         if (sources[i].has_row &&
-            (order < 0 || (order == 0 && sources[i].call->partition->id < best->call->partition->id)))
+            (order < 0 || (order == 0 && sources[i].value < best->value)))
             best = &sources[i];
     }
     return best;
@@ -190,13 +191,13 @@ static void write_next(hf_json_writer *writer, const struct exchange *exchange, 
  * its next keys. */
 static void write_rows(hf_json_writer *writer, struct exchange *exchange, struct source *sources)
 {
-    struct store_cursor last = {.partition = 0};
+    struct store_cursor last = {.value = 0};
     uint64_t shown = 0;
     struct source *next;
     int32_t more = 0;
 
     while ((next = lowest(sources, exchange->number)) != NULL) {
-        if (exchange->begin.partition && next->call->partition->id <= exchange->begin.partition &&
+        if (exchange->begin.value && next->value <= exchange->begin.value &&
             compare_keys(next->row.key, exchange->begin.key) == 0) {
             advance(next); /* the page before has shown it */
         } else {
@@ -205,7 +206,7 @@ static void write_rows(hf_json_writer *writer, struct exchange *exchange, struct
                 break;
             }
             write_row(writer, exchange, next);
-            last = (struct store_cursor){next->row.key, next->call->partition->id};
+            last = (struct store_cursor){next->row.key, next->value};
             shown++;
             advance(next);
         }
@@ -215,7 +216,7 @@ static void write_rows(hf_json_writer *writer, struct exchange *exchange, struct
         }
     }
     hf_json_end_list(writer);
-    if (more && last.partition)
+    if (more && last.value)
         write_next(writer, exchange, &last);
     else if (more)
         writer->result = HF_ETOOLARGE;
@@ -236,6 +237,9 @@ static void finish_scan(struct exchange *exchange)
             return;
         }
         sources[i].call = &exchange->calls[i];
+        sources[i].value = i == 0 ? 1
+                                  : sources[i - 1].value + (strcmp(exchange->calls[i].partition->value,
+                                                                   exchange->calls[i - 1].partition->value) != 0);
         sources[i].rest = (hf_slice){op->result.data, op->result.size};
         advance(&sources[i]);
     }

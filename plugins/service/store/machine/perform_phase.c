@@ -74,11 +74,13 @@ static int32_t gather_prepared(struct store_applying *applying, int32_t type, co
 
 /* ---- Prepare ----------------------------------------------------------------------------------------------------- */
 
-/* A split that is to be completed waits for the transactions on what it takes away, and no others begin. */
+/* A split or merge that is to be completed waits for the transactions on what it takes away, and no others begin. */
 static int is_closing(const struct store_applying *applying, const struct store_command *command)
 {
     const struct store_shape *shape = &applying->position.state.shape;
 
+    if (shape->state == STORE_SHAPE_DRAINING)
+        return 1;
     for (uint64_t i = 0; i < command->operation_count && shape->state == STORE_SHAPE_CLOSING; i++)
         if (store_hash_of(command->operations[i].key) >= shape->other_from)
             return 1;

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+enum { SMALL_PART = 4 /* of what a partition may have: more than that is not counted to the end */ };
+
 static int comes_before(hf_slice a, hf_slice b)
 {
     uint64_t shorter = a.size < b.size ? a.size : b.size;
@@ -222,10 +224,36 @@ static void read_shape(struct store_work *work)
         .changed = state.shape.version,
         .applied = state.applied_index,
         .version = state.version,
+        .transactions = store_machine_transaction_count(replica->machine),
         .bytes = environment->engine->space_size(environment->database, replica->setup.partition),
         .rate = replica->rate,
     };
     work->op->code = store_result_add_shape(&work->op->result, &row);
+}
+
+/* Of a leader, and where the engine's word is not small anyway, it is worth while to count. */
+static int is_to_be_counted(const struct store_work *work)
+{
+    const struct store_environment *environment = work->replica->environment;
+    uint64_t most = atomic_load_explicit(environment->partition_max_size, memory_order_relaxed);
+
+    return !work->op->stale && most &&
+           environment->engine->space_size(environment->database, work->replica->setup.partition) > most / SMALL_PART;
+}
+
+/* [pool] */
+static void count_shape(struct store_work *work)
+{
+    struct store_op *op = work->op;
+    struct store_shape_row row;
+    uint64_t most = atomic_load_explicit(work->replica->environment->partition_max_size, memory_order_relaxed);
+
+    op->code = store_result_shape((hf_slice){op->result.data, op->result.size}, &row);
+    if (op->code == HF_OK)
+        op->code = store_machine_count(work->replica->machine, most / SMALL_PART, &row.bytes, &op->error);
+    hf_buffer_clear(&op->result);
+    if (op->code == HF_OK)
+        op->code = store_result_add_shape(&op->result, &row);
 }
 
 /* Locks may have been given back since it looked. */
@@ -254,6 +282,9 @@ static void read_job(hf_job *job)
         break;
     case STORE_OP_SCAN:
         read_page(work);
+        break;
+    case STORE_OP_SHAPE:
+        count_shape(work);
         break;
     default:
         read_changes(work);
@@ -289,7 +320,10 @@ void store_work_read(struct store_replica *replica, struct store_work *work)
             read_members(work);
         else
             read_shape(work);
-        store_work_answer(work);
+        if (work->op->type == STORE_OP_SHAPE && work->op->code == HF_OK && is_to_be_counted(work))
+            store_work_submit(replica, work);
+        else
+            store_work_answer(work);
         return;
     }
     work->wall_us = store_replica_time(replica);

@@ -15,8 +15,8 @@
  *   records  key: size 2 and bytes, version 8, time 8, checksum 4, value: size 4 and bytes
  *   changes  index 8, time 8, type 1, superseded 1, key: size 2 and bytes, and of a put that is not superseded the
  *            value: size 4 and bytes
- *   shapes   state 1, has strays 1, is forked 1, epoch, other, hash from and to, changed, applied, version, bytes, rate
- *            8 each; one row only
+ *   shapes   state 1, has strays 1, is forked 1, epoch, other, hash from and to, changed, applied, version,
+ *            transactions, bytes, rate 8 each; one row only
  *
  * Each has exactly one encoding, and nothing follows it. */
 #include "service/op.h"
@@ -36,7 +36,7 @@ enum {
     ANSWER_ERROR_SIZE = 1 + 8 + 2,
     ROW_HEAD_SIZE = 2 + 8 + 8 + 4 + 4,
     CHANGE_HEAD_SIZE = 8 + 8 + 1 + 1 + 2,
-    SHAPE_SIZE = 3 + 9 * 8,
+    SHAPE_SIZE = 3 + 10 * 8,
     START_MAX = STORE_KEY_MAX + 1 /* bytes: a key and a zero byte, which is the next key that there can be */
 };
 
@@ -198,7 +198,7 @@ int32_t store_result_next_change(hf_slice *rest, struct store_feed_row *ret_row)
 int32_t store_result_add_shape(hf_buffer *result, const struct store_shape_row *row)
 {
     const uint64_t numbers[] = {row->epoch,   row->other,   row->hash_from, row->hash_to, row->changed,
-                                row->applied, row->version, row->bytes,     row->rate};
+                                row->applied, row->version, row->transactions, row->bytes, row->rate};
     int32_t r = hf_buffer_reserve(result, SHAPE_SIZE);
 
     if (r < 0)
@@ -227,6 +227,7 @@ int32_t store_result_shape(hf_slice result, struct store_shape_row *ret_row)
     row.changed = read_number(&reader, 8);
     row.applied = read_number(&reader, 8);
     row.version = read_number(&reader, 8);
+    row.transactions = read_number(&reader, 8);
     row.bytes = read_number(&reader, 8);
     row.rate = read_number(&reader, 8);
     if (reader.failed || reader.rest.size > 0)

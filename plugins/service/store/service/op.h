@@ -72,6 +72,7 @@ struct store_shape_row {
     int32_t is_forked; /* 1: this replica has copied what a split under way takes away */
     uint64_t epoch, other, hash_from, hash_to, changed;
     uint64_t applied, version; /* of the machine */
+    uint64_t transactions;     /* that it has part in, or remembers */
     uint64_t bytes, rate;      /* about: what it takes, and operations per second lately, of a leader */
 };
 
