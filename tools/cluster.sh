@@ -2,6 +2,7 @@
 #   $run_directory     nodes' configurations, certificates, data and logs
 #   $binaries          folder of holdfastd and holdfast
 #   $plugins           folder of the plugins
+#   $HOLDFAST_WORKER_THREADS   worker loops of each node, by default 2
 run_directory=${HOLDFAST_RUN_DIRECTORY:-$PWD/.run}
 port_base=${HOLDFAST_PORT_BASE:-7400}
 binaries=${HOLDFAST_BINARIES:-$PWD/build/run/bin}
