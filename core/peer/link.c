@@ -82,8 +82,11 @@ int32_t peer_link_open(peer_lane *lane, int fd, int dialled, uint32_t node, peer
         free(link);
         return HF_ENOMEM;
     }
-    SSL_set_mode(link->ssl,
-                 SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_set_mode(link->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    /* One system call brings all records that have come; otherwise each would take two, its head and its body.  The
+     * links are few and busy, so they keep their buffers. */
+    SSL_set_read_ahead(link->ssl, 1);
+    SSL_set_default_read_buffer_len(link->ssl, READ_SIZE);
     if (dialled)
         SSL_set_connect_state(link->ssl);
     else

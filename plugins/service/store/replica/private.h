@@ -104,6 +104,8 @@ struct store_replica {
     uint64_t queued_bytes;
 
     struct store_apply *apply;
+    int32_t apply_due; /* 1: what is committed does not wait for more */
+    int32_t settling;  /* 1: what was applied is being answered */
     int32_t exclusive; /* 1: a job has the state machine for itself */
     uint32_t jobs;     /* others in the pool */
     uint32_t slow_sends;
@@ -159,6 +161,8 @@ void store_members_tick(struct store_replica *replica);
 
 /* apply.c */
 void store_apply_start(struct store_replica *replica);
+/* The same of what a follower lets wait otherwise. */
+void store_apply_now(struct store_replica *replica);
 
 /* work.c */
 enum {

@@ -373,6 +373,8 @@ void store_replica_tick(struct store_replica *replica, uint64_t now_us)
     if (due || replica->queued.count || replica->applied < replica->commit || store_snapshot_send_busy(replica) ||
         store_snapshot_receive_busy(replica))
         store_replica_run(replica);
+    if (replica->applied < replica->commit)
+        store_apply_now(replica);
 }
 
 void store_replica_receive(struct store_replica *replica, struct store_message *message)
