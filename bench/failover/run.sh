@@ -181,7 +181,7 @@ measure() { # SYSTEM
     start_writers "$1"
     sleep 3 # of steady load, whose rate is printed
     ask_writers rate
-    echo "$1 ${answer% *}" >>"$work/rates"
+    echo "$1 ${answer%% *}" >>"$work/rates"
     for _ in $(seq "$kills"); do kill_leader "$1"; done
     for _ in $(seq "$pauses"); do pause_leader "$1"; done
     stop_writers

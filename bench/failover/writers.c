@@ -6,7 +6,8 @@
  *                          key has been written again by a write that began after it, and prints, in milliseconds, how
  *                          long that took for the key that waited longest
  *   longest                prints the longest time without a finished write of any one key since the last command
- *   rate                   prints the writes per second since the last command, and how many attempts failed
+ *   rate                   prints, since the last command: writes per second, attempts that failed, and of the time that
+ *                          writes took median, 99th percentile and worst, in microseconds
  *   end                    ends the program, as does the end of the input
  *
  * Each client has a key, shared with others, and one request under way.  When that fails, is refused, or is not
@@ -62,6 +63,8 @@ static struct {
     uint64_t signal_ns; /* 0: none is waited for */
     unsigned keys_left;
     uint64_t since_ns, done, failed;
+    uint32_t *times_us; /* of those done */
+    size_t time_capacity;
     char line[LINE_MAX_SIZE];
     size_t line_size;
     int ended;
@@ -180,12 +183,23 @@ static void connected(writer *w)
     ask(w);
 }
 
+static void note_time(uint64_t took_ns)
+{
+    if (bench.done == bench.time_capacity) {
+        bench.time_capacity = bench.time_capacity ? bench.time_capacity * 2 : 1 << 16;
+        bench.times_us = realloc(bench.times_us, bench.time_capacity * sizeof *bench.times_us);
+        if (!bench.times_us)
+            fail("times", "out of memory");
+    }
+    bench.times_us[bench.done++] = (uint32_t)(took_ns / 1000);
+}
+
 static void succeeded(writer *w)
 {
     key_times *key = &bench.keys[w->key];
     uint64_t now = now_ns();
 
-    bench.done++;
+    note_time(now - w->client.started_ns);
     if (key->succeeded_ns && now - key->succeeded_ns > key->longest_ns)
         key->longest_ns = now - key->succeeded_ns;
     key->succeeded_ns = now;
@@ -267,6 +281,28 @@ static void print_longest(void)
     printf("%.1f\n", (double)longest / (double)ms);
 }
 
+static int compare(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static uint32_t quantile(double share)
+{
+    return bench.done ? bench.times_us[(size_t)(share * (double)(bench.done - 1))] : 0;
+}
+
+static void print_rate(void)
+{
+    double seconds = (double)(now_ns() - bench.since_ns) / (double)second;
+
+    if (bench.done)
+        qsort(bench.times_us, bench.done, sizeof *bench.times_us, compare);
+    printf("%.0f %llu %u %u %u\n", (double)bench.done / seconds, (unsigned long long)bench.failed, quantile(0.5),
+           quantile(0.99), quantile(1));
+}
+
 static void command(const char *line)
 {
     int number, target;
@@ -281,8 +317,7 @@ static void command(const char *line)
     else if (strcmp(line, "longest") == 0)
         print_longest();
     else if (strcmp(line, "rate") == 0)
-        printf("%.0f %llu\n", (double)bench.done * (double)second / (double)(now_ns() - bench.since_ns),
-               (unsigned long long)bench.failed);
+        print_rate();
     else
         fail(line, "is not a command");
     forget();
