@@ -10,12 +10,12 @@ build_what_is_needed() { # TARGET...
     cmake --build build/run --target "$@" -- --quiet
 }
 
-wait_until() { # SECONDS COMMAND...
+wait_until() { # SECONDS COMMAND...      looks every $pause seconds
     local deadline=$((SECONDS + $1))
     shift
     until "$@"; do
         [ $SECONDS -lt $deadline ] || { echo "waited too long for: $*" >&2; exit 1; }
-        sleep 0.05
+        sleep "${pause:-0.05}"
     done
 }
 
