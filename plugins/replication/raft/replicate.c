@@ -213,8 +213,9 @@ void raft_on_heartbeat_reply(raft_group *g, uint64_t from, const raft_message *m
         pr->round = m->round;
         raft_reads_confirm(g);
     }
-    /* The last append may have been lost; with no further one, only a question finds that out. */
-    if (pr->match < g->log.last)
+    /* The last append may have been lost, or the probe of a follower that was away and missed nothing; with no further
+     * one, only a question finds that out. */
+    if (pr->match < g->log.last || pr->state == RAFT_PROBE)
         pr->ask = true;
 }
 

@@ -287,6 +287,45 @@ static void a_group_with_nothing_to_do_is_quiet(void **state)
     raft_interface.group_close(g);
 }
 
+/* Whether the output asks replica 2 what its log holds. */
+static int32_t asks(const hf_replication_output *o)
+{
+    raft_message m;
+
+    for (uint64_t i = 0; i < o->message_count; i++)
+        if (o->messages[i].to == 2 && raft_message_decode(&o->messages[i], &m, NULL) == 0 && m.type == RAFT_APPEND)
+            return 1;
+    return 0;
+}
+
+/* What the leader sent when the link was lost, it never got. */
+static void a_follower_that_was_away_and_missed_nothing_lets_its_group_be_quiet(void **state)
+{
+    hf_replication_output o = {.size = sizeof o};
+    hf_replication_progress progress = {.size = sizeof progress};
+    uint64_t now = START + 1000;
+    raft r;
+    raft_group *g = open_leader(&r);
+
+    (void)state;
+    raft_interface.unreachable(g, 2, now);
+    raft_interface.take(g, &o);
+    receive_from(g, 2, (raft_message){.type = RAFT_HEARTBEAT_REPLY, .term = 1}, now += 1000);
+    raft_interface.take(g, &o);
+    assert_true(asks(&o));
+    receive_from(g, 2, (raft_message){.type = RAFT_APPEND_REPLY, .term = 1, .index = 1}, now += 1000);
+    settle(g);
+    assert_int_equal(raft_interface.progress(g, 2, &progress), 0);
+    assert_true(progress.reachable);
+    for (; !is_quiet(g) && now < START + 3000000; now += 50000) {
+        answer(g, 2, 0, 0, now);
+        raft_interface.tick(g, now);
+        settle(g);
+    }
+    assert_true(is_quiet(g));
+    raft_interface.group_close(g);
+}
+
 static void a_quiet_follower_wakes_when_its_leader_is_lost(void **state)
 {
     const hf_replication_member members[] = {{.replica = 1}, {.replica = 2}, {.replica = 3}};
@@ -325,6 +364,7 @@ int main(void)
         cmocka_unit_test(clocks_that_drift_apart_end_leases),
         cmocka_unit_test(a_promise_holds_when_the_link_is_lost),
         cmocka_unit_test(a_group_with_nothing_to_do_is_quiet),
+        cmocka_unit_test(a_follower_that_was_away_and_missed_nothing_lets_its_group_be_quiet),
         cmocka_unit_test(a_quiet_follower_wakes_when_its_leader_is_lost),
     };
 

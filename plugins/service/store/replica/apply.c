@@ -184,11 +184,31 @@ void store_apply_now(struct store_replica *replica)
     replica->apply_due = 0;
 }
 
+static struct store_apply *take_apply(struct store_replica *replica)
+{
+    if (replica->apply)
+        return replica->apply;
+    replica->apply = malloc(sizeof *replica->apply);
+    if (!replica->apply)
+        return NULL; /* the next tick tries again */
+    replica->apply->replica = replica;
+    replica->apply->outcomes = (struct store_outcomes){0};
+    return replica->apply;
+}
+
+void store_apply_free(struct store_replica *replica)
+{
+    if (replica->apply)
+        free(replica->apply->outcomes.items);
+    free(replica->apply);
+    replica->apply = NULL;
+}
+
 void store_apply_start(struct store_replica *replica)
 {
-    struct store_apply *apply = replica->apply;
+    struct store_apply *apply = may_start(replica) ? take_apply(replica) : NULL;
 
-    if (!may_start(replica) || may_wait(replica))
+    if (!apply || may_wait(replica))
         return;
     gather(replica, apply);
     if (is_small(replica, apply)) {

@@ -103,7 +103,7 @@ struct store_replica {
     uint64_t unlocks_seen;
     uint64_t queued_bytes;
 
-    struct store_apply *apply;
+    struct store_apply *apply; /* NULL: nothing was applied lately */
     int32_t apply_due; /* 1: what is committed does not wait for more */
     int32_t settling;  /* 1: what was applied is being answered */
     int32_t exclusive; /* 1: a job has the state machine for itself */
@@ -163,6 +163,8 @@ void store_members_tick(struct store_replica *replica);
 void store_apply_start(struct store_replica *replica);
 /* The same of what a follower lets wait otherwise. */
 void store_apply_now(struct store_replica *replica);
+/* Gives back its memory, which most replicas do not need most of the time; no job has it. */
+void store_apply_free(struct store_replica *replica);
 
 /* work.c */
 enum {

@@ -263,12 +263,8 @@ int32_t store_replica_open(const struct store_replica_setup *setup, struct store
     struct store_replica *replica = calloc(1, sizeof *replica);
     int32_t result;
 
-    if (!replica || !(replica->apply = malloc(sizeof *replica->apply))) {
-        free(replica);
+    if (!replica)
         return hf_error_set(error, HF_ENOMEM, "no memory for a replica");
-    }
-    replica->apply->replica = replica;
-    replica->apply->outcomes = (struct store_outcomes){0};
     replica->setup = *setup;
     replica->environment = setup->environment;
     replica->now_us = replica->heard_us = setup->now_us;
@@ -294,9 +290,7 @@ void store_replica_close(struct store_replica *replica)
     if (replica->machine)
         store_machine_close(replica->machine);
     store_entries_done(&replica->entries);
-    if (replica->apply)
-        free(replica->apply->outcomes.items);
-    free(replica->apply);
+    store_apply_free(replica);
     free(replica);
 }
 
@@ -328,6 +322,8 @@ static void trim_entries(struct store_replica *replica)
     int idle = replica->now_us - replica->entries_used_us > ENTRIES_IDLE_US;
     uint64_t durable;
 
+    if (idle && replica->apply && !replica->exclusive)
+        store_apply_free(replica);
     if (replica->entries.count == 0 || (!idle && replica->entries.bytes < replica->environment->cache_maximum))
         return;
     replica->environment->replication->status(replica->group, &status);
