@@ -33,7 +33,7 @@ static int32_t load_entry(raft_group *g, const hf_replication_entry *e, hf_error
         return hf_error_set(error, HF_ENOMEM, "no memory for the terms of the stored log");
     raft_log_append(&g->log, e->term, 1);
     g->mean_size = (g->mean_size * 7 + e->size) / 8;
-    if (e->type != HF_ENTRY_MEMBERSHIP)
+    if (e->type != HF_ENTRY_MEMBERSHIP || RAFT_BUG(RAFT_BUG_FORGET_CONFIG))
         return 0;
     if (raft_members_parse(e->payload, e->size, &config, error))
         return hf_error_set(error, HF_ECORRUPT, "the stored membership at %llu is damaged",
