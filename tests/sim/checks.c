@@ -93,13 +93,7 @@ void check_majorities(void)
 
 /* ---- Changes of members ---------------------------------------------------------------------------------------- */
 
-static bool holds_nearly_all(uint32_t id, uint64_t last)
-{
-    return !nodes[id - 1].gone && nodes[id - 1].disk_last + NEARLY_ENTRIES >= last;
-}
-
-/* A new voter has nearly everything, and so have all that stay when one goes: a copy is not given up before its
- * successor is durable. */
+/* A new voter has nearly everything, or the group would wait for it; its disk may have been lost since it said so. */
 void check_change(uint32_t id, uint32_t before, uint32_t next)
 {
     const configuration *from = configuration_of(before), *to = configuration_of(next);
@@ -111,7 +105,7 @@ void check_change(uint32_t id, uint32_t before, uint32_t next)
 
         came += does && !did;
         went += did && !does;
-        if (does && !did && !holds_nearly_all(i, last))
+        if (does && !did && !nodes[i - 1].gone && nodes[i - 1].disk_last + NEARLY_ENTRIES < last)
             fail("a replica was to vote before it had nearly everything", i, last);
     }
     if (came + went > 1)
@@ -187,6 +181,6 @@ void check_end(void)
                 if (!nodes[members->members[k].replica - 1].now.seen[i])
                     fail("an acknowledged write is lost at", i, members->members[k].replica);
     check_arrived(members);
-    if (!commits || least + 400 < highest_applied)
+    if (!commits || least < highest_applied)
         fail("no progress after the faults ended", least, highest_applied);
 }

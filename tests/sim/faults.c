@@ -81,9 +81,11 @@ void nemesis(void)
 void make_calm(void)
 {
     calm = true;
+    delay = MS;
     memset(blocked, 0, sizeof blocked);
     for (uint32_t i = 0; i < count; i++) {
-        nodes[i].paused_until = nodes[i].disk_slow = 0;
+        nodes[i].paused_until = 0;
+        hurry_disk(i + 1);
         nodes[i].wanted = wanted_now;
         if (!nodes[i].up && !nodes[i].gone)
             start(i + 1);

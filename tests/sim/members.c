@@ -15,6 +15,7 @@ enum {
 };
 
 uint32_t wanted_now, agreed_config;
+static bool announced; /* the group that keeps the catalog begins with its members in the log, others do not */
 static configuration configurations[CONFIGS_MAX];
 static uint32_t configuration_count;
 
@@ -117,6 +118,7 @@ void first_members(uint32_t how_many)
     for (uint32_t i = 0; i < how_many; i++)
         members[i].replica = i + 1;
     wanted_now = agreed_config = configuration_number(members, how_many);
+    announced = roll(2);
 }
 
 /* The first ones know each other; all others are told by the log, or by a snapshot. */
@@ -128,8 +130,10 @@ void give_birth(void)
     n->rate = 900 + roll(200);
     fault_counts[FAULT_CLOCK] += n->rate != 1000;
     n->wanted = wanted_now;
-    n->announce = has_member(&configurations[agreed_config], count + 1, true) && !highest_applied;
-    n->snapshot.config = n->disk_config = n->announce ? agreed_config : 0;
+    bool first = has_member(&configurations[agreed_config], count + 1, true) && !highest_applied;
+
+    n->announce = first && announced;
+    n->snapshot.config = n->disk_config = first ? agreed_config : 0;
     start(++count);
 }
 

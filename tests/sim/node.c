@@ -286,7 +286,7 @@ void compact(uint32_t id)
 {
     node *n = &nodes[id - 1];
 
-    if (!n->up || n->now.index <= n->snapshot.index)
+    if (!n->up || n->now.index <= n->snapshot.index || !n->now.config)
         return;
     n->snapshot = n->now;
     raft->compacted(n->g, n->now.index, NULL);

@@ -198,6 +198,7 @@ void drop_write(node *n);
 void take_storage(node *n, uint32_t id, const hf_replication_output *o);
 void complete_writes(node *n, uint32_t id, uint64_t last);
 void fail_disk(uint32_t id);
+void hurry_disk(uint32_t id);
 
 /* ---- node.c ---- */
 
