@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEEN_MAX = 512, LISTED_MAX = 64, SKEW_US = 300 * MS /* of wall clocks, see nemesis */ };
+enum { SEEN_MAX = 512, LISTED_MAX = 64, SKEW_US = 300 * MS /* of wall clocks, see nemesis */,
+       LEADERS_US = 1000 * MS /* by then they can be reached */ };
 
 changes changes_of[KEYS + EXPIRING_KEYS];
 
@@ -49,7 +50,7 @@ void check_locks(void)
     static struct store_transaction list[LISTED_MAX];
 
     schedule((event){.at = now + 50 * MS, .type = EV_LOCKS});
-    if (now < RUN_US + 1500 * MS)
+    if (now < RUN_US + LEADERS_US)
         return;
     for (uint64_t p = FIRST_PARTITION; p < FIRST_PARTITION + partition_count; p++) {
         node *n = leader_of(p);

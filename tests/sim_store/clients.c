@@ -105,7 +105,7 @@ static void over(uint32_t number, int outcome)
     o->ended = outcome == OUTCOME_DONE || outcome == OUTCOME_NOT_DONE ? now : UINT64_MAX;
     trace(clients[number].operation, (uint64_t)outcome);
     clients[number].busy = clients[number].waiting = false;
-    schedule((event){.at = now + roll(20 * MS), .type = EV_CLIENT, .node = number});
+    schedule((event){.at = now + roll(40 * MS), .type = EV_CLIENT, .node = number});
 }
 
 /* Whether the attempt had an effect is not known, or (`sure`) it had none, but a former one may have had. */

@@ -1,6 +1,7 @@
 /* events.c: what happens next: a heap ordered by time, then by when it was scheduled; and the one source of randomness. */
 #include "sim.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,19 @@ void trace(uint64_t a, uint64_t b)
 {
     hash_value = (hash_value ^ (a * 0x9e3779b97f4a7c15u + b)) * 0x100000001b3u;
     hash_value ^= hash_value >> 29;
+}
+
+void say(const char *format, ...)
+{
+    va_list arguments;
+
+    if (!verbose)
+        return;
+    printf("%10llu ", (unsigned long long)now);
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    putchar('\n');
 }
 
 void fail(const char *what, uint64_t a, uint64_t b)

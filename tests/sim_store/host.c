@@ -1,7 +1,6 @@
 /* host.c: what the host gives to a service: a loop, a pool, timers, clocks, randomness and the log of messages. */
 #include "sim.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -177,9 +176,8 @@ const hf_node_interface sim_node_interface = {
 
 static void host_log(const hf_host *host, int32_t level, hf_slice message)
 {
-    if (verbose)
-        printf("%10llu node %u [%d] %.*s\n", (unsigned long long)now, ((const node *)(const void *)host)->index, level,
-               (int)message.size, (const char *)message.data);
+    say("node %u [%d] %.*s", ((const node *)(const void *)host)->index, level, (int)message.size,
+        (const char *)message.data);
 }
 
 static void *host_alloc(const hf_host *host, uint64_t size)

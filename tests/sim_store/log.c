@@ -28,6 +28,11 @@ static void compact(kept_group *g, const struct store_log_record *r)
 {
     uint64_t gone = 0, before = entry_count(g);
 
+    if (r->index < g->info.first_index || r->snapshot_index + 1 != r->index) { /* the real one refuses it */
+        fail("a compaction of the log goes back", r->index, g->info.first_index);
+        return;
+    }
+
     while (gone < before && g->info.first_index + gone < r->index)
         free(g->entries[gone++].bytes);
     memmove(g->entries, g->entries + gone, (before - gone) * sizeof *g->entries);

@@ -119,7 +119,7 @@ static void begin(void)
     clients_begin();
     links_begin();
     checks_begin();
-    schedule((event){.at = 700 * MS, .type = EV_NEMESIS});
+    schedule((event){.at = 500 * MS, .type = EV_NEMESIS});
 }
 
 static void end(void)

@@ -227,6 +227,7 @@ void start(node *n)
     schedule((event){.at = now + roll(25 * MS), .type = EV_TICK, .node = n->index, .life = n->life});
     schedule((event){.at = now + roll(500 * MS), .type = EV_FLUSH, .node = n->index, .life = n->life});
     trace(n->index, now);
+    say("node %u starts", n->index);
 }
 
 /* As service.c's shard_tick. */
@@ -244,6 +245,7 @@ void tick(node *n)
 
 void crash(node *n)
 {
+    say("node %u dies", n->index);
     clients_of_dead(n);
     log_crash(n);
     engine_crash(n);

@@ -11,14 +11,14 @@
 
 #include <stdbool.h>
 
-enum { NODES_MAX = 5, PARTITIONS_MAX = 4, KEYS = 12, EXPIRING_KEYS = 4, CLIENTS = 8, HISTORY_MAX = 4096 };
+enum { NODES_MAX = 5, PARTITIONS_MAX = 4, KEYS = 12, EXPIRING_KEYS = 4, CLIENTS = 6, HISTORY_MAX = 4096 };
 enum { FIRST_PARTITION = 2 };
 
 #define MS        1000u
-#define RUN_US    (5000 * MS)  /* with faults */
-#define SETTLE_US (2500 * MS)  /* healed, while clients go on */
-#define CALM_US   (5000 * MS)  /* healed: in the end nothing may be left undone */
-#define LOCK_US   (1000 * MS)  /* no lock is older, once there are leaders that can be reached */
+#define RUN_US    (3000 * MS) /* with faults */
+#define SETTLE_US (1500 * MS) /* healed, while clients go on */
+#define CALM_US   (3500 * MS) /* healed: in the end nothing may be left undone */
+#define LOCK_US   (1000 * MS) /* no lock is older, once there are leaders that can be reached */
 #define WALL_US   UINT64_C(1700000000000000)
 
 /* What goes wrong; counted over all seeds. */
@@ -175,6 +175,8 @@ void heap_drop_all(void);
 uint64_t roll(uint64_t below);
 bool chance(uint32_t percent);
 void trace(uint64_t a, uint64_t b);
+/* With --verbose. */
+void say(const char *format, ...) HF_PRINTF(1, 2);
 void fail(const char *what, uint64_t a, uint64_t b);
 void schedule(event e);
 bool next_event(event *ret_event);

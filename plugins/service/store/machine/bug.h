@@ -11,7 +11,7 @@ enum {
     STORE_BUG_FORGET_COMMIT,   /* a decision is forgotten when all have finished, though its sender may still ask */
     STORE_BUG_REPEAT_PREPARE,  /* a PREPARE without an answer is sent again */
     STORE_BUG_GUESS,           /* who has waited does not ask the home, but lets go */
-    STORE_BUG_DECIDE_EARLY,    /* the decision is made with the first PREPARE that was answered */
+    STORE_BUG_TAKE_FOR_GRANTED, /* a PREPARE without an answer counts as prepared */
     STORE_BUG_KEEP_LOCKS,      /* nobody looks after transactions whose sender died */
     STORE_BUG_ANSWER_PROPOSED, /* a write is answered by its place alone, whoever's entry is applied there */
     STORE_BUG_EXPIRE_BLINDLY   /* a record is removed though it was written anew */
@@ -19,7 +19,7 @@ enum {
 #define STORE_BUG_NAMES                                                                                                \
     {                                                                                                                  \
         "none", "see-part", "no-lock", "forget-repeat", "forget-abort", "forget-commit", "repeat-prepare", "guess",    \
-            "decide-early", "keep-locks", "answer-proposed", "expire-blindly"                                          \
+            "take-for-granted", "keep-locks", "answer-proposed", "expire-blindly"                                          \
     }
 
 #ifdef HF_STORE_TEST_BUGS

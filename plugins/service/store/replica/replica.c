@@ -429,7 +429,9 @@ void store_replica_compact(struct store_replica *replica, uint64_t index)
     struct store_storage *storage;
     uint64_t term = 0;
 
-    if (replica->failed || replica->stopping || index <= replica->compacted || index > replica->applied ||
+    /* Behind a snapshot that is being installed, this would go back. */
+    if (replica->failed || replica->stopping || replica->installing || index <= replica->compacted ||
+        index > replica->applied ||
         replication->term_at(replica->group, index, &term) != HF_OK)
         return;
     /* One that has joined and not yet applied the entry that says so has no members to give away with a snapshot:
