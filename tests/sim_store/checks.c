@@ -219,6 +219,8 @@ static void check_write(uint32_t number)
 
     for (uint32_t i = 0; i < o->count; i++)
         puts += o->operations[i].type == STORE_PUT;
+    if (o->outcome == OUTCOME_NONE)
+        fail("a request never came to an end", number, o->begun);
     if (o->times_found != 0 && o->times_found != puts)
         fail("a part of a transaction was carried out", number, o->times_found);
     if (o->outcome == OUTCOME_DONE && o->times_found == 0)

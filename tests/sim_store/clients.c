@@ -83,7 +83,7 @@ static void choose(uint32_t number)
 {
     operation *o = &history[history_count];
 
-    *o = (operation){.type = chance(40) ? READ : WRITE, .begun = now};
+    *o = (operation){.type = chance(40) ? READ : WRITE, .begun = now, .ended = UINT64_MAX};
     o->has_idempotency_key = o->type == WRITE && chance(60);
     o->expires = chance(12);
     o->count = 1;

@@ -137,6 +137,38 @@ static void order_time(void)
 
 /* ---- Cycles ------------------------------------------------------------------------------------------------------ */
 
+/* A vertex that still waits has one before it that waits, too; going back from one to the next ends in the cycle. */
+static void report_cycle(const uint32_t *waits)
+{
+    static uint32_t step_of[VERTICES_MAX];
+    uint32_t v = 0, on_cycle = 0;
+
+    memset(step_of, 0, sizeof step_of);
+    while (v < vertex_count && !waits[v])
+        v++;
+    while (step_of[v] < 2) { /* once to get there, once around */
+        uint32_t e = 0;
+
+        if (step_of[v]++ == 1 && v < history_count) {
+            const operation *o = &history[v];
+
+            on_cycle = v;
+            say("on the cycle: request %u, %s, from %llu to %lld, outcome %d", v, o->type == READ ? "read" : "write",
+                (unsigned long long)o->begun, (long long)o->ended, o->outcome);
+            for (uint32_t i = 0; i < o->count; i++)
+                say("    operation %d on key %u (partition %llu), condition %d %llu, read %llu of %llu",
+                    o->operations[i].type, o->operations[i].key,
+                    (unsigned long long)key_partition(o->operations[i].key), o->operations[i].condition,
+                    (unsigned long long)o->operations[i].condition_version, (unsigned long long)o->version,
+                    (unsigned long long)o->writer - 1);
+        }
+        while (edges[e].to != v || !waits[edges[e].from])
+            e++;
+        v = edges[e].from;
+    }
+    fail("no order explains what was seen; on a cycle is request", on_cycle, history[on_cycle].begun);
+}
+
 static void find_cycle(void)
 {
     static uint32_t first[VERTICES_MAX + 1], to[EDGES_MAX], waits[VERTICES_MAX], ready[VERTICES_MAX];
@@ -162,9 +194,8 @@ static void find_cycle(void)
             if (--waits[to[i]] == 0)
                 ready[count++] = to[i];
     }
-    for (uint32_t i = 0; i < history_count && count < vertex_count; i++)
-        if (waits[i])
-            fail("no order explains what was seen; among others", i, history[i].begun);
+    if (count < vertex_count)
+        report_cycle(waits);
 }
 
 void check_graph(void)

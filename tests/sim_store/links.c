@@ -32,6 +32,8 @@ struct hf_peer_request {
     uint64_t number, link_life;
 };
 
+/* A link that has lost something cannot go on, even when it would carry again. */
+static bool doomed[NODES_MAX][NODES_MAX];
 static uint64_t last_arrival[NODES_MAX][NODES_MAX];
 
 void free_packet(void *data)
@@ -165,7 +167,9 @@ void deliver(void *data)
     node *n = &nodes[p->to];
     hf_slice bytes = {p->bytes, p->size};
 
-    if (!n->up || n->life != p->to_life || n->link_life[p->from] != p->from_life || blocked[p->from][p->to]) {
+    if (!n->up || n->life != p->to_life || n->link_life[p->from] != p->from_life || blocked[p->from][p->to] ||
+        doomed[p->from][p->to]) {
+        doomed[p->from][p->to] = n->up && n->life == p->to_life && n->link_life[p->from] == p->from_life;
         fault_counts[FAULT_LOST_MESSAGE]++;
         return;
     }
@@ -186,6 +190,7 @@ void deliver(void *data)
 void links_begin(void)
 {
     memset(last_arrival, 0, sizeof last_arrival);
+    memset(doomed, 0, sizeof doomed);
     schedule((event){.at = 1, .type = EV_LINKS});
 }
 
@@ -213,9 +218,9 @@ static void lose(node *n, uint32_t other)
     tell(n, other, 0);
 }
 
-static bool is_cut(const node *a, const node *b)
+static bool is_blocked(uint32_t a, uint32_t b)
 {
-    return blocked[a->index][b->index] || blocked[b->index][a->index];
+    return blocked[a][b] || blocked[b][a];
 }
 
 void look_at_links(void)
@@ -226,16 +231,18 @@ void look_at_links(void)
             node *a = &nodes[i], *b = &nodes[k];
 
             if (i != k && a->up && a->paused_until <= now && is_linked(a, k) &&
-                (!b->up || a->link_life[k] != b->life || is_cut(a, b) || b->link_life[i] != a->life))
+                (!b->up || a->link_life[k] != b->life || is_blocked(i, k) || doomed[i][k] ||
+                 doomed[k][i] || b->link_life[i] != a->life))
                 lose(a, k);
         }
     for (uint32_t i = 0; i < node_count; i++)
         for (uint32_t k = 0; k < i; k++) {
             node *a = &nodes[i], *b = &nodes[k];
 
-            if (!a->up || !b->up || is_linked(a, k) || is_linked(b, i) || is_cut(a, b) || a->paused_until > now ||
+            if (!a->up || !b->up || is_linked(a, k) || is_linked(b, i) || is_blocked(i, k) || a->paused_until > now ||
                 b->paused_until > now)
                 continue;
+            doomed[i][k] = doomed[k][i] = false;
             a->link_life[k] = b->life;
             b->link_life[i] = a->life;
             tell(a, k, 1);

@@ -359,9 +359,11 @@ static int32_t snapshot_installed(raft_group *g, uint64_t index, uint64_t term, 
     raft_output_begin(g);
     if (code)
         return hf_error_set(error, HF_EINVAL, "the members of the snapshot are not a valid list");
-    if (index <= g->commit || g->role == HF_ROLE_LEADER)
+    /* What is known to be committed may not be durable here, and not applied: then the snapshot is ahead. */
+    if (index <= g->applied || g->role == HF_ROLE_LEADER ||
+        (index <= g->commit && !raft_log_matches(&g->log, index, term)))
         return hf_error_set(error, HF_ESTATE, "the snapshot at %llu is behind this replica's %llu",
-                            (unsigned long long)index, (unsigned long long)g->commit);
+                            (unsigned long long)index, (unsigned long long)g->applied);
     config.index = index;
     if (raft_log_matches(&g->log, index, term)) { /* the rest of the log follows the snapshot: keep it */
         raft_commit_to(g, index);
