@@ -79,6 +79,7 @@ void complete_writes(node *n, uint32_t id, uint64_t last)
         store(n, w, w->count);
         drop_write(n);
     }
+    check_majorities();
     release_held(n, last);
     raft->persisted(n->g, last);
     after_call(id, NULL, 0, 0);

@@ -309,8 +309,9 @@ void members_tick(uint32_t id)
     struct store_step step;
 
     raft->status(n->g, &s);
-    if (s.role != HF_ROLE_LEADER) {
-        n->step_at = now;
+    if (s.role != HF_ROLE_LEADER) { /* some will be hasty when they lead: the core must see to what is too early */
+        n->step_at = roll(2) ? now : 0;
+        n->look_at = 0;
         return;
     }
     if (now < n->look_at)
