@@ -155,6 +155,7 @@ static void begin_service(node *n)
     service->shard_count = 1;
     service->shards = &n->shard;
     service->replication = raft;
+    atomic_store(&service->partition_max_size, UINT64_MAX); /* nothing is split here */
     n->shard.service = service;
     n->shard.loop = &n->loop;
     if (raft->create(&n->host, &options, &n->raft, NULL))
@@ -173,7 +174,8 @@ static void begin_service(node *n)
                                                       .snapshot_free_us = &service->snapshot_free_us,
                                                       .wall_us = sim_node_interface.wall_us,
                                                       .clock_us = sim_clock_us,
-                                                      .applied_total = &service->applied_total};
+                                                      .applied_total = &service->applied_total,
+                                                      .partition_max_size = &service->partition_max_size};
 }
 
 /* As store_service_open_replica. */
