@@ -31,7 +31,7 @@ int32_t raft_members_parse(const uint8_t *payload, uint64_t size, raft_config *r
 /* Makes the table of progress follow the configuration in force; known replicas keep what is known of them. */
 static void follow_config(raft_group *g)
 {
-    const raft_config *c = &g->configs[g->config_count - 1];
+    const raft_config *c = &g->configs[RAFT_BUG(RAFT_BUG_LATE_CONFIG) ? 0 : g->config_count - 1];
     raft_progress next[RAFT_MEMBERS_MAX];
 
     for (uint32_t i = 0; i < c->count; i++) {
@@ -78,6 +78,8 @@ void raft_config_committed(raft_group *g)
         drop++;
     memmove(g->configs, g->configs + drop, (g->config_count - drop) * sizeof *g->configs);
     g->config_count -= drop;
+    if (RAFT_BUG(RAFT_BUG_LATE_CONFIG) && drop)
+        follow_config(g);
 }
 
 void raft_config_reset(raft_group *g, const raft_config *config)
@@ -111,7 +113,8 @@ static int32_t check_change(raft_group *g, const raft_config *next, hf_error *er
 
     if (g->role != HF_ROLE_LEADER)
         return hf_error_set(error, HF_ENOTLEADER, "this replica does not lead the group");
-    if (g->transferee || now->index > g->commit || !raft_log_matches(&g->log, g->commit, g->term))
+    if (g->transferee || (now->index > g->commit && !RAFT_BUG(RAFT_BUG_TWO_CHANGES)) ||
+        (!raft_log_matches(&g->log, g->commit, g->term) && !RAFT_BUG(RAFT_BUG_CHANGE_TOO_SOON)))
         return hf_error_set(error, HF_EBUSY, "an earlier change of the group is not yet committed");
     if (voters_missing(now, next) + voters_missing(next, now) > 1)
         return hf_error_set(error, HF_EINVAL, "a change of membership adds or removes at most one voter");

@@ -453,11 +453,19 @@ int32_t store_replica_transfer(struct store_replica *replica, uint32_t node, hf_
 void store_replica_compact(struct store_replica *replica, uint64_t index)
 {
     const hf_replication *replication = replica->environment->replication;
+    struct store_machine_state state;
     struct store_storage *storage;
     uint64_t term = 0;
 
-    if (replica->failed || replica->stopping || index <= replica->compacted || index > replica->applied ||
+    /* Behind a snapshot that is being installed, this would go back. */
+    if (replica->failed || replica->stopping || replica->installing || index <= replica->compacted ||
+        index > replica->applied ||
         replication->term_at(replica->group, index, &term) != HF_OK)
+        return;
+    /* One that has joined and not yet applied the entry that says so has no members to give away with a snapshot:
+     * nobody could install it, so the entries must stay. */
+    store_machine_state(replica->machine, &state);
+    if (state.member_count == 0)
         return;
     storage = store_storage_create(replica, 1);
     if (!storage)

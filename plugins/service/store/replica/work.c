@@ -5,6 +5,8 @@
  * another leader. */
 #include "replica/private.h"
 
+#include "bug.h"
+
 #include <holdfast/lib/error.h>
 
 enum { PHASE_OPERATIONS = 16 /* that a phase is taken for: what it carries out lies in the engine */ };
@@ -234,7 +236,7 @@ void store_works_settle(struct store_replica *replica, uint64_t index, uint64_t 
         struct store_work *work = replica->proposed.first;
 
         store_works_remove(&replica->proposed, work);
-        if (work->index == index && work->term != term)
+        if (work->index == index && work->term != term && !STORE_BUG(ANSWER_PROPOSED))
             refuse_not_leader(work); /* another entry is committed in its place */
         else if (work->index == index && work->place < count)
             settle_one(work, &outcomes[work->place]);
