@@ -108,6 +108,18 @@ int32_t store_node_action(hf_slice name); /* HF_EINVAL */
 void store_service_node_change(struct store_service *service, uint32_t node, int32_t action,
                                void (*done)(void *arg, int32_t code, const hf_error *error), void *arg);
 
+/* What would be done about a cluster that lost its majority when the nodes in `dead` (bit per node) are lost for good:
+ * done(arg, code, plan as JSON, error) on the calling loop, maybe before this returns.  HF_EINVAL, HF_ENOTFOUND: nothing
+ * is to be done; HF_ECONFLICT: a node is not dead, or one more must be.  [worker loops] */
+typedef void (*store_recover_done)(void *arg, int32_t code, hf_slice plan, const hf_error *error);
+void store_service_recover_plan(struct store_service *service, uint32_t dead, store_recover_done done, void *arg);
+
+/* Carries out a plan as it was given above: likewise, with the plan again when everything leads.  Errors also:
+ * HF_ECONFLICT: something is not as it was then; HF_EBUSY, HF_ETIMEOUT: it may be done in part, and another plan goes
+ * on from there. */
+void store_service_recover(struct store_service *service, hf_slice plan, const char *actor, store_recover_done done,
+                           void *arg);
+
 /* Whether the link to the node is up, as seen by the calling loop.  [worker loops] */
 int32_t store_service_node_up(struct store_service *service, uint32_t node);
 

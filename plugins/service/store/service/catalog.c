@@ -336,8 +336,10 @@ int32_t store_catalog_open(struct store_service *service, hf_error *error)
     struct store_rebuild rebuild = {.service = service};
     int32_t result = HF_OK;
 
-    /* A node of several that has nothing asks the others first. */
-    if (service->membership.cluster)
+    /* A node that was given up opens nothing.  A node of several that has nothing asks the others first. */
+    if (atomic_load(&service->lost))
+        result = HF_OK;
+    else if (service->membership.cluster)
         result = open_catalog(service, error);
     else if (!service->peers)
         result = begin_membership(service, 0, store_replica_id(0, 0), error);

@@ -135,11 +135,15 @@ static void save_later(struct store_service *service)
 static int32_t judge(struct store_service *service, struct store_shard *shard, uint32_t node, const struct hello *hello)
 {
     uint64_t own = atomic_load(&service->cluster);
+    const struct store_node_record *record = &shard->routing->nodes[node];
     int32_t news = 0, judgement;
 
     if (own && hello->cluster && own != hello->cluster)
         return STORE_IDENTITY_CLUSTER;
-    judgement = store_witness_judge(&service->witness, node, &hello->identity, shard->routing->nodes[node].disk, &news);
+    if (record->state == STORE_NODE_LOST ||
+        store_fence_keeps_out(&service->fence, node, hello->identity.disk, record->disk))
+        return hello->cluster ? STORE_IDENTITY_LOST : STORE_IDENTITY_FOREIGN; /* an empty disk can replace it */
+    judgement = store_witness_judge(&service->witness, node, &hello->identity, record->disk, &news);
     if (news)
         save_later(service);
     return judgement;
@@ -152,6 +156,8 @@ static const char *describe(int32_t judgement)
         return "an old image of its disk, of which later starts are known";
     case STORE_IDENTITY_FOREIGN:
         return "another disk than before";
+    case STORE_IDENTITY_LOST:
+        return "the disk that 'holdfast cluster recover' has given up as lost";
     default:
         return "a disk with the data of another cluster";
     }
@@ -206,9 +212,51 @@ static void accepted(struct store_service *service, uint32_t node, const struct 
         note_cluster(service, node, answer->cluster);
 }
 
+/* [pool] */
+static void note_loss(hf_job *job)
+{
+    struct store_service *service = (struct store_service *)((char *)job - offsetof(struct store_service, lost_job));
+    hf_error error = {0};
+
+    if (store_fence_leave(&service->fence, service->nodes.names[atomic_load(&service->lost_by) - 1], &error) != HF_OK)
+        store_service_log(service, HF_LOG_ERROR, "that this node was given up was not saved: %s", error.message);
+}
+
+static void loss_noted(hf_job *job)
+{
+    (void)job;
+}
+
+/* The others have gone on without this node and without what only it had.  It must not go on, not even together with
+ * others that were given up: that would be a second cluster. */
+static void leave(struct store_service *service, uint32_t node)
+{
+    if (atomic_exchange(&service->lost, 1))
+        return;
+    atomic_store(&service->lost_by, node + 1);
+    service->lost_job =
+        (hf_job){.loop = service->loops->main_loop(service->host), .work = note_loss, .done = loss_noted};
+    if (service->loops->submit(service->host, &service->lost_job, NULL) != HF_OK)
+        atomic_store(&service->lost, 0); /* the next answer tries again */
+}
+
+/* Each loop by itself. */
+void store_hello_leave(struct store_shard *shard)
+{
+    if (!atomic_load(&shard->service->lost) || shard->left)
+        return;
+    shard->left = 1;
+    memset(shard->trusted, 0, sizeof shard->trusted);
+    for (uint64_t i = 0; i < shard->replica_count; i++)
+        if (shard->replicas[i])
+            store_replica_leave(shard->replicas[i]);
+}
+
 static void refused(struct store_service *service, uint32_t node, int32_t why)
 {
     atomic_store(&service->refused_why, why);
+    if (why == STORE_IDENTITY_LOST)
+        leave(service, node);
     if (atomic_fetch_or(&service->refused, 1u << node) & 1u << node)
         return;
     store_service_log(service, HF_LOG_ERROR,
@@ -266,7 +314,7 @@ void store_hello_tick(struct store_shard *shard, uint64_t now_us)
 
 int32_t store_hello_trusts(struct store_service *service, uint32_t node)
 {
-    return store_shard_current(service)->trusted[node];
+    return store_shard_current(service)->trusted[node] && !atomic_load(&service->lost);
 }
 
 int32_t store_hello_open(struct store_service *service, hf_error *error)

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FILE_MAX = 16384, PATH_MAX_BYTES = 4400 };
+enum { PATH_MAX_BYTES = 4400 };
 
 /* ---- Files ------------------------------------------------------------------------------------------------------- */
 
@@ -64,8 +64,7 @@ static int32_t replace_file(const char *directory, const char *name, const char 
     return good ? HF_OK : hf_error_set_errno(error, HF_EIO, failure, "cannot write '%s'", path);
 }
 
-/* The file's text without its last line, which is its checksum.  HF_ENOTFOUND. */
-static int32_t read_file(const char *directory, const char *name, char text[FILE_MAX], hf_error *error)
+int32_t store_state_read(const char *directory, const char *name, char text[STORE_STATE_FILE_MAX], hf_error *error)
 {
     char path[PATH_MAX_BYTES];
     uint32_t checksum = 0;
@@ -75,7 +74,7 @@ static int32_t read_file(const char *directory, const char *name, char text[FILE
 
     if (file < 0 && errno == ENOENT)
         return HF_ENOTFOUND;
-    ssize_t size = file < 0 ? -1 : read(file, text, FILE_MAX - 1);
+    ssize_t size = file < 0 ? -1 : read(file, text, STORE_STATE_FILE_MAX - 1);
     int failure = errno;
 
     if (file >= 0)
@@ -95,11 +94,11 @@ static int32_t read_file(const char *directory, const char *name, char text[FILE
     return HF_OK;
 }
 
-static int32_t write_checked(const char *directory, const char *name, char text[FILE_MAX], hf_error *error)
+int32_t store_state_write(const char *directory, const char *name, char text[STORE_STATE_FILE_MAX], hf_error *error)
 {
     size_t size = strlen(text);
 
-    snprintf(text + size, FILE_MAX - size, "checksum %08" PRIx32 "\n", hf_crc32c(0, text, size));
+    snprintf(text + size, STORE_STATE_FILE_MAX - size, "checksum %08" PRIx32 "\n", hf_crc32c(0, text, size));
     return replace_file(directory, name, text, strlen(text), error);
 }
 
@@ -149,7 +148,7 @@ int32_t store_identity_save(const char *directory, const struct store_nodes *nod
                             const struct store_identity *identity, const struct store_membership *membership,
                             hf_error *error)
 {
-    char text[FILE_MAX];
+    char text[STORE_STATE_FILE_MAX];
     size_t size = (size_t)snprintf(
         text, sizeof text,
         "disk %016" PRIx64 " starts %" PRIu64 "\ncluster %016" PRIx64 " replica %" PRIx64 " first %" PRIu32 "\nmembers",
@@ -160,15 +159,15 @@ int32_t store_identity_save(const char *directory, const struct store_nodes *nod
     if (size + sizeof "\nchecksum 01234567\n" > sizeof text)
         return hf_error_set(error, HF_ETOOLARGE, "the names of the members are too long");
     strcat(text, "\n");
-    return write_checked(directory, "identity", text, error);
+    return store_state_write(directory, "identity", text, error);
 }
 
 int32_t store_identity_begin(const char *directory, uint64_t random, const struct store_nodes *nodes,
                              struct store_identity *ret_identity, struct store_membership *ret_membership,
                              hf_error *error)
 {
-    char text[FILE_MAX];
-    int32_t result = read_file(directory, "identity", text, error);
+    char text[STORE_STATE_FILE_MAX];
+    int32_t result = store_state_read(directory, "identity", text, error);
 
     *ret_identity = (struct store_identity){.disk = random ? random : 1};
     *ret_membership = (struct store_membership){0};
@@ -197,12 +196,12 @@ static void take_line(struct store_witness *witness, const char *line)
 int32_t store_witness_open(struct store_witness *witness, const char *directory, const struct store_nodes *nodes,
                            hf_error *error)
 {
-    char text[FILE_MAX], *rest = text;
+    char text[STORE_STATE_FILE_MAX], *rest = text;
 
     *witness = (struct store_witness){.nodes = nodes};
     pthread_mutex_init(&witness->lock, NULL);
     snprintf(witness->path, sizeof witness->path, "%s", directory);
-    int32_t result = read_file(directory, "witness", text, error);
+    int32_t result = store_state_read(directory, "witness", text, error);
 
     if (result == HF_ENOTFOUND)
         return HF_OK;
@@ -238,15 +237,15 @@ int32_t store_witness_judge(struct store_witness *witness, uint32_t node, const 
 
 int32_t store_witness_save(struct store_witness *witness, hf_error *error)
 {
-    char text[FILE_MAX] = "";
+    char text[STORE_STATE_FILE_MAX] = "";
     size_t size = 0;
 
     pthread_mutex_lock(&witness->lock);
-    for (uint32_t i = 0; i < witness->nodes->count && size < FILE_MAX - 400; i++)
+    for (uint32_t i = 0; i < witness->nodes->count && size < STORE_STATE_FILE_MAX - 400; i++)
         if (witness->known[i].disk)
             size += (size_t)snprintf(text + size, sizeof text - size, "%s %016" PRIx64 " %" PRIu64 "\n",
                                      witness->nodes->names[i], witness->known[i].disk, witness->known[i].starts);
-    int32_t result = write_checked(witness->path, "witness", text, error);
+    int32_t result = store_state_write(witness->path, "witness", text, error);
     pthread_mutex_unlock(&witness->lock);
     return result;
 }

@@ -35,8 +35,16 @@ enum {
     STORE_IDENTITY_GOOD = 0,
     STORE_IDENTITY_OLDER = 1,   /* the same disk at a later start is known: an old image */
     STORE_IDENTITY_FOREIGN = 2, /* another disk is known, and the node was not replaced */
-    STORE_IDENTITY_CLUSTER = 3  /* it has data of another cluster */
+    STORE_IDENTITY_CLUSTER = 3, /* it has data of another cluster */
+    STORE_IDENTITY_LOST = 4     /* an operator called it lost for good (holdfast cluster recover) */
 };
+
+/* Small files of the state directory that tell what this node must not forget: a text whose last line is its checksum,
+ * replaced as a whole.  Reading: without that line; HF_ENOTFOUND, HF_ECORRUPT, HF_EIO.  Writing: the text is borrowed,
+ * but the checksum is appended to it.  HF_EIO.  Both block. */
+enum { STORE_STATE_FILE_MAX = 16384 };
+int32_t store_state_read(const char *directory, const char *name, char text[STORE_STATE_FILE_MAX], hf_error *error);
+int32_t store_state_write(const char *directory, const char *name, char text[STORE_STATE_FILE_MAX], hf_error *error);
 
 /* A number that two clusters share only when the same nodes began them: of the first `first_count` names.  Not 0. */
 uint64_t store_cluster_number(const struct store_nodes *nodes, uint32_t first_count);

@@ -4,6 +4,7 @@
 
 #include "http/http.h"
 #include "machine/phase.h"
+#include "recover/fence.h"
 #include "replica/replica.h"
 #include "service/identity.h"
 #include "service/options.h"
@@ -14,6 +15,7 @@
 #include <pthread.h>
 
 struct store_creation;
+struct store_drive;
 struct store_sweep;
 
 /* What one worker loop has of the store. */
@@ -31,6 +33,7 @@ struct store_shard {
     struct store_creation *creations; /* waiting for the routing to have their table */
     _Atomic uint32_t accepted;        /* bit per node: it believed what this shard's link began with */
     uint8_t trusted[STORE_NODES_MAX]; /* by node, 1: what its last link here began with was believed */
+    int32_t left;                     /* 1: its replicas have left, for this node was called lost */
     hf_task begin_task, stop_task;
     uint32_t stopping; /* replicas that have not stopped, and one */
     struct store_sweep *sweep;
@@ -74,11 +77,17 @@ struct store_service {
     struct store_log_file_system file_system;
     int32_t file_system_open;
     struct store_log *log;
-    hf_peer_channel *calls, *hello;
+    hf_peer_channel *calls, *hello, *recoveries;
     struct store_http *http;
     struct store_identity identity;
     struct store_witness witness;
     int32_t witness_open;
+    struct store_fence fence;
+    int32_t fence_open;
+    _Atomic int32_t lost; /* 1: an operator has called this node lost, and another one said so */
+    hf_job lost_job;
+    _Atomic uint32_t lost_by; /* the node + 1 that said so */
+    _Atomic(struct store_drive *) drive; /* a recovery that this node drives */
     hf_job witness_job;
     _Atomic int32_t witness_saving, witness_again;
     struct store_membership membership; /* [main] */
@@ -175,10 +184,16 @@ int32_t store_hello_open(struct store_service *service, hf_error *error);
 void store_hello_link(struct store_service *service, uint32_t node, int32_t up);
 /* Says it again to those who have not believed it, or all while there is no catalog.  [worker loops] */
 void store_hello_tick(struct store_shard *shard, uint64_t now_us);
+/* This node was called lost: its replicas leave.  [loop of the shard] */
+void store_hello_leave(struct store_shard *shard);
 /* 1 when the node may take part.  [worker loops] */
 int32_t store_hello_trusts(struct store_service *service, uint32_t node);
 /* A message for this node's replica of the catalog, which is not open: this node was made a member.  [worker loops] */
 void store_hello_join(struct store_service *service, uint32_t node, uint64_t replica);
+
+/* recover.c, recover_drive.c: see recover.h. */
+int32_t store_recover_open(struct store_service *service, hf_error *error);
+void store_recover_tick(struct store_shard *shard, uint64_t now_us);
 
 /* edit.c: writes records of the catalog, all or nothing, and says what came of it.  What the operations refer to is
  * copied.  [worker loops] */

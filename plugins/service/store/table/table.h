@@ -83,7 +83,8 @@ enum {
     STORE_NODE_NEW = 0, /* in the configuration, and not added yet */
     STORE_NODE_ACTIVE,
     STORE_NODE_DRAINING, /* its replicas move away */
-    STORE_NODE_REMOVED
+    STORE_NODE_REMOVED,
+    STORE_NODE_LOST /* an operator called it lost for good: its disk stays out, another one can replace it */
 };
 
 /* What the catalog knows of a node. */
@@ -197,7 +198,7 @@ int32_t store_node_write(hf_buffer *buffer, const char *name, const struct store
 int32_t store_node_apply(hf_slice json, uint64_t version, struct store_routing *routing,
                          const struct store_nodes *nodes, hf_error *error);
 
-/* "new", "active", "draining" or "removed". */
+/* "new", "active", "draining", "removed" or "lost". */
 const char *store_node_state_name(int32_t state);
 /* The node's place; UINT32_MAX: there is none of that name. */
 uint32_t store_node_find(const struct store_nodes *nodes, hf_slice name);
