@@ -99,7 +99,7 @@ static void count_voters(const struct store_recover_plan *plan, const struct sto
     }
 }
 
-/* 1: the partition needs the plan. */
+/* 1: the partition needs the plan; HF_EBUSY: its leader has not noticed yet that its majority is gone. */
 static int look_at(const struct store_recover_plan *plan, const struct store_recover_facts *facts, uint64_t partition,
                    struct store_recover_item *item)
 {
@@ -111,8 +111,10 @@ static int look_at(const struct store_recover_plan *plan, const struct store_rec
 
         if (!replica)
             continue;
-        if (replica->leads)
-            return 0;
+        if (replica->leads) {
+            count_voters(plan, facts, replica, item);
+            return item->left * 2 > item->voters ? 0 : HF_EBUSY;
+        }
         if (!chosen || is_later(replica, chosen)) {
             chosen = replica;
             item->node = node;
@@ -194,7 +196,13 @@ static int32_t look_at_all(const struct store_recover_facts *facts, const uint64
     for (uint64_t i = 0; i < count; i++) {
         struct store_recover_item *item = &plan->items[plan->count];
 
-        if (!look_at(plan, facts, list[i], item))
+        int needed = look_at(plan, facts, list[i], item);
+
+        if (needed < 0)
+            return hf_error_set(error, needed,
+                                "the leader of partition %llu has just lost its majority; try again in some seconds",
+                                (unsigned long long)list[i]);
+        if (!needed)
             continue;
         if (!item->replica && list[i] == STORE_CATALOG_PARTITION)
             return hf_error_set(error, HF_ECONFLICT,

@@ -69,7 +69,8 @@ int32_t store_recover_read_facts(hf_slice text, hf_arena *arena, struct store_re
 
 /* Makes the plan from the facts (by node), and what the catalog of this node says; items lie in the arena.
  * HF_EINVAL: no dead node, or this one; HF_ECONFLICT: a node is neither dead nor was it heard, or one that is called
- * dead was heard; HF_ENOTFOUND: nothing lost its majority; HF_ENOMEM. */
+ * dead was heard; HF_ENOTFOUND: nothing lost its majority; HF_EBUSY: what has just lost it has not noticed yet;
+ * HF_ENOMEM. */
 int32_t store_recover_make(const struct store_routing *routing, const struct store_nodes *nodes, uint32_t dead,
                            const struct store_recover_facts *facts, hf_arena *arena, struct store_recover_plan *ret_plan,
                            hf_error *error);

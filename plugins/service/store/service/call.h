@@ -123,6 +123,9 @@ void store_service_recover(struct store_service *service, hf_slice plan, const c
 /* Whether the link to the node is up, as seen by the calling loop.  [worker loops] */
 int32_t store_service_node_up(struct store_service *service, uint32_t node);
 
+/* A sentence when the node is there and kept out, else "".  [worker loops] */
+void store_service_stranger(struct store_service *service, uint32_t node, char *text, uint64_t capacity);
+
 /* A sentence when the node cannot serve fully, else "".  [any] */
 void store_service_problem(struct store_service *service, char *text, uint64_t capacity);
 

@@ -386,6 +386,12 @@ static void read_record(struct store_creation *creation, int32_t step, const cha
 
 static void end_creation(struct store_creation *creation, int32_t code, const hf_error *error)
 {
+    hf_error explained = error ? *error : (hf_error){0};
+
+    if (error && creation->step != AWAIT) { /* a call to the catalog failed */
+        store_catalog_explain(code, &explained);
+        error = &explained;
+    }
     creation->done(creation->arg, code, creation->existed, error);
     hf_buffer_done(&creation->call.op.result);
     hf_buffer_done(&creation->command);

@@ -5,6 +5,7 @@
  *
  * A node without a catalog does not know whether there is one: it asks the others.  When one has it, the node waits to
  * be made a member; when all configured nodes have none, or a majority and the rest stays away, they begin it. */
+#include "service/call.h"
 #include "service/private.h"
 
 #include "bytes.h"
@@ -12,6 +13,7 @@
 #include <holdfast/lib/error.h>
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { VERSION = 1, HELLO = 1, HELLO_BACK = 2, ACCEPTED = 3, REFUSED = 4, SIZE = 1 + 1 + 1 + 4 + 8 + 8 + 8 + 8 };
@@ -163,17 +165,35 @@ static const char *describe(int32_t judgement)
     }
 }
 
-static void complain(struct store_service *service, uint32_t node, const struct hello *hello, int32_t judgement)
+/* What an operator has to know of a node that is kept out. */
+static void describe_stranger(const struct store_service *service, uint32_t node, int32_t judgement, int empty,
+                              char *text, uint64_t capacity)
 {
     const char *name = service->nodes.names[node];
+
+    snprintf(text, capacity, "node %s runs on %s; it is kept out. %s 'holdfast node replace %s'", name,
+             describe(judgement), empty ? "If that one is lost:" : "Empty its state directory, start it, then", name);
+}
+
+void store_service_stranger(struct store_service *service, uint32_t node, char *text, uint64_t capacity)
+{
+    text[0] = '\0';
+    if (atomic_load(&service->strangers[node]) && service->peers && service->peers->is_up(service->hello, node))
+        describe_stranger(service, node, atomic_load(&service->strangers_why[node]),
+                          atomic_load(&service->replaceable[node]) != 0, text, capacity);
+}
+
+static void complain(struct store_service *service, uint32_t node, const struct hello *hello, int32_t judgement)
+{
     int empty = judgement == STORE_IDENTITY_FOREIGN && hello->cluster == 0;
+    char text[500];
 
     atomic_store(&service->replaceable[node], empty ? hello->identity.disk : 0);
+    atomic_store(&service->strangers_why[node], judgement);
     if (atomic_exchange(&service->strangers[node], hello->identity.disk) == hello->identity.disk)
         return; /* it is in the log already */
-    store_service_log(service, HF_LOG_ERROR, "node %s runs on %s; it is kept out. %s: holdfast node replace %s", name,
-                      describe(judgement), empty ? "If that one is lost" : "Empty its state directory, start it, then",
-                      name);
+    describe_stranger(service, node, judgement, empty, text, sizeof text);
+    store_service_log(service, HF_LOG_ERROR, "%s", text);
 }
 
 static void hello_arrived(struct store_service *service, uint32_t node, const struct hello *hello)

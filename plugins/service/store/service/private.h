@@ -99,6 +99,7 @@ struct store_service {
     _Atomic int32_t refused_why;        /* STORE_IDENTITY_... */
     _Atomic uint32_t fresh;             /* bit per node that has no catalog either, as it said */
     _Atomic uint64_t strangers[STORE_NODES_MAX];   /* the disk that was refused and complained about, 0: none */
+    _Atomic int32_t strangers_why[STORE_NODES_MAX]; /* STORE_IDENTITY_... */
     _Atomic uint64_t replaceable[STORE_NODES_MAX]; /* likewise, when it is empty and could replace the known one */
     uint64_t begin_us;                             /* when the loops began to run */
 
@@ -197,6 +198,8 @@ void store_recover_tick(struct store_shard *shard, uint64_t now_us);
 
 /* edit.c: writes records of the catalog, all or nothing, and says what came of it.  What the operations refer to is
  * copied.  [worker loops] */
+/* Says of a failure that the catalog could not be reached, which is what `code` means there. */
+void store_catalog_explain(int32_t code, hf_error *error);
 typedef void (*store_edit_done)(void *arg, int32_t code, const hf_error *error);
 void store_edit(struct store_service *service, const struct store_operation *operations, uint64_t count,
                 store_edit_done done, void *arg);

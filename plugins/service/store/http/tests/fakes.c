@@ -211,6 +211,12 @@ void store_service_recover(struct store_service *service, hf_slice plan, const c
     done(arg, fake.code, plan, &error);
 }
 
+void store_service_stranger(struct store_service *service, uint32_t node, char *text, uint64_t capacity)
+{
+    (void)service, (void)node, (void)capacity;
+    text[0] = '\0';
+}
+
 int32_t store_service_node_up(struct store_service *service, uint32_t node)
 {
     (void)service, (void)node;

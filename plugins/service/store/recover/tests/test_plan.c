@@ -108,12 +108,25 @@ static void what_has_a_majority_is_left_alone(void **state)
     for (uint32_t node = 0; node < 3; node++)
         add(node, 1, N1 | N2 | N3 | N4 | N5, 4, 20);
     add(0, 7, N1 | N4 | N5, 4, 20);
-    add(1, 9, N2 | N4, 3, 3)->leads = 1; /* as its leader sees it, it lives: a change is under way */
+    add(0, 9, N1 | N4 | N5, 3, 9); /* its leader's members are newer, so that one decides */
+    add(1, 9, N2, 3, 3)->leads = 1;
     add(2, 11, N3 | N4 | N5, 3, 3);
     assert_int_equal(make(N4 | N5), 0);
     assert_int_equal(plan.count, 2);
     assert_true(plan.items[0].partition == 7 && plan.items[1].partition == 11);
     assert_true(plan.items[1].node == 2 && plan.items[1].left == 1);
+}
+
+static void a_leader_that_has_lost_its_majority_will_notice(void **state)
+{
+    (void)state;
+    answer(0, N2);
+    answer(1, N1);
+    add(0, 1, N1 | N2 | N3 | N4 | N5, 4, 20)->leads = 1;
+    assert_int_equal(make(N3 | N4 | N5), HF_EBUSY);
+    assert_non_null(strstr(error.message, "partition 1 has just lost its majority"));
+    replicas[0][0].leads = 0;
+    assert_int_equal(make(N3 | N4 | N5), 0);
 }
 
 static void learners_do_not_make_a_majority(void **state)
@@ -344,6 +357,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_latest_log_goes_on, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_has_a_majority_is_left_alone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_leader_that_has_lost_its_majority_will_notice, set_up, tear_down),
         cmocka_unit_test_setup_teardown(learners_do_not_make_a_majority, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_replica_of_an_older_disk_is_no_voter, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_lost_altogether_begins_empty, set_up, tear_down),
