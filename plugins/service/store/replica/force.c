@@ -94,7 +94,7 @@ void store_replica_leave(struct store_replica *replica)
     replica->failed = 1;
     atomic_store(&replica->published.role, HF_ROLE_FOLLOWER);
     atomic_store(&replica->published.leader, 0);
-    store_works_end(replica, HF_ECLOSED, "this node was called lost for good and takes no part any more");
+    store_works_end(replica, HF_ECLOSED, "this node takes no part any more: the others know better than its disk");
     if (replica->setup.changed)
         replica->setup.changed(replica->setup.arg, replica);
     store_replica_check_stopped(replica);

@@ -134,7 +134,7 @@ void store_replica_stand(struct store_replica *replica, struct store_replica_sta
  * HF_EUNSUPPORTED: the replication plugin cannot do it; HF_ENOMEM. */
 int32_t store_replica_force(struct store_replica *replica, uint64_t last_term, uint64_t last_index, hf_error *error);
 
-/* Takes no part any more, for the node was called lost: sends nothing, answers nothing. */
+/* Takes no part any more, for others know better than this node's disk: sends nothing, answers nothing. */
 void store_replica_leave(struct store_replica *replica);
 
 /* Drops the stored log up to and including `index`, which the engine has flushed. */

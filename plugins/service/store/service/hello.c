@@ -16,8 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { VERSION = 1, HELLO = 1, HELLO_BACK = 2, ACCEPTED = 3, REFUSED = 4, SIZE = 1 + 1 + 1 + 4 + 8 + 8 + 8 + 8 };
-enum { AGAIN_US = 1000000, BEGIN_WITHOUT_US = 10000000 };
+enum { VERSION = 2, HELLO = 1, HELLO_BACK = 2, ACCEPTED = 3, REFUSED = 4, POSITION = 5, SIZE = 1 + 1 + 1 + 4 + 7 * 8 };
+enum { AGAIN_US = 1000000, BEGIN_WITHOUT_US = 10000000, WITNESS_US = 10000000 };
 
 struct hello {
     uint8_t kind;
@@ -38,6 +38,9 @@ static void send(struct store_service *service, uint32_t node, uint8_t kind, uin
     store_write_be(bytes + 7, identity->disk, 8);
     store_write_be(bytes + 15, identity->starts, 8);
     store_write_be(bytes + 23, atomic_load(&service->cluster), 8);
+    store_write_be(bytes + 39, identity->boot, 8);
+    store_write_be(bytes + 47, identity->previous, 8);
+    store_write_be(bytes + 55, identity->position, 8);
     if (kind == ACCEPTED)
         store_write_be(bytes + 31, store_shard_current(service)->routing->nodes[node].generation, 8);
     (void)service->peers->send(service->hello, node, &piece, 1);
@@ -54,6 +57,9 @@ static int32_t read_hello(hf_slice bytes, struct hello *ret_hello)
     ret_hello->identity.starts = store_read_be(bytes.data + 15, 8);
     ret_hello->cluster = store_read_be(bytes.data + 23, 8);
     ret_hello->generation = store_read_be(bytes.data + 31, 8);
+    ret_hello->identity.boot = store_read_be(bytes.data + 39, 8);
+    ret_hello->identity.previous = store_read_be(bytes.data + 47, 8);
+    ret_hello->identity.position = store_read_be(bytes.data + 55, 8);
     return HF_OK;
 }
 
@@ -151,13 +157,15 @@ static int32_t judge(struct store_service *service, struct store_shard *shard, u
     return judgement;
 }
 
-static const char *describe(int32_t judgement)
+const char *store_hello_describe(int32_t judgement)
 {
     switch (judgement) {
     case STORE_IDENTITY_OLDER:
-        return "an old image of its disk, of which later starts are known";
+        return "an old image of its disk, of which more is known";
     case STORE_IDENTITY_FOREIGN:
         return "another disk than before";
+    case STORE_IDENTITY_COPY:
+        return "a disk of which a copy was started, too";
     case STORE_IDENTITY_LOST:
         return "the disk that 'holdfast cluster recover' has given up as lost";
     default:
@@ -172,7 +180,7 @@ static void describe_stranger(const struct store_service *service, uint32_t node
     const char *name = service->nodes.names[node];
 
     snprintf(text, capacity, "node %s runs on %s; it is kept out. %s 'holdfast node replace %s'", name,
-             describe(judgement), empty ? "If that one is lost:" : "Empty its state directory, start it, then", name);
+             store_hello_describe(judgement), empty ? "If that one is lost:" : "Empty its state directory, start it, then", name);
 }
 
 void store_service_stranger(struct store_service *service, uint32_t node, char *text, uint64_t capacity)
@@ -247,11 +255,12 @@ static void loss_noted(hf_job *job)
     (void)job;
 }
 
-/* The others have gone on without this node and without what only it had.  It must not go on, not even together with
- * others that were given up: that would be a second cluster. */
-static void leave(struct store_service *service, uint32_t node)
+/* The others know that this node has forgotten what it acknowledged, or they have gone on without it and what only it
+ * had.  It must not go on, not even together with others like it: that would be a second cluster. */
+static void leave(struct store_service *service, uint32_t node, int32_t why)
 {
-    if (atomic_exchange(&service->lost, 1))
+    atomic_store(&service->out, 1);
+    if (why != STORE_IDENTITY_LOST || atomic_exchange(&service->lost, 1))
         return;
     atomic_store(&service->lost_by, node + 1);
     service->lost_job =
@@ -263,7 +272,7 @@ static void leave(struct store_service *service, uint32_t node)
 /* Each loop by itself. */
 void store_hello_leave(struct store_shard *shard)
 {
-    if (!atomic_load(&shard->service->lost) || shard->left)
+    if (!atomic_load(&shard->service->out) || shard->left)
         return;
     shard->left = 1;
     memset(shard->trusted, 0, sizeof shard->trusted);
@@ -274,15 +283,17 @@ void store_hello_leave(struct store_shard *shard)
 
 static void refused(struct store_service *service, uint32_t node, int32_t why)
 {
+    if (atomic_load(&service->strangers[node]))
+        return; /* what is kept out itself has no say */
     atomic_store(&service->refused_why, why);
-    if (why == STORE_IDENTITY_LOST)
-        leave(service, node);
+    if (why == STORE_IDENTITY_LOST || why == STORE_IDENTITY_OLDER || why == STORE_IDENTITY_COPY)
+        leave(service, node, why);
     if (atomic_fetch_or(&service->refused, 1u << node) & 1u << node)
         return;
     store_service_log(service, HF_LOG_ERROR,
                       "node %s does not let this node take part: it runs on %s; see 'holdfast "
                       "node replace'",
-                      service->nodes.names[node], describe(why));
+                      service->nodes.names[node], store_hello_describe(why));
 }
 
 static void message_arrived(void *arg, uint32_t node, hf_slice bytes)
@@ -295,14 +306,18 @@ static void message_arrived(void *arg, uint32_t node, hf_slice bytes)
                           service->nodes.names[node]);
         return;
     }
-    if (hello.kind == HELLO || hello.kind == HELLO_BACK)
+    if (hello.kind == POSITION) {
+        if (store_hello_trusts(service, node))
+            store_witness_hear(&service->witness, node, hello.identity.position);
+    } else if (hello.kind == HELLO || hello.kind == HELLO_BACK) {
         hello_arrived(service, node, &hello);
-    else if (hello.identity.disk != service->identity.disk || hello.identity.starts != service->identity.starts)
-        return; /* an answer to an earlier start */
-    else if (hello.kind == ACCEPTED)
+    } else if (hello.identity.disk != service->identity.disk || hello.identity.boot != service->identity.boot) {
+        return; /* an answer to an earlier start, or to another process with this node's name */
+    } else if (hello.kind == ACCEPTED) {
         accepted(service, node, &hello);
-    else if (hello.kind == REFUSED)
+    } else if (hello.kind == REFUSED) {
         refused(service, node, hello.why);
+    }
 }
 
 /* ---- Links ------------------------------------------------------------------------------------------------------- */
@@ -318,6 +333,21 @@ void store_hello_link(struct store_service *service, uint32_t node, int32_t up)
         atomic_fetch_and(&service->accepted, ~(1u << node));
 }
 
+/* Those who are sent no other messages hear how far this node's log goes, too: they may be the only ones that are there
+ * when it comes back. */
+static void tell_position(struct store_service *service)
+{
+    struct store_identity identity = service->identity;
+
+    identity.position = store_log_position(service->log);
+    if (identity.position == service->told_position)
+        return;
+    service->told_position = identity.position;
+    for (uint32_t node = 0; node < service->nodes.count; node++)
+        if (node != service->nodes.self && service->peers->is_up(service->hello, node))
+            send(service, node, POSITION, 0, 0, &identity);
+}
+
 void store_hello_tick(struct store_shard *shard, uint64_t now_us)
 {
     struct store_service *service = shard->service;
@@ -326,6 +356,13 @@ void store_hello_tick(struct store_shard *shard, uint64_t now_us)
     if (now_us < shard->hello_us)
         return;
     shard->hello_us = now_us + AGAIN_US;
+    if (shard->index == 0)
+        tell_position(service);
+    if (shard->index == 0 && now_us >= service->witness_us) {
+        service->witness_us = now_us + WITNESS_US;
+        if (store_witness_is_behind(&service->witness))
+            save_later(service);
+    }
     for (uint32_t node = 0; node < service->nodes.count; node++)
         if (node != service->nodes.self && !(done & 1u << node) && service->peers->is_up(service->hello, node))
             send(service, node, HELLO, 0, shard->index, &service->identity);
@@ -334,7 +371,7 @@ void store_hello_tick(struct store_shard *shard, uint64_t now_us)
 
 int32_t store_hello_trusts(struct store_service *service, uint32_t node)
 {
-    return store_shard_current(service)->trusted[node] && !atomic_load(&service->lost);
+    return store_shard_current(service)->trusted[node] && !atomic_load(&service->out);
 }
 
 int32_t store_hello_open(struct store_service *service, hf_error *error)

@@ -134,9 +134,11 @@ static int32_t understand(char *text, const struct store_nodes *nodes, struct st
     char *members = strstr(text, "members "), *end = members ? strchr(members, '\n') : NULL;
 
     if (!end ||
-        sscanf(text, "disk %16" SCNx64 " starts %" SCNu64 " cluster %16" SCNx64 " replica %" SCNx64 " first %" SCNu32,
-               &identity->disk, &identity->starts, &membership->cluster, &membership->replica,
-               &membership->first_count) != 5)
+        sscanf(text,
+               "disk %16" SCNx64 " starts %" SCNu64 " boot %16" SCNx64 " cluster %16" SCNx64 " replica %" SCNx64
+               " first %" SCNu32,
+               &identity->disk, &identity->starts, &identity->boot, &membership->cluster, &membership->replica,
+               &membership->first_count) != 6)
         return hf_error_set(error, HF_ECORRUPT,
                             "the file 'identity' in its state directory was written by something "
                             "else, or by another release");
@@ -151,8 +153,9 @@ int32_t store_identity_save(const char *directory, const struct store_nodes *nod
     char text[STORE_STATE_FILE_MAX];
     size_t size = (size_t)snprintf(
         text, sizeof text,
-        "disk %016" PRIx64 " starts %" PRIu64 "\ncluster %016" PRIx64 " replica %" PRIx64 " first %" PRIu32 "\nmembers",
-        identity->disk, identity->starts, membership->cluster, membership->replica, membership->first_count);
+        "disk %016" PRIx64 " starts %" PRIu64 " boot %016" PRIx64 "\ncluster %016" PRIx64 " replica %" PRIx64
+        " first %" PRIu32 "\nmembers",
+        identity->disk, identity->starts, identity->boot, membership->cluster, membership->replica, membership->first_count);
 
     for (uint32_t i = 0; i < nodes->count && size < sizeof text; i++)
         size += (size_t)snprintf(text + size, sizeof text - size, " %s", nodes->names[i]);
@@ -176,6 +179,9 @@ int32_t store_identity_begin(const char *directory, uint64_t random, const struc
     if (result != HF_OK && result != HF_ENOTFOUND)
         return result;
     ret_identity->starts++;
+    ret_identity->previous = ret_identity->boot;
+    ret_identity->boot = hf_hash64(ret_identity->starts, &random, sizeof random);
+    ret_identity->boot += ret_identity->boot == 0;
     return store_identity_save(directory, nodes, ret_identity, ret_membership, error);
 }
 
@@ -183,10 +189,11 @@ int32_t store_identity_begin(const char *directory, uint64_t random, const struc
 
 static void take_line(struct store_witness *witness, const char *line)
 {
-    struct store_identity identity;
+    struct store_identity identity = {0};
     char name[256];
 
-    if (sscanf(line, "%255s %16" SCNx64 " %" SCNu64, name, &identity.disk, &identity.starts) != 3)
+    if (sscanf(line, "%255s %16" SCNx64 " %" SCNu64 " %16" SCNx64 " %16" SCNx64, name, &identity.disk, &identity.starts,
+               &identity.boot, &identity.position) != 5)
         return;
     for (uint32_t i = 0; i < witness->nodes->count; i++)
         if (strcmp(name, witness->nodes->names[i]) == 0)
@@ -215,6 +222,28 @@ void store_witness_close(struct store_witness *witness)
     pthread_mutex_destroy(&witness->lock);
 }
 
+/* Another start of the disk that is known.  The position is only that of the start, so within one start it says
+ * nothing. */
+static int32_t judge_start(const struct store_identity *known, const struct store_identity *said, uint64_t heard)
+{
+    uint64_t position = heard > known->position ? heard : known->position;
+
+    if (said->starts < known->starts || (said->starts > known->starts && said->position < position))
+        return STORE_IDENTITY_OLDER;
+    if ((said->starts == known->starts && said->boot != known->boot) ||
+        (said->starts == known->starts + 1 && said->previous != known->boot))
+        return STORE_IDENTITY_COPY;
+    return STORE_IDENTITY_GOOD;
+}
+
+void store_witness_hear(struct store_witness *witness, uint32_t node, uint64_t position)
+{
+    uint64_t before = atomic_load_explicit(&witness->heard[node], memory_order_relaxed);
+
+    while (before < position && !atomic_compare_exchange_weak(&witness->heard[node], &before, position))
+        ;
+}
+
 int32_t store_witness_judge(struct store_witness *witness, uint32_t node, const struct store_identity *said,
                             uint64_t replaced, int32_t *ret_news)
 {
@@ -224,15 +253,28 @@ int32_t store_witness_judge(struct store_witness *witness, uint32_t node, const 
     *ret_news = 0;
     pthread_mutex_lock(&witness->lock);
     if (known->disk == said->disk)
-        judgement = said->starts < known->starts ? STORE_IDENTITY_OLDER : STORE_IDENTITY_GOOD;
+        judgement = judge_start(known, said, atomic_load(&witness->heard[node]));
     else if (known->disk && said->disk != replaced)
         judgement = STORE_IDENTITY_FOREIGN;
     if (judgement == STORE_IDENTITY_GOOD && (known->disk != said->disk || known->starts != said->starts)) {
+        if (known->disk != said->disk)
+            atomic_store(&witness->heard[node], 0);
         *known = *said;
         *ret_news = 1;
     }
     pthread_mutex_unlock(&witness->lock);
     return judgement;
+}
+
+int32_t store_witness_is_behind(struct store_witness *witness)
+{
+    int32_t behind = 0;
+
+    pthread_mutex_lock(&witness->lock);
+    for (uint32_t i = 0; i < witness->nodes->count; i++)
+        behind |= atomic_load(&witness->heard[i]) > witness->known[i].position;
+    pthread_mutex_unlock(&witness->lock);
+    return behind;
 }
 
 int32_t store_witness_save(struct store_witness *witness, hf_error *error)
@@ -241,10 +283,18 @@ int32_t store_witness_save(struct store_witness *witness, hf_error *error)
     size_t size = 0;
 
     pthread_mutex_lock(&witness->lock);
-    for (uint32_t i = 0; i < witness->nodes->count && size < STORE_STATE_FILE_MAX - 400; i++)
-        if (witness->known[i].disk)
-            size += (size_t)snprintf(text + size, sizeof text - size, "%s %016" PRIx64 " %" PRIu64 "\n",
-                                     witness->nodes->names[i], witness->known[i].disk, witness->known[i].starts);
+    for (uint32_t i = 0; i < witness->nodes->count && size < STORE_STATE_FILE_MAX - 400; i++) {
+        struct store_identity *known = &witness->known[i];
+        uint64_t heard = atomic_load(&witness->heard[i]);
+
+        if (heard > known->position)
+            known->position = heard;
+        if (known->disk)
+            size += (size_t)snprintf(text + size, sizeof text - size,
+                                     "%s %016" PRIx64 " %" PRIu64 " %016" PRIx64 " %016" PRIx64 "\n",
+                                     witness->nodes->names[i], known->disk, known->starts, known->boot,
+                                     known->position);
+    }
     int32_t result = store_state_write(witness->path, "witness", text, error);
     pthread_mutex_unlock(&witness->lock);
     return result;

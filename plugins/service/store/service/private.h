@@ -84,12 +84,15 @@ struct store_service {
     int32_t witness_open;
     struct store_fence fence;
     int32_t fence_open;
-    _Atomic int32_t lost; /* 1: an operator has called this node lost, and another one said so */
+    _Atomic int32_t out;  /* 1: this node takes no part any more, for others know better than its disk */
+    _Atomic int32_t lost; /* 1: because an operator has called it lost */
     hf_job lost_job;
     _Atomic uint32_t lost_by; /* the node + 1 that said so */
     _Atomic(struct store_drive *) drive; /* a recovery that this node drives */
     hf_job witness_job;
     _Atomic int32_t witness_saving, witness_again;
+    uint64_t witness_us;    /* [first worker loop] when it is saved again */
+    uint64_t told_position; /* likewise; of the log, that the others were told */
     struct store_membership membership; /* [main] */
     _Atomic uint64_t cluster;           /* of the membership; 0: there is no catalog here yet */
     _Atomic uint64_t cluster_heard;     /* that others have, 0: none did */
@@ -185,7 +188,9 @@ int32_t store_hello_open(struct store_service *service, hf_error *error);
 void store_hello_link(struct store_service *service, uint32_t node, int32_t up);
 /* Says it again to those who have not believed it, or all while there is no catalog.  [worker loops] */
 void store_hello_tick(struct store_shard *shard, uint64_t now_us);
-/* This node was called lost: its replicas leave.  [loop of the shard] */
+/* What a node that was judged so runs on: "another disk than before".  Static. */
+const char *store_hello_describe(int32_t judgement);
+/* This node takes no part any more: its replicas leave.  [loop of the shard] */
 void store_hello_leave(struct store_shard *shard);
 /* 1 when the node may take part.  [worker loops] */
 int32_t store_hello_trusts(struct store_service *service, uint32_t node);

@@ -257,6 +257,7 @@ static int32_t open_identity(struct store_service *service, const char *director
 
     service->node->random(service->host, &disk, sizeof disk);
     result = store_identity_begin(directory, disk, &service->nodes, &service->identity, &service->membership, error);
+    service->identity.position = store_log_position(service->log);
     atomic_store(&service->cluster, service->membership.cluster);
     if (result == HF_OK)
         result = store_witness_open(&service->witness, directory, &service->nodes, error);
@@ -265,6 +266,7 @@ static int32_t open_identity(struct store_service *service, const char *director
         result = store_fence_open(&service->fence, directory, &service->nodes, error);
     service->fence_open = result == HF_OK;
     atomic_store(&service->lost, service->fence.lost_to[0] != '\0');
+    atomic_store(&service->out, atomic_load(&service->lost));
     return result;
 }
 
@@ -702,8 +704,9 @@ void store_service_problem(struct store_service *service, char *text, uint64_t c
                  service->nodes.names[service->nodes.self]);
     else if (atomic_load(&service->refused))
         snprintf(text, capacity,
-                 "the other nodes do not let this node take part: its disk is not the one that they know; see its "
-                 "log, and run 'holdfast node replace %s'",
+                 "the other nodes do not let this node take part: it runs on %s; see its log, and run 'holdfast node "
+                 "replace %s'",
+                 store_hello_describe(atomic_load(&service->refused_why)),
                  service->nodes.names[service->nodes.self]);
     else if (log.failed)
         snprintf(text, capacity, "the write-ahead log cannot be written; look at the disk and restart this node");
