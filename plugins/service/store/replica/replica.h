@@ -35,6 +35,7 @@ struct store_environment {
     _Atomic uint64_t *snapshot_free_us; /* when the next piece may go */
     uint64_t (*wall_us)(const hf_host *host);
     uint64_t (*clock_us)(void);      /* as the loops' time, read at the call */
+    const _Atomic uint64_t *partition_max_size; /* bytes of records; 0: any */
     _Atomic uint64_t *applied_total; /* metrics' sources */
 };
 
@@ -52,6 +53,8 @@ struct store_replica_setup {
     uint64_t now_us;
     /* Called after entries were applied and when the replica's role or leader changed; may be NULL. */
     void (*changed)(void *arg, struct store_replica *replica);
+    /* Called after the partition was split, closed or merged with another; may be NULL. */
+    void (*reshaped)(void *arg, struct store_replica *replica);
     void *arg;
 };
 
@@ -64,6 +67,9 @@ struct store_replica_published {
     _Atomic uint64_t term;
     _Atomic uint64_t commit;
     _Atomic uint64_t applied;
+    _Atomic uint64_t rate;   /* operations per second lately, of a leader */
+    _Atomic int32_t is_oversize; /* of a leader, 1: it has more than partition_max_size */
+    _Atomic int32_t compact; /* 1: its log should not go back behind a split or merge: who comes later must not repeat it */
 };
 
 /* Opens the replica from the engine and the log.  Blocks.  [any, before it is given to its loop] */

@@ -115,7 +115,7 @@ struct store_service {
 
     /* Main loop. */
     struct store_rebuild rebuild;
-    int32_t rebuilding;
+    int32_t rebuilding, rebuild_again;
     uint64_t rebuilt_index; /* the catalog's applied index that the routing has */
     struct store_routing *routing;
     hf_timer *timer;
@@ -129,12 +129,15 @@ struct store_service {
     uint64_t slow_us;            /* [first worker loop] when the next two look again */
     struct store_placer *placer; /* [first worker loop] */
     struct store_retire *retire; /* likewise */
+    struct store_driver *driver; /* likewise */
+    struct store_growth *growth; /* likewise */
     hf_task join_task;
     _Atomic int32_t join_posted;
     int32_t joins;
     uint64_t join_replica;
     _Atomic uint64_t applied_total;
     uint64_t applied_shown;
+    _Atomic uint64_t partition_max_size;
     _Atomic uint64_t snapshot_free_us;
     struct store_metrics series;
     int32_t started;
@@ -220,6 +223,14 @@ void store_retire_free(struct store_service *service);
 /* Whether the answer to STORE_OP_MEMBERS has the replica. */
 int32_t store_members_have(hf_slice members, uint64_t replica);
 
+/* reshape.c: the catalog's leader carries out splits and merges.  [first worker loop] */
+void store_driver_tick(struct store_shard *shard, uint64_t now_us);
+void store_driver_free(struct store_service *service);
+
+/* growth.c: leaders ask for splits of what has grown too large or too busy.  [first worker loop] */
+void store_growth_tick(struct store_shard *shard);
+void store_growth_free(struct store_service *service);
+
 /* catalog.c */
 struct store_replica *store_catalog_replica(struct store_service *service); /* NULL: there is none yet; [any] */
 /* The catalog's replica is to be opened: as one of those that begin it (`joins` 0), or under this id.  [any] */
@@ -244,6 +255,9 @@ int32_t store_service_register(struct store_service *service, struct store_repli
 /* The node + 1 that leads the partition as far as its replica here knows; 0: unknown, or no replica here.  [any] */
 uint32_t store_service_leader(struct store_service *service, uint64_t partition);
 int32_t store_service_has(struct store_service *service, uint64_t partition);
+/* What this node's replica is like, and its id; 0: there is none.  [any] */
+int32_t store_service_shape(struct store_service *service, uint64_t partition, struct store_shape *ret_shape,
+                            uint64_t *ret_self);
 void store_service_log(const struct store_service *service, int32_t level, const char *format, ...) HF_PRINTF(3, 4);
 
 #endif

@@ -51,6 +51,8 @@ int32_t store_service_open_replica(struct store_service *service, const struct s
         setup.members[i] = (hf_replication_member){.replica = partition->first[i]};
     if (partition->id == STORE_CATALOG_PARTITION)
         setup.changed = store_catalog_changed;
+    else
+        setup.reshaped = store_catalog_changed; /* the partition that came of a split is to be opened */
     return store_replica_open(&setup, ret_replica, error);
 }
 
@@ -92,6 +94,22 @@ int32_t store_service_has(struct store_service *service, uint64_t partition)
     int32_t has = partition < service->replica_count && service->replicas[partition];
     pthread_rwlock_unlock(&service->lock);
     return has;
+}
+
+int32_t store_service_shape(struct store_service *service, uint64_t partition, struct store_shape *ret_shape,
+                            uint64_t *ret_self)
+{
+    struct store_replica *replica = NULL;
+
+    pthread_rwlock_rdlock(&service->lock);
+    if (partition < service->replica_count)
+        replica = service->replicas[partition];
+    if (replica) {
+        store_machine_shape(store_replica_machine(replica), ret_shape);
+        *ret_self = store_replica_self(replica);
+    }
+    pthread_rwlock_unlock(&service->lock);
+    return replica != NULL;
 }
 
 uint32_t store_service_leader(struct store_service *service, uint64_t partition)
@@ -324,6 +342,8 @@ static void fill_environment(struct store_service *service)
     environment->snapshot_free_us = &service->snapshot_free_us;
     environment->wall_us = service->node->wall_us;
     environment->clock_us = clock_us;
+    atomic_store(&service->partition_max_size, service->options->partition_max_size);
+    environment->partition_max_size = &service->partition_max_size;
     environment->applied_total = &service->applied_total;
 }
 
@@ -451,7 +471,10 @@ static void shard_tick(void *arg)
         shard->service->slow_us = now + SLOW_TICK_US;
         store_placer_tick(shard, now);
         store_retire_tick(shard, now);
+        store_growth_tick(shard);
     }
+    if (shard->index == 0)
+        store_driver_tick(shard, now);
     if (shard->service->peers)
         store_hello_tick(shard, now);
     slow_down(shard);
@@ -499,6 +522,7 @@ static void main_tick(void *arg)
 
     if (service->options_next && !service->ensuring) {
         service->options = service->options_next;
+        atomic_store(&service->partition_max_size, service->options->partition_max_size);
         service->options_next = NULL;
         service->ensure_table = 0;
     }
@@ -637,6 +661,8 @@ void store_service_destroy(void *self)
     store_routing_release(service->routing);
     store_placer_free(service);
     store_retire_free(service);
+    store_driver_free(service);
+    store_growth_free(service);
     if (service->witness_open)
         store_witness_close(&service->witness);
     if (service->fence_open)
