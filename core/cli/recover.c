@@ -131,8 +131,8 @@ static void print_result(const hf_value *plan)
     char survivors[ANSWER_MAX];
 
     join_names(hf_value_get(plan, "survivors"), "node", survivors, sizeof survivors);
-    printf("recovered: %llu partitions go on with %s. Now add nodes, or replace the lost ones: start them with empty state\n"
-           "directories, then 'holdfast node replace NODE'; replicas are made anew by themselves.\n",
+    printf("recovered: %llu partitions go on with %s. Now add nodes, or replace the lost ones: start them with empty\n"
+           "state directories, then 'holdfast node replace NODE'; replicas are made anew by themselves.\n",
            (unsigned long long)cli_list_count(hf_value_get(plan, "partitions")), survivors);
 }
 

@@ -35,7 +35,8 @@ int32_t hf_signals_write_note(hf_signals *signals, const char *actor, const char
                               hf_error *error)
 {
     if (!is_name(kind) || !actor || !*actor || !detail || detail->type != HF_VALUE_MAP)
-        return hf_error_set(error, HF_EINVAL, "an entry of the audit log needs an actor, a name as of a signal and a map");
+        return hf_error_set(error, HF_EINVAL,
+                            "an entry of the audit log needs an actor, a name as of a signal and a map");
     return hf_audit_append(signals->audit, actor, kind, detail, error);
 }
 

@@ -15,7 +15,7 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cluster import Cluster
 
-STORE = ('replication = "raft"; engine = "rocksdb"; write_timeout = "3s"; read_timeout = "3s"; '
+STORE = ('replication = "raft"; engine = "rocksdb"; write_timeout = "%s"; read_timeout = "3s"; '
          'tables: { items: { format = "bytes"; hash_ranges = %d; }; }; moves_maximum = 16')
 
 
@@ -24,8 +24,9 @@ class Case:
         self.directory, self.binaries, self.plugins = directory, binaries, plugins
         self.cluster = None
 
-    def begin(self, count, ranges):
-        self.cluster = Cluster(self.directory, self.binaries, self.plugins, STORE % ranges, count=count)
+    def begin(self, count, ranges, write_timeout="3s"):
+        self.cluster = Cluster(self.directory, self.binaries, self.plugins, STORE % (write_timeout, ranges),
+                               count=count)
         self.cluster.start("items")
         Cluster.wait(lambda: all(self.settled(node) for node in self.cluster.nodes), "the cluster to be at rest")
         return self.cluster.nodes
@@ -210,8 +211,8 @@ class Case:
         self.write(n3, "after", 20)
 
     def test_two_of_five(self):
-        n1, n2, n3, n4, n5 = nodes = self.begin(5, 12)
-        keys = self.write(n3, "before", 300)
+        n1, n2, n3, n4, n5 = nodes = self.begin(5, 12, "1s")
+        keys = self.write(n3, "before", 150)
         places = {p["id"]: {replica["node"] for replica in p["replicas"]} for p in self.partitions(n1)}
         time_limit = time.monotonic() + 60
         while time.monotonic() < time_limit:  # until each replica has applied what its leader has

@@ -281,7 +281,7 @@ static const hf_kit_check checks[] = {
     {"cut_off", "A leader that is cut off is replaced, and comes back as a follower.", check_cut_off, 60},
     {"crashes", "What was stored is enough to go on after a crash.", check_crashes, 60},
     {"transfer", "Leadership goes to whom it is handed.", check_transfer, 60},
-    {"lost_majority", "One replica is made the group, keeps what it has, and takes others in.", check_lost_majority, 60},
+    {"lost_majority", "One replica is made the group, keeps what it has, takes others in.", check_lost_majority, 60},
     {"malformed_messages", "Messages that are cut short, too long or for others are refused.", check_malformed, 0},
     {"random_messages", "No message crashes a replica.", check_random, 60},
 };

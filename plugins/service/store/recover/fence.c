@@ -94,7 +94,8 @@ int32_t store_fence_promise(struct store_fence *fence, uint64_t before, uint64_t
     struct store_fence was = *fence;
 
     if (fence->plan != before && fence->plan != plan)
-        result = hf_error_set(error, HF_ECONFLICT, "this node has taken part in plan %016" PRIx64 " since", fence->plan);
+        result =
+            hf_error_set(error, HF_ECONFLICT, "this node has taken part in plan %016" PRIx64 " since", fence->plan);
     if (result == HF_OK) {
         fence->plan = plan;
         fence->dead |= dead;

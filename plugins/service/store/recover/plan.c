@@ -215,8 +215,8 @@ static int32_t look_at_all(const struct store_recover_facts *facts, const uint64
 }
 
 int32_t store_recover_make(const struct store_routing *routing, const struct store_nodes *nodes, uint32_t dead,
-                           const struct store_recover_facts *facts, hf_arena *arena, struct store_recover_plan *ret_plan,
-                           hf_error *error)
+                           const struct store_recover_facts *facts, hf_arena *arena,
+                           struct store_recover_plan *ret_plan, hf_error *error)
 {
     uint64_t count = 0, *list;
     int32_t result;

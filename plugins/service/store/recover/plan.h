@@ -72,8 +72,8 @@ int32_t store_recover_read_facts(hf_slice text, hf_arena *arena, struct store_re
  * dead was heard; HF_ENOTFOUND: nothing lost its majority; HF_EBUSY: what has just lost it has not noticed yet;
  * HF_ENOMEM. */
 int32_t store_recover_make(const struct store_routing *routing, const struct store_nodes *nodes, uint32_t dead,
-                           const struct store_recover_facts *facts, hf_arena *arena, struct store_recover_plan *ret_plan,
-                           hf_error *error);
+                           const struct store_recover_facts *facts, hf_arena *arena,
+                           struct store_recover_plan *ret_plan, hf_error *error);
 
 /* Whether what the node has now is what the plan was made from.  HF_ECONFLICT. */
 int32_t store_recover_check(const struct store_recover_plan *plan, uint32_t node,

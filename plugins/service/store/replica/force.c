@@ -43,7 +43,8 @@ static int32_t check_force(const struct store_replica *replica, const struct sto
         return hf_error_set(error, HF_EBUSY, "the replica is taking in a snapshot");
     if (standing->last_term != last_term || standing->last_index != last_index)
         return hf_error_set(error, HF_ECONFLICT,
-                            "its log ends at entry %llu of term %llu, and the plan was made for entry %llu of term %llu",
+                            "its log ends at entry %llu of term %llu, and the plan was made for entry %llu of term "
+                            "%llu",
                             (unsigned long long)standing->last_index, (unsigned long long)standing->last_term,
                             (unsigned long long)last_index, (unsigned long long)last_term);
     return HF_OK;

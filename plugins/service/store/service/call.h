@@ -110,8 +110,8 @@ void store_service_node_change(struct store_service *service, uint32_t node, int
                                void (*done)(void *arg, int32_t code, const hf_error *error), void *arg);
 
 /* What would be done about a cluster that lost its majority when the nodes in `dead` (bit per node) are lost for good:
- * done(arg, code, plan as JSON, error) on the calling loop, maybe before this returns.  HF_EINVAL, HF_ENOTFOUND: nothing
- * is to be done; HF_ECONFLICT: a node is not dead, or one more must be.  [worker loops] */
+ * done(arg, code, plan as JSON, error) on the calling loop, maybe before this returns.  HF_EINVAL; HF_ENOTFOUND:
+ * nothing is to be done; HF_ECONFLICT: a node is not dead, or one more must be; HF_EBUSY: soon.  [worker loops] */
 typedef void (*store_recover_done)(void *arg, int32_t code, hf_slice plan, const hf_error *error);
 void store_service_recover_plan(struct store_service *service, uint32_t dead, store_recover_done done, void *arg);
 

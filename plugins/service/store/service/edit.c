@@ -31,8 +31,8 @@ void store_catalog_explain(int32_t code, hf_error *error)
 {
     if (code == HF_ENOTLEADER || code == HF_ECLOSED)
         hf_error_set(error, code,
-                     "the catalog has no leader: tables and nodes cannot be changed, and tables that this node does not "
-                     "know cannot be looked up, before a majority of the nodes is back; see 'holdfast status'");
+                     "the catalog has no leader: tables and nodes cannot be changed, and tables that this node does "
+                     "not know cannot be looked up, before a majority of the nodes is back; see 'holdfast status'");
 }
 
 static void finished(struct store_call *call)

@@ -180,7 +180,8 @@ static void describe_stranger(const struct store_service *service, uint32_t node
     const char *name = service->nodes.names[node];
 
     snprintf(text, capacity, "node %s runs on %s; it is kept out. %s 'holdfast node replace %s'", name,
-             store_hello_describe(judgement), empty ? "If that one is lost:" : "Empty its state directory, start it, then", name);
+             store_hello_describe(judgement),
+             empty ? "If that one is lost:" : "Empty its state directory, start it, then", name);
 }
 
 void store_service_stranger(struct store_service *service, uint32_t node, char *text, uint64_t capacity)

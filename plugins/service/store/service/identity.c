@@ -155,7 +155,8 @@ int32_t store_identity_save(const char *directory, const struct store_nodes *nod
         text, sizeof text,
         "disk %016" PRIx64 " starts %" PRIu64 " boot %016" PRIx64 "\ncluster %016" PRIx64 " replica %" PRIx64
         " first %" PRIu32 "\nmembers",
-        identity->disk, identity->starts, identity->boot, membership->cluster, membership->replica, membership->first_count);
+        identity->disk, identity->starts, identity->boot, membership->cluster, membership->replica,
+        membership->first_count);
 
     for (uint32_t i = 0; i < nodes->count && size < sizeof text; i++)
         size += (size_t)snprintf(text + size, sizeof text - size, " %s", nodes->names[i]);

@@ -3,8 +3,8 @@
  * A replica that forgot what it voted for, or what it acknowledged, breaks the promises of its group.  So a node says
  * with every link which disk it runs on, how often that was started and how far its log went then; whoever knew the
  * node with another disk, a later start or a longer log does not talk to it: the disk was emptied, or is an old image.
- * Each start also has a number of its own and knows the last one's, so that a disk that was copied is known, too.  An operator replaces such a node
- * (`holdfast node replace`), and it takes part again under new ids. */
+ * Each start also has a number of its own and knows the last one's, so that a disk that was copied is known, too.  An
+ * operator replaces such a node (`holdfast node replace`), and it takes part again under new ids. */
 #ifndef STORE_IDENTITY_H
 #define STORE_IDENTITY_H
 

@@ -1,5 +1,5 @@
-/* The part of a node that is left: says what it has, binds itself to a plan, makes the replicas that the plan chose here
- * their groups.  See recover.h. */
+/* The part of a node that is left: says what it has, binds itself to a plan, makes the replicas that the plan chose
+ * here their groups.  See recover.h. */
 #include "service/recover.h"
 
 #include "bytes.h"
@@ -86,8 +86,9 @@ void store_recover_note(struct store_service *service, const char *actor, const 
     };
     hf_value detail = hf_value_map(members, sizeof members / sizeof *members);
 
-    store_service_log(service, HF_LOG_WARNING, "recovery, plan %s (%s): %s, %" PRIu64 " partitions; lost for good: %s: %s",
-                      id, actor, step, count, dead, outcome);
+    store_service_log(service, HF_LOG_WARNING,
+                      "recovery, plan %s (%s): %s, %" PRIu64 " partitions; lost for good: %s: %s", id, actor, step,
+                      count, dead, outcome);
     if (signals && signals->note &&
         signals->note(service->host, actor, "cluster.recover", &detail, &error) != HF_OK)
         store_service_log(service, HF_LOG_ERROR, "the audit log has no entry for the recovery: %s", error.message);

@@ -280,7 +280,8 @@ static void placements_keep_only_what_is_left(void **state)
     struct store_partition partition = {.id = 7,
                                         .member_count = 3,
                                         .members = {3, 0, 4},
-                                        .replicas = {store_replica_id(3, 0), store_replica_id(0, 0), store_replica_id(4, 0)},
+                                        .replicas = {store_replica_id(3, 0), store_replica_id(0, 0),
+                                                     store_replica_id(4, 0)},
                                         .leaving_count = 1,
                                         .leaving = {store_replica_id(2, 0)}};
     struct store_recover_item empty = {.partition = 9, .node = 1};
