@@ -270,14 +270,10 @@ static void leave(struct store_service *service, uint32_t node, int32_t why)
         atomic_store(&service->lost, 0); /* the next answer tries again */
 }
 
-/* Each loop by itself. */
+/* Each loop by itself, and also what was opened since. */
 void store_hello_leave(struct store_shard *shard)
 {
-    if (!atomic_load(&shard->service->out) || shard->left)
-        return;
-    shard->left = 1;
-    memset(shard->trusted, 0, sizeof shard->trusted);
-    for (uint64_t i = 0; i < shard->replica_count; i++)
+    for (uint64_t i = 0; i < shard->replica_count && atomic_load(&shard->service->out); i++)
         if (shard->replicas[i])
             store_replica_leave(shard->replicas[i]);
 }

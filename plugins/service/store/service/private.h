@@ -33,7 +33,6 @@ struct store_shard {
     struct store_creation *creations; /* waiting for the routing to have their table */
     _Atomic uint32_t accepted;        /* bit per node: it believed what this shard's link began with */
     uint8_t trusted[STORE_NODES_MAX]; /* by node, 1: what its last link here began with was believed */
-    int32_t left;                     /* 1: its replicas have left, for this node was called lost */
     hf_task begin_task, stop_task;
     uint32_t stopping; /* replicas that have not stopped, and one */
     struct store_sweep *sweep;

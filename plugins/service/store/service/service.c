@@ -602,6 +602,7 @@ static void stop_shard(hf_task *task)
     shard->timer = NULL;
     shard->stopping = 1; /* this function's own share */
     store_calls_end(shard);
+    store_recover_tick(shard, UINT64_MAX);
     store_creations_check(shard, UINT64_MAX);
     for (uint64_t i = 0; i < shard->replica_count; i++)
         if (shard->replicas[i]) {
