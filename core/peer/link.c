@@ -111,6 +111,8 @@ void peer_link_close(peer_link *link, const char *why)
 
     if (link->state == LINK_CLOSED)
         return;
+    if (was_up && link->run)
+        peer_link_unhold(link);
     if (was_up && link->lane->stopping) {
         ERR_clear_error();
         (void)SSL_shutdown(link->ssl); /* one try, so that the other side sees no accident */
@@ -262,8 +264,11 @@ static int receive(peer_link *link)
         if (size <= 0)
             return blocked(link, size);
         link->in.size += (uint64_t)size;
-        if (link->state == LINK_UP) /* before that, drops of a hello do not gain time */
+        if (link->state == LINK_UP) { /* before that, drops of a hello do not gain time */
             link->heard_us = hf_loop_now_us(link->lane->loop);
+            if (link->run)
+                atomic_store_explicit(&link->peers->holders[link->node].heard_us, link->heard_us, memory_order_relaxed);
+        }
         hf_metric_increment(link->peers->received_bytes, (uint64_t)size);
         if (!take_frames(link))
             return 0;

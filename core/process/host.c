@@ -255,12 +255,19 @@ static int32_t signal_clear(const hf_host *host, const char *name, const char *s
     return hf_signals_clear(signals_of(host), name, subject);
 }
 
+static int32_t signal_note(const hf_host *host, const char *actor, const char *kind, const hf_value *detail,
+                           hf_error *error)
+{
+    return hf_signals_write_note(signals_of(host), actor, kind, detail, error);
+}
+
 static const hf_signal_interface signal_interface = {
     .head = HF_HEAD(hf_signal_interface),
     .declare = signal_declare,
     .offer = signal_offer,
     .raise = signal_raise,
     .clear = signal_clear,
+    .note = signal_note,
 };
 
 /* ---- hf.node/1 ----------------------------------------------------------------------------------------------- */

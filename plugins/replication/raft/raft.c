@@ -491,4 +491,6 @@ const hf_replication raft_interface = {
     .status = status,
     .propose_membership = raft_propose_membership,
     .progress = progress,
+    .members = raft_members,
+    .force_membership = raft_force_membership,
 };

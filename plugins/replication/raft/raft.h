@@ -220,6 +220,9 @@ void raft_config_committed(raft_group *g);
 void raft_config_reset(raft_group *g, const raft_config *config);
 int32_t raft_propose_membership(raft_group *g, const hf_replication_member *members, uint32_t count,
                                 uint64_t *ret_index, uint64_t *ret_term, hf_error *error);
+uint32_t raft_members(raft_group *g, hf_replication_member *ret_members, uint32_t capacity);
+int32_t raft_force_membership(raft_group *g, const hf_replication_member *members, uint32_t count, uint64_t now_us,
+                              uint64_t *ret_index, uint64_t *ret_term, hf_error *error);
 
 /* ---- election.c ------------------------------------------------------------------------------------------------ */
 

@@ -122,6 +122,27 @@ int32_t store_replica_transfer(struct store_replica *replica, uint32_t node, hf_
  * come copies everything as a learner, then votes, and only then goes what is to go. */
 void store_replica_want(struct store_replica *replica, const hf_replication_member *members, uint32_t count);
 
+/* How the replica stands, for a recovery. */
+struct store_replica_standing {
+    int32_t failed;
+    int32_t leads;
+    uint64_t last_term, last_index; /* of its log */
+    uint64_t commit;
+    uint32_t transactions; /* open here, at most 64 are counted */
+    uint32_t member_count; /* in force; 0: it waits to be told */
+    hf_replication_member members[STORE_MEMBERS_MAX];
+};
+void store_replica_stand(struct store_replica *replica, struct store_replica_standing *ret_standing);
+
+/* Makes this replica the group's only member, where the group lost its majority for good and this log is the latest of
+ * all that are left: it ends at `last_index` of `last_term`.  0 also when that was done already.  HF_ECONFLICT: it ends
+ * elsewhere; HF_ESTATE: it leads; HF_EBUSY: a leader was just heard, or a snapshot is coming; HF_EIO: it has failed;
+ * HF_EUNSUPPORTED: the replication plugin cannot do it; HF_ENOMEM. */
+int32_t store_replica_force(struct store_replica *replica, uint64_t last_term, uint64_t last_index, hf_error *error);
+
+/* Takes no part any more, for others know better than this node's disk: sends nothing, answers nothing. */
+void store_replica_leave(struct store_replica *replica);
+
 /* Drops the stored log up to and including `index`, which the engine has flushed. */
 void store_replica_compact(struct store_replica *replica, uint64_t index);
 

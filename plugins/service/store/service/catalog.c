@@ -402,8 +402,10 @@ int32_t store_catalog_open(struct store_service *service, hf_error *error)
     struct store_rebuild rebuild = {.service = service};
     int32_t result = HF_OK;
 
-    /* A node of several that has nothing asks the others first. */
-    if (service->membership.cluster)
+    /* A node that was given up opens nothing.  A node of several that has nothing asks the others first. */
+    if (atomic_load(&service->lost))
+        result = HF_OK;
+    else if (service->membership.cluster)
         result = open_catalog(service, error);
     else if (!service->peers)
         result = begin_membership(service, 0, store_replica_id(0, 0), error);
@@ -450,6 +452,12 @@ static void read_record(struct store_creation *creation, int32_t step, const cha
 
 static void end_creation(struct store_creation *creation, int32_t code, const hf_error *error)
 {
+    hf_error explained = error ? *error : (hf_error){0};
+
+    if (error && creation->step != AWAIT) { /* a call to the catalog failed */
+        store_catalog_explain(code, &explained);
+        error = &explained;
+    }
     creation->done(creation->arg, code, creation->existed, error);
     hf_buffer_done(&creation->call.op.result);
     hf_buffer_done(&creation->command);

@@ -277,10 +277,16 @@ static int32_t open_identity(struct store_service *service, const char *director
 
     service->node->random(service->host, &disk, sizeof disk);
     result = store_identity_begin(directory, disk, &service->nodes, &service->identity, &service->membership, error);
+    service->identity.position = store_log_position(service->log);
     atomic_store(&service->cluster, service->membership.cluster);
     if (result == HF_OK)
         result = store_witness_open(&service->witness, directory, &service->nodes, error);
     service->witness_open = result == HF_OK;
+    if (result == HF_OK)
+        result = store_fence_open(&service->fence, directory, &service->nodes, error);
+    service->fence_open = result == HF_OK;
+    atomic_store(&service->lost, service->fence.lost_to[0] != '\0');
+    atomic_store(&service->out, atomic_load(&service->lost));
     return result;
 }
 
@@ -459,6 +465,8 @@ static void shard_tick(void *arg)
     for (uint64_t i = 0; i < shard->replica_count; i++)
         if (shard->replicas[i])
             store_replica_tick(shard->replicas[i], now);
+    store_hello_leave(shard);
+    store_recover_tick(shard, now);
     store_calls_retry(shard, now);
     store_sweep_tick(shard, now);
     store_creations_check(shard, now);
@@ -597,6 +605,7 @@ static void stop_shard(hf_task *task)
     shard->timer = NULL;
     shard->stopping = 1; /* this function's own share */
     store_calls_end(shard);
+    store_recover_tick(shard, UINT64_MAX);
     store_creations_check(shard, UINT64_MAX);
     for (uint64_t i = 0; i < shard->replica_count; i++)
         if (shard->replicas[i]) {
@@ -660,6 +669,8 @@ void store_service_destroy(void *self)
     store_growth_free(service);
     if (service->witness_open)
         store_witness_close(&service->witness);
+    if (service->fence_open)
+        store_fence_close(&service->fence);
     store_compact_free(service);
     if (service->file_system_open)
         store_log_file_system_close(&service->file_system);
@@ -716,10 +727,16 @@ void store_service_problem(struct store_service *service, char *text, uint64_t c
         failed += service->replicas[id] && atomic_load(&store_replica_published(service->replicas[id])->failed);
     pthread_rwlock_unlock(&service->lock);
     store_log_metrics(service->log, &log);
-    if (atomic_load(&service->refused))
+    if (atomic_load(&service->lost))
         snprintf(text, capacity,
-                 "the other nodes do not let this node take part: its disk is not the one that they know; see its "
-                 "log, and run 'holdfast node replace %s'",
+                 "this node was given up as lost by 'holdfast cluster recover' and must not take part with this disk; "
+                 "empty its state directory, start it, and run 'holdfast node replace %s' elsewhere",
+                 service->nodes.names[service->nodes.self]);
+    else if (atomic_load(&service->refused))
+        snprintf(text, capacity,
+                 "the other nodes do not let this node take part: it runs on %s; see its log, and run 'holdfast node "
+                 "replace %s'",
+                 store_hello_describe(atomic_load(&service->refused_why)),
                  service->nodes.names[service->nodes.self]);
     else if (log.failed)
         snprintf(text, capacity, "the write-ahead log cannot be written; look at the disk and restart this node");
