@@ -213,3 +213,9 @@ int32_t store_log_read(struct store_log *log, uint64_t group, uint64_t index, vo
     memcpy(buffer, e->bytes, e->size);
     return HF_OK;
 }
+
+uint64_t store_log_position(struct store_log *log)
+{
+    (void)log;
+    return 0; /* old images of disks are not simulated */
+}

@@ -71,6 +71,20 @@ void store_hello_join(struct store_service *service, uint32_t other, uint64_t re
     (void)replica;
 }
 
+void store_witness_hear(struct store_witness *witness, uint32_t other, uint64_t position)
+{
+    (void)witness;
+    (void)other;
+    (void)position;
+}
+
+int32_t store_recover_open(struct store_service *service, hf_error *error)
+{
+    (void)service;
+    (void)error;
+    return HF_OK;
+}
+
 /* ---- Where everything is ----------------------------------------------------------------------------------------- */
 
 static struct store_nodes names(uint32_t self)
