@@ -165,7 +165,7 @@ static int may_wait(const struct store_replica *replica)
     uint64_t bytes = 0;
 
     if (replica->role != HF_ROLE_FOLLOWER || replica->apply_due || replica->setup.changed || replica->proposed.count ||
-        replica->waiting.count || replica->watching.count || replica->commit - replica->applied >= LAZY_ENTRIES_MAX)
+        replica->waiting.count || replica->watching.count || replica->refresh_index || replica->commit - replica->applied >= LAZY_ENTRIES_MAX)
         return 0;
     for (uint64_t index = replica->applied + 1; index <= replica->commit && bytes < LAZY_BYTES_MAX; index++) {
         const struct store_entry_slot *slot = store_entries_get(&replica->entries, index);

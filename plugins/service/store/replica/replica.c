@@ -267,7 +267,8 @@ int32_t store_replica_open(const struct store_replica_setup *setup, struct store
         return hf_error_set(error, HF_ENOMEM, "no memory for a replica");
     replica->setup = *setup;
     replica->environment = setup->environment;
-    replica->now_us = replica->heard_us = setup->now_us;
+    replica->now_us = setup->now_us;
+    store_queues_begin(&replica->queues, setup->environment->admission, setup->table, setup->partition);
     replica->role = -1; /* whatever it becomes is news */
     result = open_parts(replica, error);
     if (result != HF_OK) {
@@ -355,8 +356,10 @@ void store_replica_tick(struct store_replica *replica, uint64_t now_us)
         replica->now_us = now_us;
     if (replica->failed || replica->stopping)
         return;
+    store_queues_measure(&replica->queues, now_us);
     store_storage_retry(replica);
     store_works_expire(replica);
+    store_stale_tick(replica);
     store_snapshot_receive_tick(replica);
     store_removal_tick(replica);
     store_fork_tick(replica);
@@ -409,8 +412,6 @@ void store_replica_receive(struct store_replica *replica, struct store_message *
                           (unsigned long long)message->from, error.message);
     store_replica_run(replica);
     replica->incoming = NULL;
-    if (replica->group_leader == message->from)
-        replica->heard_us = replica->now_us;
     free(entries);
     store_message_done(message);
 }

@@ -21,6 +21,7 @@ struct store_call {
     hf_loop *loop;
     struct store_call *next, **link; /* in the shard's list of waiting calls */
     uint64_t retry_us;
+    uint64_t asked_us; /* when the node that is being asked was */
     uint32_t attempts;
     uint32_t target; /* node + 1 to ask next; 0: find out */
     uint32_t turn;   /* of asking members in turn */
@@ -55,7 +56,7 @@ struct store_verdict {
 };
 typedef void (*store_transact_done)(void *arg, const struct store_verdict *verdict);
 void store_service_transact(struct store_service *service, struct store_part *parts, uint32_t count,
-                            uint64_t deadline_us, store_transact_done done, void *arg);
+                            uint64_t deadline_us, uint64_t client, store_transact_done done, void *arg);
 
 /* What the HTTP interface needs besides calls. ------------------------------------------------------------------- */
 

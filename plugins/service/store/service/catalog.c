@@ -327,7 +327,8 @@ static int32_t open_catalog(struct store_service *service, hf_error *error)
 {
     const struct store_membership *membership = &service->membership;
     struct store_partition partition = {.id = STORE_CATALOG_PARTITION, .first_count = membership->first_count};
-    struct store_table table = {.declaration = {.keep_changes_us = UINT64_C(7) * 86400 * 1000000,
+    struct store_table table = {.declaration = {.name = STORE_CATALOG_TABLE,
+                                                .keep_changes_us = UINT64_C(7) * 86400 * 1000000,
                                                 .keep_repeats_us = UINT64_C(86400) * 1000000}};
     struct store_replica *replica = NULL;
     int32_t result;

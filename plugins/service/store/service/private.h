@@ -68,6 +68,7 @@ struct store_service {
     struct store_nodes nodes;
 
     struct store_environment environment;
+    struct store_admission admission;
     const hf_engine *engine;
     void *engine_self;
     hf_engine_database *database;
@@ -172,6 +173,7 @@ void store_calls_end(struct store_shard *shard);
 struct store_phase_call {
     struct store_call call; /* first; call.op.result and command are given back before `finished` is called */
     hf_buffer command;
+    uint64_t client; /* for whom a transaction is prepared; what it then needs is never refused for want of room */
     void (*finished)(struct store_phase_call *phase_call);
     void *arg;
 };
@@ -181,6 +183,9 @@ int32_t store_phase_send(struct store_service *service, struct store_phase_call 
 /* sweep.c: transactions that nobody looks after any more.  [loop of the shard] */
 void store_sweep_tick(struct store_shard *shard, uint64_t now_us);
 void store_sweep_free(struct store_shard *shard);
+
+/* refresh.c: for the environment of replicas. */
+void store_service_refresh(void *service, struct store_replica *replica, uint64_t now_us);
 
 /* remote.c: what other nodes send. */
 int32_t store_remote_open(struct store_service *service, hf_error *error);

@@ -110,7 +110,7 @@ static void asked_done(struct store_work *work)
     else /* too much for one message, or no memory: what was asked for may be done */
         peers->respond(asked->request, HF_EIO, (hf_slice){NULL, 0});
     hf_buffer_done(&answer);
-    hf_buffer_done(&asked->op.result);
+    store_op_done(&asked->op);
     free(asked);
 }
 
