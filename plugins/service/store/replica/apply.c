@@ -10,11 +10,11 @@ enum { INLINE_ENTRIES_MAX = 32, INLINE_BYTES_MAX = 32 << 10 };
 /* Takes what is committed and not yet applied, up to the limits of a job. */
 static void gather(struct store_replica *replica, struct store_apply *apply)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, limit = store_check_limit(replica), last = replica->commit < limit ? replica->commit : limit;
 
     apply->count = 0;
     for (uint64_t index = replica->applied + 1;
-         index <= replica->commit && apply->count < STORE_APPLY_ENTRIES_MAX && bytes < STORE_APPLY_BYTES_MAX; index++) {
+         index <= last && apply->count < STORE_APPLY_ENTRIES_MAX && bytes < STORE_APPLY_BYTES_MAX; index++) {
         const struct store_entry_slot *slot = store_entries_get(&replica->entries, index);
         uint64_t i = apply->count++;
 
@@ -89,6 +89,9 @@ static void settle(struct store_replica *replica, struct store_apply *apply)
         if (replica->setup.changed)
             replica->setup.changed(replica->setup.arg, replica);
     }
+    if (apply->code == HF_ECORRUPT)
+        replica->environment->integrity->engine_damaged(replica->environment->integrity->arg, replica->setup.partition,
+                                                        apply->error.message);
     if (apply->code != HF_OK && apply->code != HF_EBUSY) /* busy: tried again later */
         store_replica_fail(replica, "applying entries", &apply->error);
 }
@@ -144,7 +147,8 @@ static int is_small(const struct store_replica *replica, const struct store_appl
 static int may_start(struct store_replica *replica)
 {
     return !replica->exclusive && !replica->failed && !replica->stopping && !store_snapshot_receive_claim(replica) &&
-           !store_snapshot_send_claim(replica) && replica->applied < replica->commit;
+           !store_snapshot_send_claim(replica) && !store_check_claim(replica) && !store_repair_holds(replica) &&
+           replica->applied < replica->commit && replica->applied < store_check_limit(replica);
 }
 
 void store_apply_start(struct store_replica *replica)

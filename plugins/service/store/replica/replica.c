@@ -276,6 +276,7 @@ void store_replica_close(struct store_replica *replica)
         return;
     store_snapshot_send_free(replica);
     store_snapshot_receive_free(replica);
+    store_check_free(replica);
     store_expiry_free(replica);
     if (replica->group)
         replica->environment->replication->group_close(replica->group);
@@ -319,7 +320,8 @@ static void trim_entries(struct store_replica *replica)
     if (replica->entries.count == 0 || (!idle && replica->entries.bytes < replica->environment->cache_maximum))
         return;
     replica->environment->replication->status(replica->group, &status);
-    durable = status.persisted_index < replica->applied ? status.persisted_index : replica->applied;
+    durable = status.persisted_index < replica->applied || store_repair_holds(replica) ? status.persisted_index
+                                                                                      : replica->applied;
     store_entries_trim(&replica->entries, durable, idle ? 0 : replica->environment->cache_maximum);
 }
 
@@ -335,13 +337,15 @@ void store_replica_tick(struct store_replica *replica, uint64_t now_us)
     store_storage_retry(replica);
     store_works_expire(replica);
     store_snapshot_receive_tick(replica);
+    store_check_tick(replica);
+    store_repair_tick(replica);
     store_expiry_tick(replica);
     trim_entries(replica);
     store_members_tick(replica);
     if (due)
         replica->environment->replication->tick(replica->group, now_us);
     if (due || replica->queued.count || replica->applied < replica->commit || store_snapshot_send_busy(replica) ||
-        store_snapshot_receive_busy(replica))
+        store_snapshot_receive_busy(replica) || store_check_busy(replica))
         store_replica_run(replica);
 }
 
@@ -452,7 +456,7 @@ void store_replica_check_stopped(struct store_replica *replica)
 
     if (!replica->stopping || !stopped || replica->storage || replica->exclusive || replica->jobs ||
         replica->slow_sends || replica->run_posted || store_snapshot_send_busy(replica) ||
-        store_snapshot_receive_busy(replica))
+        store_snapshot_receive_busy(replica) || store_check_busy(replica))
         return;
     replica->stopped = NULL;
     stopped(replica->stopped_arg);
@@ -483,6 +487,7 @@ void store_replica_stop(struct store_replica *replica, void (*stopped)(void *arg
     store_works_end(replica, HF_ECLOSED, "this node is shutting down");
     store_snapshot_send_stop(replica);
     store_snapshot_receive_stop(replica);
+    store_check_stop(replica);
     store_replica_check_stopped(replica);
 }
 
@@ -511,5 +516,6 @@ void store_replica_fail(struct store_replica *replica, const char *what, const h
     store_works_end(replica, HF_EIO, "this node's replica has stopped on an error, see its log");
     if (replica->setup.changed)
         replica->setup.changed(replica->setup.arg, replica);
+    store_check_stop(replica);
     store_replica_check_stopped(replica);
 }

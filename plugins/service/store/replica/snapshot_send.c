@@ -246,6 +246,11 @@ void store_snapshots_send(struct store_replica *replica, const hf_replication_ou
         want(replica, output->snapshots_wanted[i]);
 }
 
+void store_snapshot_send_repair(struct store_replica *replica, uint64_t target)
+{
+    want(replica, target);
+}
+
 int32_t store_snapshot_send_busy(const struct store_replica *replica)
 {
     return replica->senders != NULL;

@@ -5,6 +5,8 @@
  * another leader. */
 #include "replica/private.h"
 
+#include "command_check.h"
+
 #include <holdfast/lib/error.h>
 
 enum { PHASE_OPERATIONS = 16 /* that a phase is taken for: what it carries out lies in the engine */ };
@@ -60,6 +62,7 @@ static void refuse_not_leader(struct store_work *work)
 static void queue_write(struct store_replica *replica, struct store_work *work)
 {
     hf_slice command = work->op->command;
+    hf_error why = {0};
 
     if (replica->role != HF_ROLE_LEADER) {
         refuse_not_leader(work);
@@ -68,6 +71,11 @@ static void queue_write(struct store_replica *replica, struct store_work *work)
     if (replica->queued_bytes + command.size > replica->environment->queue_maximum ||
         replica->queued.count + replica->proposed.count >= WORKS_MAX) {
         store_work_finish(work, HF_EBUSY, "too many writes are waiting for this partition");
+        return;
+    }
+    if (store_command_check(command, &why) != HF_OK) {
+        store_replica_log(replica, HF_LOG_ERROR, "a write was refused: %s", why.message);
+        store_work_finish(work, HF_EBUSY, why.message);
         return;
     }
     replica->queued_bytes += command.size;

@@ -2,6 +2,7 @@
  *
  * The catalog is the partition 1, which every node has.  When its replica has applied something, the records are read
  * in the pool, replicas that are new to this node are opened, and the loops get the new routing. */
+#include "service/heal.h"
 #include "service/private.h"
 #include "table/balance.h"
 
@@ -82,6 +83,7 @@ static int32_t build_routing(struct store_service *service, struct store_machine
     for (int kind = 0; machine && kind < STORE_RECORD_KINDS && result == HF_OK; kind++) {
         result = store_machine_scan(machine, hf_slice_of(prefixes[kind]), (hf_slice){NULL, 0}, 0, collect,
                                     &records[kind], error);
+        service->is_damaged |= result == HF_ECORRUPT;
         if (result == HF_OK && records[kind].code != HF_OK)
             result = hf_error_set(error, records[kind].code, "no memory for the catalog");
     }
@@ -108,6 +110,28 @@ static uint64_t own_replica(const struct store_partition *partition, uint32_t se
     return id;
 }
 
+/* Whether the replica is one of those that the group begins with; others join it. */
+static int32_t is_first(const struct store_partition *partition, uint64_t replica)
+{
+    for (uint32_t i = 0; i < partition->first_count; i++)
+        if (partition->first[i] == replica)
+            return 1;
+    return 0;
+}
+
+/* Before there is anything new that the others do not have. */
+static int32_t remember_needed(struct store_service *service, const struct store_routing *routing, hf_error *error)
+{
+    uint64_t needed = store_needed_count(routing, &service->nodes);
+    int32_t result = HF_OK;
+
+    if (service->needed_saved != needed + 1)
+        result = store_needed_save(service->directory, needed, error);
+    if (result == HF_OK)
+        service->needed_saved = needed + 1;
+    return result;
+}
+
 /* Opens the replicas of this node that are not there yet.  Blocks. */
 static int32_t open_missing(struct store_rebuild *rebuild)
 {
@@ -128,8 +152,8 @@ static int32_t open_missing(struct store_rebuild *rebuild)
         if (store_replica_generation(self) < routing->nodes[service->nodes.self].generation)
             continue; /* of the disk that this one replaces */
         result = store_service_open_replica(service, routed->partition, routed->table, self,
-                                            store_replica_generation(self) > 0, &rebuild->opened[rebuild->opened_count],
-                                            &rebuild->error);
+                                            !is_first(routed->partition, self),
+                                            &rebuild->opened[rebuild->opened_count], &rebuild->error);
         if (result != HF_OK)
             return result;
         rebuild->opened_count++;
@@ -145,6 +169,8 @@ static void rebuild_work(hf_job *job)
 
     rebuild->code =
         build_routing(service, catalog ? store_replica_machine(catalog) : NULL, &rebuild->routing, &rebuild->error);
+    if (rebuild->code == HF_OK)
+        rebuild->code = remember_needed(service, rebuild->routing, &rebuild->error);
     if (rebuild->code == HF_OK)
         rebuild->code = open_missing(rebuild);
 }
@@ -287,6 +313,7 @@ static int32_t begin_membership(struct store_service *service, int32_t joins, ui
     if (result != HF_OK)
         return result;
     service->membership = membership;
+    atomic_store(&service->heals, 0); /* it takes part again */
     result = open_catalog(service, error);
     atomic_store(&service->cluster, membership.cluster);
     return result;

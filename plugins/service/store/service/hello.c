@@ -14,7 +14,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { VERSION = 1, HELLO = 1, HELLO_BACK = 2, ACCEPTED = 3, REFUSED = 4, SIZE = 1 + 1 + 1 + 4 + 8 + 8 + 8 + 8 };
+enum { VERSION = 2, HELLO = 1, HELLO_BACK = 2, ACCEPTED = 3, REFUSED = 4, SIZE = 1 + 1 + 1 + 4 + 8 + 8 + 8 + 8 + 1 };
 enum { AGAIN_US = 1000000, BEGIN_WITHOUT_US = 10000000 };
 
 struct hello {
@@ -24,6 +24,7 @@ struct hello {
     struct store_identity identity; /* of the sender; of an answer, what is answered */
     uint64_t cluster;               /* of the sender */
     uint64_t generation;            /* of ACCEPTED: older ids of the accepted node are void */
+    int32_t heals;                  /* 1: the sender has set damaged data aside, and asks to be filled anew */
 };
 
 static void send(struct store_service *service, uint32_t node, uint8_t kind, uint8_t why, uint32_t shard,
@@ -38,6 +39,7 @@ static void send(struct store_service *service, uint32_t node, uint8_t kind, uin
     store_write_be(bytes + 23, atomic_load(&service->cluster), 8);
     if (kind == ACCEPTED)
         store_write_be(bytes + 31, store_shard_current(service)->routing->nodes[node].generation, 8);
+    bytes[39] = (uint8_t)atomic_load(&service->heals);
     (void)service->peers->send(service->hello, node, &piece, 1);
 }
 
@@ -52,6 +54,7 @@ static int32_t read_hello(hf_slice bytes, struct hello *ret_hello)
     ret_hello->identity.starts = store_read_be(bytes.data + 15, 8);
     ret_hello->cluster = store_read_be(bytes.data + 23, 8);
     ret_hello->generation = store_read_be(bytes.data + 31, 8);
+    ret_hello->heals = bytes.data[39] == 1;
     return HF_OK;
 }
 
@@ -70,7 +73,8 @@ static void begin_or_wait(struct store_service *service, uint64_t now_us)
 {
     uint32_t fresh = bits(atomic_load(&service->fresh)) + 1; /* and this one */
 
-    if (atomic_load(&service->cluster) || atomic_load(&service->cluster_heard) || atomic_load(&service->refused))
+    if (atomic_load(&service->cluster) || atomic_load(&service->cluster_heard) || atomic_load(&service->refused) ||
+        atomic_load(&service->heals)) /* it had part in one, and must not begin another */
         return;
     if (fresh == service->nodes.count ||
         (fresh > service->nodes.count / 2 && now_us > service->begin_us + BEGIN_WITHOUT_US))
@@ -163,8 +167,14 @@ static void complain(struct store_service *service, uint32_t node, const struct 
     int empty = judgement == STORE_IDENTITY_FOREIGN && hello->cluster == 0;
 
     atomic_store(&service->replaceable[node], empty ? hello->identity.disk : 0);
+    atomic_store(&service->healing[node], empty && hello->heals ? hello->identity.disk : 0);
     if (atomic_exchange(&service->strangers[node], hello->identity.disk) == hello->identity.disk)
         return; /* it is in the log already */
+    if (empty && hello->heals) {
+        store_service_log(service, HF_LOG_WARNING, "node %s has set damaged data aside, and asks to be filled anew",
+                          name);
+        return;
+    }
     store_service_log(service, HF_LOG_ERROR, "node %s runs on %s; it is kept out. %s: holdfast node replace %s", name,
                       describe(judgement), empty ? "If that one is lost" : "Empty its state directory, start it, then",
                       name);
@@ -179,6 +189,7 @@ static void hello_arrived(struct store_service *service, uint32_t node, const st
     if (judgement == STORE_IDENTITY_GOOD) {
         atomic_store(&service->strangers[node], 0);
         atomic_store(&service->replaceable[node], 0);
+        atomic_store(&service->healing[node], 0);
         note_cluster(service, node, hello->cluster);
         send(service, node, ACCEPTED, 0, hello->shard, &hello->identity);
     } else {
@@ -211,6 +222,11 @@ static void refused(struct store_service *service, uint32_t node, int32_t why)
     atomic_store(&service->refused_why, why);
     if (atomic_fetch_or(&service->refused, 1u << node) & 1u << node)
         return;
+    if (atomic_load(&service->heals)) {
+        store_service_log(service, HF_LOG_WARNING, "node %s knows that this node is to be filled anew",
+                          service->nodes.names[node]);
+        return;
+    }
     store_service_log(service, HF_LOG_ERROR,
                       "node %s does not let this node take part: it runs on %s; see 'holdfast "
                       "node replace'",

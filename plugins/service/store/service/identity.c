@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FILE_MAX = 16384, PATH_MAX_BYTES = 4400 };
+enum { FILE_MAX = STORE_CHECKED_MAX, PATH_MAX_BYTES = 4400 };
 
 /* ---- Files ------------------------------------------------------------------------------------------------------- */
 
@@ -64,8 +64,7 @@ static int32_t replace_file(const char *directory, const char *name, const char 
     return good ? HF_OK : hf_error_set_errno(error, HF_EIO, failure, "cannot write '%s'", path);
 }
 
-/* The file's text without its last line, which is its checksum.  HF_ENOTFOUND. */
-static int32_t read_file(const char *directory, const char *name, char text[FILE_MAX], hf_error *error)
+int32_t store_checked_read(const char *directory, const char *name, char text[STORE_CHECKED_MAX], hf_error *error)
 {
     char path[PATH_MAX_BYTES];
     uint32_t checksum = 0;
@@ -83,8 +82,10 @@ static int32_t read_file(const char *directory, const char *name, char text[FILE
     if (size < 0)
         return hf_error_set_errno(error, HF_EIO, failure, "cannot read '%s'", path);
     text[size] = '\0';
-    char *last = strstr(text, "checksum ");
+    char *last = NULL;
 
+    for (char *at = text; (at = strstr(at, "checksum ")); at++) /* the last one: the text may have the word, too */
+        last = at;
     if (!last || sscanf(last, "checksum %8" SCNx32, &checksum) != 1 ||
         hf_crc32c(0, text, (uint64_t)(last - text)) != checksum)
         return hf_error_set(error, HF_ECORRUPT,
@@ -95,7 +96,7 @@ static int32_t read_file(const char *directory, const char *name, char text[FILE
     return HF_OK;
 }
 
-static int32_t write_checked(const char *directory, const char *name, char text[FILE_MAX], hf_error *error)
+int32_t store_checked_write(const char *directory, const char *name, char text[STORE_CHECKED_MAX], hf_error *error)
 {
     size_t size = strlen(text);
 
@@ -135,10 +136,11 @@ static int32_t understand(char *text, const struct store_nodes *nodes, struct st
     char *members = strstr(text, "members "), *end = members ? strchr(members, '\n') : NULL;
 
     if (!end ||
-        sscanf(text, "disk %16" SCNx64 " starts %" SCNu64 " cluster %16" SCNx64 " replica %" SCNx64 " first %" SCNu32,
+        sscanf(text, "disk %16" SCNx64 " starts %" SCNu64 " cluster %16" SCNx64 " replica %" SCNx64 " first %" SCNu32
+               " heals %" SCNd32,
                &identity->disk, &identity->starts, &membership->cluster, &membership->replica,
-               &membership->first_count) != 5)
-        return hf_error_set(error, HF_ECORRUPT,
+               &membership->first_count, &membership->heals) < 5) /* without `heals`: of an earlier release */
+        return hf_error_set(error, HF_EVERSION,
                             "the file 'identity' in its state directory was written by something "
                             "else, or by another release");
     *end = '\0';
@@ -152,15 +154,17 @@ int32_t store_identity_save(const char *directory, const struct store_nodes *nod
     char text[FILE_MAX];
     size_t size = (size_t)snprintf(
         text, sizeof text,
-        "disk %016" PRIx64 " starts %" PRIu64 "\ncluster %016" PRIx64 " replica %" PRIx64 " first %" PRIu32 "\nmembers",
-        identity->disk, identity->starts, membership->cluster, membership->replica, membership->first_count);
+        "disk %016" PRIx64 " starts %" PRIu64 "\ncluster %016" PRIx64 " replica %" PRIx64 " first %" PRIu32
+        " heals %" PRId32 "\nmembers",
+        identity->disk, identity->starts, membership->cluster, membership->replica, membership->first_count,
+        membership->heals);
 
     for (uint32_t i = 0; i < nodes->count && size < sizeof text; i++)
         size += (size_t)snprintf(text + size, sizeof text - size, " %s", nodes->names[i]);
     if (size + sizeof "\nchecksum 01234567\n" > sizeof text)
         return hf_error_set(error, HF_ETOOLARGE, "the names of the members are too long");
     strcat(text, "\n");
-    return write_checked(directory, "identity", text, error);
+    return store_checked_write(directory, "identity", text, error);
 }
 
 int32_t store_identity_begin(const char *directory, uint64_t random, const struct store_nodes *nodes,
@@ -168,7 +172,7 @@ int32_t store_identity_begin(const char *directory, uint64_t random, const struc
                              hf_error *error)
 {
     char text[FILE_MAX];
-    int32_t result = read_file(directory, "identity", text, error);
+    int32_t result = store_checked_read(directory, "identity", text, error);
 
     *ret_identity = (struct store_identity){.disk = random ? random : 1};
     *ret_membership = (struct store_membership){0};
@@ -202,7 +206,7 @@ int32_t store_witness_open(struct store_witness *witness, const char *directory,
     *witness = (struct store_witness){.nodes = nodes};
     pthread_mutex_init(&witness->lock, NULL);
     snprintf(witness->path, sizeof witness->path, "%s", directory);
-    int32_t result = read_file(directory, "witness", text, error);
+    int32_t result = store_checked_read(directory, "witness", text, error);
 
     if (result == HF_ENOTFOUND)
         return HF_OK;
@@ -246,7 +250,7 @@ int32_t store_witness_save(struct store_witness *witness, hf_error *error)
         if (witness->known[i].disk)
             size += (size_t)snprintf(text + size, sizeof text - size, "%s %016" PRIx64 " %" PRIu64 "\n",
                                      witness->nodes->names[i], witness->known[i].disk, witness->known[i].starts);
-    int32_t result = write_checked(witness->path, "witness", text, error);
+    int32_t result = store_checked_write(witness->path, "witness", text, error);
     pthread_mutex_unlock(&witness->lock);
     return result;
 }

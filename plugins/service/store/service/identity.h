@@ -21,6 +21,7 @@ struct store_membership {
     uint64_t cluster;     /* see store_cluster_number; 0: nothing yet */
     uint64_t replica;     /* under which the catalog's replica was opened first */
     uint32_t first_count; /* how many nodes began the cluster, the first of the list; 0: it was there already */
+    int32_t heals;        /* 1: what the node had was damaged and set aside; it waits to be filled anew (heal.h) */
 };
 
 /* What was heard of the other nodes, kept in a file. */
@@ -37,6 +38,12 @@ enum {
     STORE_IDENTITY_FOREIGN = 2, /* another disk is known, and the node was not replaced */
     STORE_IDENTITY_CLUSTER = 3  /* it has data of another cluster */
 };
+
+/* A file of text in `directory` whose last line is a checksum, which is left out again when it is read; writing replaces
+ * it as a whole, durably.  HF_ENOTFOUND, HF_ECORRUPT, HF_EIO.  Blocks. */
+enum { STORE_CHECKED_MAX = 16384 };
+int32_t store_checked_read(const char *directory, const char *name, char text[STORE_CHECKED_MAX], hf_error *error);
+int32_t store_checked_write(const char *directory, const char *name, char text[STORE_CHECKED_MAX], hf_error *error);
 
 /* A number that two clusters share only when the same nodes began them: of the first `first_count` names.  Not 0. */
 uint64_t store_cluster_number(const struct store_nodes *nodes, uint32_t first_count);

@@ -36,11 +36,14 @@ struct store_options {
     uint64_t read_timeout_us;
     int64_t moves_maximum;
     uint64_t snapshot_rate;
+    uint64_t scrub_rate;
+    uint64_t scrub_interval_us;
+    int64_t heal_maximum;
     uint64_t body_maximum;
     hf_groups tables; /* struct store_table_settings */
 };
 
-enum { STORE_OPTION_COUNT = 11 };
+enum { STORE_OPTION_COUNT = 14 };
 extern const hf_option store_option_rows[STORE_OPTION_COUNT];
 
 /* The table as the catalog knows it; borrows from the settings. */

@@ -32,6 +32,27 @@ static void write_hash(hf_json_writer *writer, const char *name, uint64_t hash)
     hf_json_text(writer, text);
 }
 
+static int has_generations(const struct store_partition *partition)
+{
+    uint64_t any = 0;
+
+    for (uint32_t i = 0; i < partition->member_count; i++)
+        any |= store_replica_generation(partition->first[i]);
+    return any != 0;
+}
+
+/* Of the replicas that the group begins with; nodes that were never replaced have none. */
+static void write_generations(hf_json_writer *writer, const struct store_partition *partition)
+{
+    if (!has_generations(partition))
+        return;
+    hf_json_name(writer, "generations");
+    hf_json_begin_list(writer);
+    for (uint32_t i = 0; i < partition->member_count; i++)
+        hf_json_unsigned(writer, store_replica_generation(partition->first[i]));
+    hf_json_end_list(writer);
+}
+
 static void write_partition(hf_json_writer *writer, const struct store_partition *partition,
                             const struct store_nodes *nodes)
 {
@@ -47,11 +68,17 @@ static void write_partition(hf_json_writer *writer, const struct store_partition
     for (uint32_t i = 0; i < partition->member_count; i++)
         hf_json_text(writer, nodes->names[partition->members[i]]);
     hf_json_end_list(writer);
+    write_generations(writer, partition);
     hf_json_end_object(writer);
 }
 
-static int needs_newest(const struct store_declaration *declaration)
+static int needs_newest(const struct store_table *table)
 {
+    const struct store_declaration *declaration = &table->declaration;
+
+    for (uint32_t i = 0; i < table->partition_count; i++)
+        if (has_generations(&table->partitions[i]))
+            return 1;
     return declaration->fields.count > 0 || declaration->expire_after_us > 0;
 }
 
@@ -59,7 +86,7 @@ static void write_table(hf_json_writer *writer, const struct store_table *table,
 {
     hf_json_begin_object(writer);
     hf_json_name(writer, "record");
-    hf_json_unsigned(writer, needs_newest(&table->declaration) ? RECORD : RECORD_FIRST);
+    hf_json_unsigned(writer, needs_newest(table) ? RECORD : RECORD_FIRST);
     hf_json_name(writer, "name");
     hf_json_text(writer, table->declaration.name);
     hf_json_name(writer, "declaration");
@@ -200,6 +227,27 @@ static int32_t add_member(struct reading *reading, struct store_partition *parti
     return 0;
 }
 
+static int32_t read_generations(struct reading *reading, const hf_value *map, struct store_partition *partition)
+{
+    const hf_value *generations = hf_value_get(map, "generations");
+
+    if (!generations)
+        return 0;
+    if (generations->type != HF_VALUE_LIST || generations->count != partition->member_count)
+        return hf_error_set(reading->error, HF_ECORRUPT, "'generations' does not have a number for each of 'nodes'");
+    for (uint32_t i = 0; i < partition->member_count; i++) {
+        const hf_value *generation = &generations->as.items[i];
+
+        if (generation->type != HF_VALUE_INTEGER || generation->as.integer < 0 ||
+            generation->as.integer > STORE_GENERATION_MAX)
+            return hf_error_set(reading->error, HF_ECORRUPT, "one of 'generations' is not a number from 0 to %d",
+                                STORE_GENERATION_MAX);
+        partition->first[i] = partition->replicas[i] =
+            store_replica_id(partition->members[i], (uint64_t)generation->as.integer);
+    }
+    return 0;
+}
+
 static int32_t read_members(struct reading *reading, const hf_value *map, struct store_partition *partition)
 {
     const hf_value *nodes = member(reading, map, "nodes", HF_VALUE_LIST);
@@ -215,7 +263,7 @@ static int32_t read_members(struct reading *reading, const hf_value *map, struct
         if (r < 0)
             return r;
     }
-    return 0;
+    return read_generations(reading, map, partition);
 }
 
 /* The values come one after the other, each with ranges that begin at 0, follow each other and end at 2^64 - 1.
@@ -247,7 +295,7 @@ static int32_t check_order(struct reading *reading, const struct store_partition
 static int32_t read_partition(struct reading *reading, const hf_value *map, const struct store_partition *before,
                               struct store_partition *partition, uint32_t *value_index)
 {
-    int32_t r = check_map(reading, map, "it", 5);
+    int32_t r = check_map(reading, map, "it", 5 + (hf_value_get(map, "generations") != NULL));
 
     if (r < 0)
         return r;

@@ -229,7 +229,7 @@ int main(int argc, char **argv)
     if (argc == 3) /* started by the crash test */
         return kit_crash_child(argv[2]);
 
-    int failed = kit_test_apply() + kit_test_feed() + kit_test_read() + kit_test_damage() + kit_test_expiry() +
+    int failed = kit_test_apply() + kit_test_feed() + kit_test_read() + kit_test_damage() + kit_test_inspect() + kit_test_expiry() +
                  kit_test_transaction() + kit_test_random() + kit_test_beside() + kit_test_crash();
 
     kit_unload();
