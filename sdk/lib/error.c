@@ -102,6 +102,7 @@ const char *hf_error_name(int32_t code)
         "HF_ECONFLICT",  "HF_EBUSY",     "HF_ENOTLEADER", "HF_ETIMEOUT", "HF_EIO",
         "HF_ECORRUPT",   "HF_EPROTOCOL", "HF_ETOOLARGE", "HF_EDENIED",  "HF_EUNSUPPORTED",
         "HF_ESTATE",     "HF_ECLOSED",   "HF_EPOLICY",  "HF_EVERSION",
+        "HF_EMOVED",
     };
 
     if (code > 0 || -code >= (int32_t)(sizeof names / sizeof names[0]))

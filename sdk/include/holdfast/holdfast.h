@@ -64,7 +64,8 @@ enum {
     HF_ESTATE = -15,      /* not possible in the present state */
     HF_ECLOSED = -16,     /* closed or shutting down */
     HF_EPOLICY = -17,     /* a Lua policy failed or overran its budget */
-    HF_EVERSION = -18     /* interface or format versions do not fit */
+    HF_EVERSION = -18,    /* interface or format versions do not fit */
+    HF_EMOVED = -19       /* it is elsewhere now; look up where, and ask there */
 };
 
 /* Whether trying again can help. */

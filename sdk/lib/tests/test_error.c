@@ -61,10 +61,11 @@ static void adds_the_systems_words_and_a_prefix(void **state)
 static void every_code_has_a_name(void **state)
 {
     (void)state;
-    for (int32_t code = HF_EVERSION; code <= 0; code++)
+    for (int32_t code = HF_EMOVED; code <= 0; code++)
         assert_string_not_equal(hf_error_name(code), "HF_E?");
     assert_string_equal(hf_error_name(HF_EVERSION), "HF_EVERSION");
-    assert_string_equal(hf_error_name(HF_EVERSION - 1), "HF_E?");
+    assert_string_equal(hf_error_name(HF_EMOVED), "HF_EMOVED");
+    assert_string_equal(hf_error_name(HF_EMOVED - 1), "HF_E?");
     assert_string_equal(hf_error_name(1), "HF_E?");
 }
 

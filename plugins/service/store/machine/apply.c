@@ -52,6 +52,9 @@ static int32_t write_gathered(struct store_applying *applying, hf_error *error)
     store_machine_set_position(machine, &applying->position);
     store_machine_lower_next_deadline(machine, applying->first_deadline);
     store_transactions_settle(applying);
+    if (atomic_load_explicit(&machine->is_forked, memory_order_relaxed) &&
+        !store_shape_splits(&applying->position.state.shape))
+        store_fork_drop(machine); /* the split has ended */
     return 0;
 }
 
@@ -148,17 +151,35 @@ static int32_t decoded(int32_t r, struct store_outcome *outcome, const hf_error 
     return r;
 }
 
+/* It looks at the engine as a whole, so that what came before must be there. */
+static int32_t apply_reshape(struct run *run, const struct store_reshape *reshape, struct store_outcome *outcome,
+                             hf_error *error)
+{
+    if (run->applying.bundle.count > 1) {
+        outcome->code = HF_ECORRUPT;
+        return 0;
+    }
+    int32_t r = flush(run, error);
+
+    return r < 0 ? r : store_perform_reshape(&run->applying, reshape, outcome, error);
+}
+
 static int32_t apply_command(struct run *run, hf_slice bytes, hf_error *error)
 {
     struct store_outcome *outcome = NULL;
     struct store_command command = {0};
     struct store_phase phase;
+    struct store_reshape reshape;
     hf_error failure;
     int32_t r = add_outcome(run, &outcome, error);
 
     if (r < 0)
         return r;
-    if (store_is_phase(bytes)) {
+    if (store_is_reshape(bytes)) {
+        r = decoded(store_reshape_decode(bytes, &reshape, &failure), outcome, &failure, error);
+        if (r == 0)
+            return apply_reshape(run, &reshape, outcome, error);
+    } else if (store_is_phase(bytes)) {
         r = decoded(store_phase_decode(bytes, &phase, &failure), outcome, &failure, error);
         if (r == 0)
             return store_perform_phase(&run->applying, &phase, outcome, error);

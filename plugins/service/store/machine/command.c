@@ -74,12 +74,14 @@ static const char *expiry_fault(const struct store_operation *operation)
 /* What is wrong with an operation, or NULL. */
 static const char *operation_fault(const struct store_operation *operation)
 {
-    if (operation->type < STORE_PUT || operation->type > STORE_CHECK)
+    if (operation->type < STORE_PUT || operation->type > STORE_REMOVE)
         return "it is neither a put nor a delete";
     if (operation->type == STORE_CHECK && operation->condition == STORE_IF_ANY)
         return "it checks nothing";
     if (operation->condition < STORE_IF_ANY || operation->condition > STORE_IF_VERSION)
         return "its condition is unknown";
+    if (operation->type == STORE_REMOVE && operation->condition != STORE_IF_ANY)
+        return "it removes what has moved and has a condition";
     if (operation->key.size == 0 || operation->key.size > STORE_KEY_MAX)
         return "its key is empty or too long";
     if (!hf_utf8_valid(operation->key, NULL))
@@ -91,19 +93,20 @@ static const char *operation_fault(const struct store_operation *operation)
     return expiry_fault(operation);
 }
 
-/* Expiring is a command of its own: it does what it can, not all or nothing. */
-static int32_t check_expires(const struct store_operation *operations, uint64_t count, int32_t code, hf_error *error)
+/* Expiring, and removing what has moved, are commands of their own: they do what they can, not all or nothing. */
+static int32_t check_kind(const struct store_operation *operations, uint64_t count, int32_t type, uint64_t most,
+                          int32_t code, hf_error *error)
 {
-    uint64_t expires = 0;
+    uint64_t of_type = 0;
 
     for (uint64_t i = 0; i < count; i++)
-        expires += operations[i].type == STORE_EXPIRE;
-    if (expires == 0 || (expires == count && count <= STORE_EXPIRES_MAX))
+        of_type += operations[i].type == type;
+    if (of_type == 0 || (of_type == count && count <= most))
         return 0;
     return hf_error_set(error, code,
-                        "a command that expires %llu records has %llu operations; expected 1 to %d, of "
+                        "a command that expires or removes %llu records has %llu operations; expected 1 to %llu, of "
                         "its kind only",
-                        (unsigned long long)expires, (unsigned long long)count, STORE_EXPIRES_MAX);
+                        (unsigned long long)of_type, (unsigned long long)count, (unsigned long long)most);
 }
 
 /* `code` is what a fault means to the caller. */
@@ -117,7 +120,10 @@ static int32_t check_operations(const struct store_operation *operations, uint64
                                 "operation %llu of a command is refused: %s (keys: 1 to %d bytes of UTF-8)",
                                 (unsigned long long)i, fault, STORE_KEY_MAX);
     }
-    int32_t r = check_expires(operations, count, code, error);
+    int32_t r = check_kind(operations, count, STORE_EXPIRE, STORE_EXPIRES_MAX, code, error);
+
+    if (r == 0)
+        r = check_kind(operations, count, STORE_REMOVE, STORE_REMOVES_MAX, code, error);
 
     if (r < 0)
         return r;

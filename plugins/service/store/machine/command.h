@@ -8,7 +8,8 @@ enum {
     STORE_PUT = 1,
     STORE_DELETE = 2,
     STORE_EXPIRE = 3, /* removes the record if it has `version` still and its deadline has passed; nothing otherwise */
-    STORE_CHECK = 4   /* nothing but the condition, which it must have */
+    STORE_CHECK = 4,  /* nothing but the condition, which it must have */
+    STORE_REMOVE = 5  /* removes a record that belongs to another partition since a split; no change for readers */
 };
 
 enum {
@@ -23,12 +24,14 @@ enum {
     STORE_IDEMPOTENCY_KEY_MAX = 64,        /* bytes */
     STORE_OPERATIONS_MAX = 1000,           /* in one command */
     STORE_EXPIRES_MAX = 128,               /* likewise, of STORE_EXPIRE */
+    STORE_REMOVES_MAX = 256,               /* likewise, of STORE_REMOVE */
     STORE_EXPIRE_AFTER_MAX = 3650 * 86400, /* seconds */
     STORE_VALUE_MAX = (1 << 30) - 1024     /* bytes; an engine's limit, less what is stored beside the value */
 };
 
 struct store_operation {
-    int32_t type;          /* STORE_PUT ...; STORE_EXPIRE stands with its like only, and with STORE_IF_VERSION */
+    int32_t type;          /* STORE_PUT ...; STORE_EXPIRE stands with its like only, and with STORE_IF_VERSION; STORE_REMOVE, too,
+                         and without a condition */
     int32_t condition;     /* STORE_IF_... */
     uint64_t version;      /* with STORE_IF_VERSION */
     hf_slice key;          /* 1..STORE_KEY_MAX bytes of UTF-8 */

@@ -6,6 +6,8 @@
 struct reading {
     struct store_machine *machine;
     uint64_t from;
+    int part;    /* 1: changes of keys outside the range were given away */
+    uint64_t from_hash, to_hash;
     int checked; /* the view that is being read was found to be whole */
     store_visit_change visit;
     void *arg;
@@ -63,7 +65,10 @@ static int32_t find_value(struct reading *reading, struct store_change *change, 
 static int32_t give(struct reading *reading, struct store_change *change)
 {
     struct store_record record = {0};
+    uint64_t hash = reading->part ? store_hash_of(change->key) : 0;
 
+    if (reading->part && (hash < reading->from_hash || hash > reading->to_hash))
+        return 0; /* it is in the feed of the partition that has the key by now */
     if (change->type == STORE_PUT)
         reading->result = find_value(reading, change, &record);
     if (reading->result < 0)
@@ -99,8 +104,14 @@ static int32_t visit_row(void *arg, hf_slice key, hf_slice value)
 int32_t store_machine_changes(struct store_machine *machine, uint64_t from, store_visit_change visit, void *arg,
                               hf_error *error)
 {
-    struct reading reading = {machine, from, 0, visit, arg, error, 0};
+    struct reading reading = {.machine = machine, .from = from, .visit = visit, .arg = arg, .error = error};
+    struct store_machine_state state;
     struct store_space_key first, end;
+
+    store_machine_state(machine, &state);
+    reading.from_hash = state.shape.hash_from;
+    reading.to_hash = state.shape.hash_to;
+    reading.part = reading.from_hash > 0 || reading.to_hash < UINT64_MAX;
 
     store_space_key_at_version(&first, STORE_TAG_CHANGE, from);
     store_space_key_after_tag(&end, STORE_TAG_CHANGE);

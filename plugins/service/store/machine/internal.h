@@ -27,6 +27,10 @@ struct store_machine {
 
     _Atomic int32_t has_locks; /* 0: no key is locked, so that none is looked for */
 
+    pthread_mutex_t fork_lock; /* protects what is copied for a split; held while a piece is */
+    struct store_fork *fork;   /* NULL: nothing was copied yet */
+    _Atomic int32_t is_forked;
+
     /* Of the thread that applies. */
     struct store_window changes, repeats;
     int has_deadlines; /* 0: no record has one, so that none is looked for; not taken back while the machine is open */
@@ -122,6 +126,20 @@ int32_t store_find_record(struct store_applying *applying, hf_slice key, struct 
 /* Notes what a command has changed in the entry's row. */
 int32_t store_note_change(struct store_applying *applying, uint64_t version, const struct store_command *command,
                           hf_error *error);
+
+/* perform_reshape.c: a step of a split or merge, of an entry of its own; what was gathered before is in the engine.
+ * HF_EBUSY: it must wait for the disk, or for another partition. */
+int32_t store_perform_reshape(struct store_applying *applying, const struct store_reshape *reshape,
+                              struct store_outcome *ret_outcome, hf_error *error);
+/* 0 when one of the command's keys belongs to another partition by now. */
+int store_owns_keys(const struct store_shape *shape, const struct store_command *command);
+/* A command of STORE_REMOVE. */
+int32_t store_perform_removes(struct store_applying *applying, const struct store_command *command, hf_error *error);
+
+/* fork.c: copies all that there is; the machine changes nothing meanwhile. */
+int32_t store_fork_complete(struct store_machine *machine, hf_error *error);
+/* Forgets how far it has come.  [any] */
+void store_fork_drop(struct store_machine *machine);
 
 /* expiry.c: the deadline that a write asks for; 0: none. */
 uint64_t store_deadline_of(const struct store_applying *applying, const struct store_operation *operation);

@@ -52,6 +52,32 @@ void store_space_key_after_tag(struct store_space_key *ret_key, uint8_t tag)
 
 /* ---- Position ---------------------------------------------------------------------------------------------------- */
 
+enum { MEMBER_COUNT_AT = STORE_POSITION_HEAD_SIZE - 1 };
+
+static void write_shape(uint8_t *to, const struct store_shape *shape)
+{
+    store_write_be(to, shape->hash_from, 8);
+    store_write_be(to + 8, shape->hash_to, 8);
+    store_write_be(to + 16, shape->epoch, 8);
+    to[24] = (uint8_t)shape->state;
+    to[25] = shape->has_strays != 0;
+    store_write_be(to + 26, shape->other, 8);
+    store_write_be(to + 34, shape->other_from, 8);
+    store_write_be(to + 42, shape->version, 8);
+}
+
+static struct store_shape read_shape(const uint8_t *from)
+{
+    return (struct store_shape){.hash_from = store_read_be(from, 8),
+                                .hash_to = store_read_be(from + 8, 8),
+                                .epoch = store_read_be(from + 16, 8),
+                                .state = from[24],
+                                .has_strays = from[25],
+                                .other = store_read_be(from + 26, 8),
+                                .other_from = store_read_be(from + 34, 8),
+                                .version = store_read_be(from + 42, 8)};
+}
+
 uint64_t store_position_write(uint8_t to[STORE_POSITION_SIZE_MAX], const struct store_position *position)
 {
     uint8_t *at = to + STORE_POSITION_HEAD_SIZE;
@@ -61,7 +87,8 @@ uint64_t store_position_write(uint8_t to[STORE_POSITION_SIZE_MAX], const struct 
     store_write_be(to + 9, position->state.applied_term, 8);
     store_write_be(to + 17, position->state.version, 8);
     store_write_be(to + 25, position->feed_forgotten, 8);
-    to[33] = (uint8_t)position->state.member_count;
+    write_shape(to + 33, &position->state.shape);
+    to[MEMBER_COUNT_AT] = (uint8_t)position->state.member_count;
     for (uint32_t i = 0; i < position->state.member_count; i++, at += 9) {
         store_write_be(at, position->state.members[i].replica, 8);
         at[8] = position->state.members[i].learner != 0;
@@ -74,8 +101,8 @@ static int position_is_whole(hf_slice bytes)
 {
     enum { EMPTY_SIZE = STORE_POSITION_HEAD_SIZE + 4 };
 
-    return bytes.size >= EMPTY_SIZE && bytes.data[33] <= STORE_MEMBERS_MAX &&
-           bytes.size == EMPTY_SIZE + bytes.data[33] * 9u &&
+    return bytes.size >= EMPTY_SIZE && bytes.data[MEMBER_COUNT_AT] <= STORE_MEMBERS_MAX &&
+           bytes.size == EMPTY_SIZE + bytes.data[MEMBER_COUNT_AT] * 9u &&
            hf_crc32c(0, bytes.data, bytes.size - 4) == store_read_be(bytes.data + bytes.size - 4, 4);
 }
 
@@ -109,7 +136,8 @@ int32_t store_position_read(hf_slice bytes, struct store_position *ret_position,
     state->applied_index = store_read_be(bytes.data + 1, 8);
     state->applied_term = store_read_be(bytes.data + 9, 8);
     state->version = store_read_be(bytes.data + 17, 8);
-    state->member_count = bytes.data[33];
+    state->shape = read_shape(bytes.data + 33);
+    state->member_count = bytes.data[MEMBER_COUNT_AT];
     for (uint32_t i = 0; i < state->member_count; i++, at += 9)
         state->members[i] = (hf_replication_member){.replica = store_read_be(at, 8), .learner = at[8]};
     return 0;
@@ -333,6 +361,47 @@ int32_t store_changes_next(struct store_changes *changes, struct store_change *r
     rest->data += size;
     rest->size -= size;
     return 1;
+}
+
+/* The operations of a command are written one by one; how many they are is known at the end. */
+static int32_t begin_part(hf_buffer *row, const struct store_change *change)
+{
+    int32_t r = append_number(row, change->version, 8);
+
+    if (r == 0)
+        r = append_number(row, change->user, 8);
+    return r == 0 ? append_number(row, 0, 2) : r;
+}
+
+int32_t store_changes_part(const struct store_changes *changes, uint64_t from, uint64_t to, hf_buffer *ret_row,
+                           uint64_t *ret_last, hf_error *error)
+{
+    struct store_changes rest = *changes;
+    struct store_change change = {0};
+    uint64_t count = 0, head = 0;
+    int32_t r;
+
+    *ret_last = 0;
+    while ((r = store_changes_next(&rest, &change, error)) == 1) {
+        uint64_t hash = store_hash_of(change.key);
+
+        if (hash < from || hash > to)
+            continue;
+        if (change.version != *ret_last) {
+            r = begin_part(ret_row, &change);
+            head = ret_row->size - 2;
+            count = 0;
+        }
+        if (r >= 0)
+            r = append_number(ret_row, (uint64_t)change.type << 16 | change.key.size, 3);
+        if (r >= 0)
+            r = hf_buffer_append(ret_row, change.key.data, change.key.size);
+        if (r < 0)
+            return hf_error_set(error, HF_ENOMEM, "no memory for changes that go to another partition");
+        store_write_be(ret_row->data + head, ++count, 2);
+        *ret_last = change.version;
+    }
+    return r;
 }
 
 /* ---- Remembered idempotency keys --------------------------------------------------------------------------------- */

@@ -1,7 +1,8 @@
 /* layout.h: what stands under which key of a partition's space.  Pure; [any].
  *
  * Numbers in keys and values are big endian.
- *   'a'                 format 1, applied index 8, applied term 8, version 8, forgotten 8, member count 1,
+ *   'a'                 format 1, applied index 8, applied term 8, version 8, forgotten 8, shape: hash from 8 and
+ *                       to 8, epoch 8, state 1, has strays 1, other 8, other from 8, version 8; member count 1,
  *                       for each member its replica 8 and learner 1, CRC-32C of all before 4
  *   'r' KEY             format 1, version 8, time 8, CRC-32C of the value 4, deadline 8 (only in format 2), value
  *   'e' DEADLINE 8 KEY  version 8: a record that has this deadline
@@ -23,15 +24,18 @@
 
 #include "machine.h"
 
+#include <holdfast/lib/hash.h>
+
 enum {
-    STORE_SPACE_FORMAT = 3, /* 1, 2: before the first release */
+    STORE_SPACE_FORMAT = 4, /* 1 to 3: before the first release */
     STORE_RECORD_FORMAT = 2,
     STORE_RECORD_FORMAT_WITHOUT_DEADLINE = 1,
     STORE_RECORD_HEAD_SIZE = 1 + 8 + 8 + 4,
     STORE_RECORD_HEAD_MAX = STORE_RECORD_HEAD_SIZE + 8,
     STORE_ROW_TIME_SIZE = 8,
     STORE_REPEAT_SIZE = 8 + 4 + 8 + 4 + 8,
-    STORE_POSITION_HEAD_SIZE = 1 + 8 + 8 + 8 + 8 + 1,
+    STORE_SHAPE_SIZE = 8 + 8 + 8 + 1 + 1 + 8 + 8 + 8,
+    STORE_POSITION_HEAD_SIZE = 1 + 8 + 8 + 8 + 8 + STORE_SHAPE_SIZE + 1,
     STORE_POSITION_SIZE_MAX = STORE_POSITION_HEAD_SIZE + STORE_MEMBERS_MAX * 9 + 4
 };
 
@@ -66,6 +70,11 @@ void store_space_key_at_version(struct store_space_key *ret_key, uint8_t tag, ui
 void store_space_key_at_deadline(struct store_space_key *ret_key, uint64_t deadline_us, hf_slice record_key);
 /* The first key after all that have the tag. */
 void store_space_key_after_tag(struct store_space_key *ret_key, uint8_t tag);
+
+static inline uint64_t store_hash_of(hf_slice key)
+{
+    return hf_hash64(0, key.data, key.size); /* as table/table.h says */
+}
 
 /* Where the machine stands. */
 struct store_position {
@@ -111,6 +120,11 @@ struct store_changes {
 };
 int32_t store_changes_read(hf_slice key, hf_slice row, struct store_changes *ret_changes, hf_error *error);
 int32_t store_changes_next(struct store_changes *changes, struct store_change *ret_change, hf_error *error);
+
+/* What of a row is about keys with from <= hash <= to, as a row after its time appended to *ret_row, and the version of
+ * its last command; 0: nothing.  HF_ECORRUPT, HF_ENOMEM. */
+int32_t store_changes_part(const struct store_changes *changes, uint64_t from, uint64_t to, hf_buffer *ret_row,
+                           uint64_t *ret_last, hf_error *error);
 
 /* The outcome that is remembered under an idempotency key, and the hash of what was asked for.  HF_ECORRUPT. */
 void store_repeat_write(uint8_t to[STORE_REPEAT_SIZE], uint64_t version, const struct store_outcome *outcome,

@@ -126,8 +126,9 @@ static int32_t load_feed(struct store_machine *machine, struct store_position *p
         r = find_end(machine, HF_ENGINE_REVERSE, &state->feed_last, error);
     if (r < 0)
         return r;
-    if (state->feed_last > state->version || (state->feed_last && state->feed_first <= position->feed_forgotten) ||
-        (!state->feed_last && position->feed_forgotten))
+    if (!state->feed_last && position->feed_forgotten) /* a part of another feed, of which nothing was left */
+        state->feed_first = position->feed_forgotten + 1;
+    if (state->feed_last > state->version || (state->feed_last && state->feed_first <= position->feed_forgotten))
         return hf_error_set(error, HF_ECORRUPT,
                             "the change feed (%llu to %llu) does not fit the newest version %llu; fetch the partition "
                             "anew from another replica",
@@ -200,13 +201,14 @@ static int32_t load(struct store_machine *machine, const struct store_position *
     store_machine_set_next_deadline(machine, deadline_us);
     store_window_reset(&machine->changes);
     store_window_reset(&machine->repeats);
+    store_fork_drop(machine); /* what it has copied was of another state */
     store_machine_set_position(machine, &position);
     return 0;
 }
 
 static struct store_position empty_position(void)
 {
-    return (struct store_position){.state = {.feed_first = 1}};
+    return (struct store_position){.state = {.feed_first = 1, .shape = {.hash_to = UINT64_MAX}}};
 }
 
 /* ---- Public ------------------------------------------------------------------------------------------------------ */
@@ -232,6 +234,7 @@ int32_t store_machine_open(const hf_engine *engine, hf_engine_database *database
     machine->database = database;
     machine->space = space;
     pthread_mutex_init(&machine->lock, NULL);
+    pthread_mutex_init(&machine->fork_lock, NULL);
     int32_t r = load(machine, &position, error);
 
     if (r < 0) {
@@ -248,6 +251,8 @@ void store_machine_close(struct store_machine *machine)
         return;
     store_window_reset(&machine->changes);
     store_window_reset(&machine->repeats);
+    store_fork_drop(machine);
+    pthread_mutex_destroy(&machine->fork_lock);
     pthread_mutex_destroy(&machine->lock);
     free(machine->transactions);
     free(machine);

@@ -11,6 +11,7 @@
 #include "bundle.h"
 #include "command.h"
 #include "phase.h"
+#include "reshape.h"
 
 #include <holdfast/kind/engine.h>
 #include <holdfast/kind/replication.h>
@@ -20,6 +21,34 @@ enum { STORE_MEMBERS_MAX = 31 }; /* as many as a replication group takes */
 
 struct store_machine;
 
+/* Which keys the partition has, by their hash, and what is being made of it. */
+enum {
+    STORE_SHAPE_STEADY = 0,
+    STORE_SHAPE_SPLITTING = 1, /* every replica copies what `other` is to have */
+    STORE_SHAPE_CLOSING = 2,   /* likewise, and new transactions on that part are turned away */
+    STORE_SHAPE_CLOSED = 3     /* its records are `other`'s now, and only the change feed is left */
+};
+
+struct store_shape {
+    uint64_t hash_from, hash_to; /* a partition that was never split takes all: nobody sends it others' keys */
+    uint64_t epoch;              /* how often it was split, merged or closed */
+    int32_t state;               /* STORE_SHAPE_... */
+    int32_t has_strays;          /* 1: records of keys that it has given away have not all been removed */
+    uint64_t other;              /* the partition of the last split or merge, or that under way; 0: none */
+    uint64_t other_from;         /* while it splits: the first hash that goes */
+    uint64_t version;            /* of the last split, merge or closing */
+};
+
+static inline int store_shape_splits(const struct store_shape *shape)
+{
+    return shape->state == STORE_SHAPE_SPLITTING || shape->state == STORE_SHAPE_CLOSING;
+}
+
+static inline int store_shape_has(const struct store_shape *shape, uint64_t hash)
+{
+    return hash >= shape->hash_from && hash <= shape->hash_to && shape->state != STORE_SHAPE_CLOSED;
+}
+
 struct store_machine_state {
     uint64_t applied_index; /* 0: empty */
     uint64_t applied_term;
@@ -28,6 +57,7 @@ struct store_machine_state {
     uint64_t feed_last;    /* version of the newest change, 0: none */
     uint32_t member_count; /* replicas as of applied_index */
     hf_replication_member members[STORE_MEMBERS_MAX];
+    struct store_shape shape;
 };
 
 struct store_entry {
@@ -42,7 +72,8 @@ struct store_entry {
  * locked one of its keys, and nothing was done; try again when store_machine_unlocks has grown. Of a step: PREPARE also
  * HF_EEXIST: its idempotency key is known, and `version` that of the first time; HF_EBUSY: too many transactions are
  * under way here; and like DECIDE HF_EDENIED: it was decided against the transaction.  DECIDE HF_ESTATE: there is no
- * decision yet.  FINISH with version 0: there was nothing to finish any more. */
+ * decision yet.  FINISH with version 0: there was nothing to finish any more.  HF_EMOVED: a key belongs to another
+ * partition by now, and nothing was done; see reshape.h for what the steps of splits and merges answer. */
 struct store_outcome {
     int32_t code;       /* 0; HF_ECONFLICT: a condition did not hold; HF_ECORRUPT: not a command */
     int32_t repeated;   /* 1: the idempotency key was known; `version` and code are those of the first time */
@@ -128,6 +159,23 @@ void store_record_release(struct store_machine *machine, struct store_record *re
 typedef int32_t (*store_visit_record)(void *arg, hf_slice key, const struct store_record *record);
 int32_t store_machine_scan(struct store_machine *machine, hf_slice prefix, hf_slice start, uint32_t flags,
                            store_visit_record visit, void *arg, hf_error *error);
+
+/* Copies some of what a split under way is to take away into the other partition's space, about `bytes` of it; returns
+ * 1 when everything is there that there is at the moment, 0: there is more; also when no split is under way.  May run
+ * beside applies.  HF_EIO, HF_ECORRUPT, HF_ENOMEM, HF_EBUSY: the engine is behind.  [pool] */
+int32_t store_machine_fork(struct store_machine *machine, uint64_t bytes, hf_error *error);
+/* 1 when the last call has found nothing to copy, and the same split is still under way.  [any] */
+int32_t store_machine_is_forked(struct store_machine *machine);
+
+/* Records whose keys the partition has given away, from the key `from` on, as the operations of a command that removes
+ * them (STORE_REMOVE): at most `capacity`; keys lie in the arena.  Errors as store_machine_due. */
+int32_t store_machine_strays(struct store_machine *machine, hf_slice from, hf_arena *arena,
+                             struct store_operation *operations, uint64_t capacity, uint64_t *ret_count,
+                             hf_error *error);
+
+/* Removes what a split that this replica has not seen the end of may have left in the space of a partition that is to
+ * be opened: a space with a position is left alone.  HF_EIO. */
+int32_t store_machine_discard(const hf_engine *engine, hf_engine_database *database, uint64_t space, hf_error *error);
 
 /* When the next record expires, or sooner; UINT64_MAX: none has a deadline.  [any] */
 uint64_t store_machine_next_deadline(struct store_machine *machine);

@@ -222,6 +222,12 @@ int32_t store_perform(struct store_applying *applying, const struct store_comman
     ret_outcome->version = version;
     if (command->operations[0].type == STORE_EXPIRE)
         return store_perform_expires(applying, version, command, error);
+    if (command->operations[0].type == STORE_REMOVE)
+        return store_perform_removes(applying, command, error);
+    if (!store_owns_keys(&applying->position.state.shape, command)) {
+        ret_outcome->code = HF_EMOVED; /* and nothing to remember: it is asked for elsewhere */
+        return 0;
+    }
     r = store_find_lock(applying, command, error);
     if (r > 0)
         ret_outcome->code = HF_ESTATE; /* and nothing to remember: it will be tried again */

@@ -74,6 +74,17 @@ static int32_t gather_prepared(struct store_applying *applying, int32_t type, co
 
 /* ---- Prepare ----------------------------------------------------------------------------------------------------- */
 
+/* A split that is to be completed waits for the transactions on what it takes away, and no others begin. */
+static int is_closing(const struct store_applying *applying, const struct store_command *command)
+{
+    const struct store_shape *shape = &applying->position.state.shape;
+
+    for (uint64_t i = 0; i < command->operation_count && shape->state == STORE_SHAPE_CLOSING; i++)
+        if (store_hash_of(command->operations[i].key) >= shape->other_from)
+            return 1;
+    return 0;
+}
+
 /* Whether the command can be prepared; the outcome says why not. */
 static int32_t may_prepare(struct store_applying *applying, const struct store_command *command,
                            struct store_outcome *outcome, hf_error *error)
@@ -84,7 +95,7 @@ static int32_t may_prepare(struct store_applying *applying, const struct store_c
         outcome->code = HF_EEXIST;
     if (r < 0 || outcome->repeated)
         return r;
-    if (applying->transaction_count >= STORE_TRANSACTIONS_MAX) {
+    if (applying->transaction_count >= STORE_TRANSACTIONS_MAX || is_closing(applying, command)) {
         outcome->code = HF_EBUSY;
         return 0;
     }
@@ -109,6 +120,10 @@ static int32_t prepare(struct store_applying *applying, const struct store_phase
         if (error)
             *error = failure;
         return r;
+    }
+    if (!store_owns_keys(&applying->position.state.shape, &command)) {
+        outcome->code = HF_EMOVED;
+        return 0;
     }
     r = may_prepare(applying, &command, outcome, error);
     if (r < 0 || outcome->code != 0)

@@ -62,6 +62,8 @@ void kit_bundle(hf_buffer *payload, const struct kit_command *commands, uint32_t
 struct store_outcome kit_apply(struct store_machine *machine, const struct kit_command *command);
 void kit_apply_together(struct store_machine *machine, const struct kit_command *commands, uint32_t count,
                         struct store_outcome *ret_outcomes);
+/* Applies bytes that are a command as the next entry, with this time. */
+struct store_outcome kit_apply_bytes(struct store_machine *machine, hf_slice command, uint64_t time_us);
 struct store_outcome kit_apply_one(struct store_machine *machine, struct store_operation operation);
 struct store_machine_state kit_state(struct store_machine *machine);
 void kit_expect(struct store_machine *machine, hf_slice key, hf_slice value, uint64_t version);
@@ -95,6 +97,7 @@ int kit_test_inspect(void);
 int kit_test_expiry(void);
 int kit_test_random(void);
 int kit_test_transaction(void);
+int kit_test_reshape(void);
 int kit_test_beside(void);
 int kit_test_crash(void);
 /* The process that the crash test kills. */

@@ -134,6 +134,29 @@ void kit_apply_together(struct store_machine *machine, const struct kit_command 
     hf_buffer_done(&payload);
 }
 
+struct store_outcome kit_apply_bytes(struct store_machine *machine, hf_slice command, uint64_t time_us)
+{
+    struct store_entry entry = {.index = kit_state(machine).applied_index + 1, .term = 100};
+    const struct store_bundle bundle = {.time_us = time_us, .count = 1};
+    struct store_outcomes outcomes = {0};
+    struct store_outcome outcome;
+    uint8_t *payload = malloc(STORE_BUNDLE_HEAD_SIZE + STORE_BUNDLE_COMMAND_HEAD_SIZE + command.size);
+    uint64_t applied = 0;
+    hf_error error = {0};
+
+    assert_non_null(payload);
+    uint8_t *end = store_bundle_write_command(store_bundle_write_head(payload, &bundle), command);
+
+    entry.payload = (hf_slice){payload, (uint64_t)(end - payload)};
+    if (store_machine_apply(machine, &entry, 1, 0, &outcomes, &applied, &error) < 0)
+        fail_msg("apply: %s", error.message);
+    assert_true(applied == 1 && outcomes.count == 1);
+    outcome = outcomes.items[0];
+    free(outcomes.items);
+    free(payload);
+    return outcome;
+}
+
 struct store_outcome kit_apply(struct store_machine *machine, const struct kit_command *command)
 {
     struct store_outcome outcome;
@@ -230,7 +253,7 @@ int main(int argc, char **argv)
         return kit_crash_child(argv[2]);
 
     int failed = kit_test_apply() + kit_test_feed() + kit_test_read() + kit_test_damage() + kit_test_inspect() + kit_test_expiry() +
-                 kit_test_transaction() + kit_test_random() + kit_test_beside() + kit_test_crash();
+                 kit_test_transaction() + kit_test_reshape() + kit_test_random() + kit_test_beside() + kit_test_crash();
 
     kit_unload();
     return failed ? 1 : 0;

@@ -261,7 +261,7 @@ static void damaged_commands_are_passed_over_and_newer_ones_are_not(void **state
     uint8_t *format = payload.data + STORE_BUNDLE_HEAD_SIZE + STORE_BUNDLE_COMMAND_HEAD_SIZE;
 
     assert_int_equal(*format, 2);
-    *format = 5;
+    *format = 6;
     assert_int_equal(apply_entry(m, entry_of(2, 1, HF_ENTRY_NORMAL, BYTES(payload)), &code), HF_EVERSION);
     *format = 0;
     assert_int_equal(apply_entry(m, entry_of(2, 1, HF_ENTRY_NORMAL, BYTES(payload)), &code), 0);

@@ -97,7 +97,7 @@ static void damage_record(struct kit *kit, struct store_operation operation, uin
     }
     write_raw(kit, HF_ENGINE_PUT, TEXT("rkey"), (hf_slice){stored.data, head - 1});
     assert_int_equal(apply_conditional(kit), HF_ECORRUPT);
-    stored.data[0] = 3;
+    stored.data[0] = 4;
     write_raw(kit, HF_ENGINE_PUT, TEXT("rkey"), BYTES(stored));
     expect_record_refused(kit, HF_EVERSION);
     assert_int_equal(apply_conditional(kit), HF_EVERSION);
@@ -135,12 +135,12 @@ static void every_damaged_byte_of_the_position_is_found(void **state)
     assert_int_equal(kit_state(kit->machine).applied_index, 1); /* as it was before the reloads */
     write_raw(kit, HF_ENGINE_DELETE, TEXT("a"), NOTHING);
     assert_int_equal(open_again(kit), HF_ECORRUPT);
-    for (uint8_t format = 1; format <= 4; format += format == 2 ? 2 : 1) { /* of an older and of a newer release */
+    for (uint8_t format = 1; format <= 5; format += format == 3 ? 2 : 1) { /* of an older and of a newer release */
         stored.data[0] = format;
         write_raw(kit, HF_ENGINE_PUT, TEXT("a"), BYTES(stored));
         assert_int_equal(open_again(kit), HF_EVERSION);
     }
-    stored.data[0] = 3;
+    stored.data[0] = 4;
     write_raw(kit, HF_ENGINE_PUT, TEXT("a"), BYTES(stored));
     assert_int_equal(open_again(kit), 0);
     hf_buffer_done(&stored);
