@@ -34,7 +34,8 @@ def write_all(node):
     for number in range(RECORDS):
         until = time.monotonic() + 30
         while True:
-            status, text, _ = node.request("PUT", path_of(number), value_of(number), {"Idempotency-Key": key_of(number)})
+            status, text, _ = node.request("PUT", path_of(number), value_of(number),
+                                           {"Idempotency-Key": key_of(number)})
             if status == 200:
                 break
             assert status == 503 and time.monotonic() < until, (status, text)

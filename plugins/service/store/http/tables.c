@@ -346,7 +346,8 @@ static void look_at_partition(struct store_http *http, const struct store_nodes 
                     partition->value);
     if (info.damaged)
         add_problem(census,
-                    "the replica of partition %" PRIu64 " of '%s' (%s) on %s is damaged, and fetched anew from the others",
+                    "the replica of partition %" PRIu64
+                    " of '%s' (%s) on %s is damaged, and fetched anew from the others",
                     partition->id, table, partition->value, nodes->names[nodes->self]);
     if (info.failed)
         add_problem(census, "the replica of partition %" PRIu64 " of '%s' (%s) on %s has stopped; see that node's log",

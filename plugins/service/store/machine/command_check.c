@@ -21,9 +21,10 @@ static int32_t check(hf_slice bytes, struct store_operation *operations, uint64_
 
         if (operation->type == STORE_PUT &&
             hf_crc32c(0, operation->value.data, operation->value.size) != operation->checksum)
-            return hf_error_set(error, HF_ECORRUPT,
-                                "the value of operation %llu, %llu bytes, was damaged on its way here; repeat the write",
-                                (unsigned long long)i, (unsigned long long)operation->value.size);
+            return hf_error_set(
+                error, HF_ECORRUPT,
+                "the value of operation %llu, %llu bytes, was damaged on its way here; repeat the write",
+                (unsigned long long)i, (unsigned long long)operation->value.size);
     }
     return HF_OK;
 }

@@ -25,8 +25,7 @@ int32_t store_inspection_begin(struct store_machine *machine, struct store_inspe
 
 /* Reads about `bytes` bytes more; *ret_more 0: everything has been read.  Damaged rows are counted and are no error;
  * HF_ECORRUPT: the engine's own files are damaged.  HF_EIO, HF_ENOMEM.  [pool] */
-int32_t store_inspection_go_on(struct store_inspection *inspection, uint64_t bytes, int32_t *ret_more,
-                               hf_error *error);
+int32_t store_inspection_go_on(struct store_inspection *inspection, uint64_t bytes, int32_t *ret_more, hf_error *error);
 
 /* Gives the view back; counts and tree stay.  [pool] */
 void store_inspection_close(struct store_inspection *inspection);

@@ -1,5 +1,5 @@
-/* A replica is looked through: a view is taken between two applies, and read in the pool, a piece at a time, with pauses
- * in between that all checks of the node share.  See check.h. */
+/* A replica is looked through: a view is taken between two applies, and read in the pool, a piece at a time, with
+ * pauses in between that all checks of the node share.  See check.h. */
 #include "replica/check.h"
 
 #include "replica/private.h"

@@ -1,5 +1,5 @@
-/* A replica that has something damaged takes everything anew from its group's leader, as a snapshot, and keeps its place
- * in the group meanwhile: its log is whole.
+/* A replica that has something damaged takes everything anew from its group's leader, as a snapshot, and keeps its
+ * place in the group meanwhile: its log is whole.
  *
  * It stops applying while it waits, so that the snapshot is not behind what it has; entries go on being stored.  A
  * leader hands leadership over first.  A leader that is asked looks through its own replica before it gives it away, so
@@ -15,9 +15,9 @@
 
 enum {
     RETRY_US = 2000000,
-    SILENCE_US = 60000000,      /* of the leader, after it promised a snapshot */
+    SILENCE_US = 60000000, /* of the leader, after it promised a snapshot */
     CALL_TIMEOUT_US = 10000000,
-    CLEAN_US = 3600000000       /* how long a replica that was looked through is taken for whole */
+    CLEAN_US = 3600000000 /* how long a replica that was looked through is taken for whole */
 };
 
 enum { NONE, ASKING, RECEIVING };
@@ -110,7 +110,8 @@ void store_replica_differs(struct store_replica *replica, uint64_t leaves)
 
     snprintf(why, sizeof why,
              "it is not what the majority of the replicas has, in %" PRIu64 " of %d ranges, though nothing in it alone "
-             "shows it", leaves, STORE_HASH_TREE_LEAVES);
+             "shows it",
+             leaves, STORE_HASH_TREE_LEAVES);
     store_repair_begin(replica, why);
 }
 
@@ -198,7 +199,8 @@ static void next_step(struct store_replica *replica)
 void store_repair_tick(struct store_replica *replica)
 {
     if (replica->suspect && !replica->check)
-        (void)store_replica_check(replica, 0, NULL, NULL, NULL); /* when there is no memory, the next tick tries again */
+        (void)store_replica_check(replica, 0, NULL, NULL,
+                                  NULL); /* when there is no memory, the next tick tries again */
     if ((!replica->damaged && !replica->suspect) || replica->repair_phase == ASKING)
         return;
     if (replica->repair_phase == RECEIVING && replica->receiver)

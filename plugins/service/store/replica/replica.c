@@ -321,7 +321,7 @@ static void trim_entries(struct store_replica *replica)
         return;
     replica->environment->replication->status(replica->group, &status);
     durable = status.persisted_index < replica->applied || store_repair_holds(replica) ? status.persisted_index
-                                                                                      : replica->applied;
+                                                                                       : replica->applied;
     store_entries_trim(&replica->entries, durable, idle ? 0 : replica->environment->cache_maximum);
 }
 

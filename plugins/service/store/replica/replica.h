@@ -74,12 +74,12 @@ struct store_replica_setup {
 struct store_replica_published {
     _Atomic int32_t role;
     _Atomic int32_t failed;
-    _Atomic uint32_t leader; /* node + 1 */
+    _Atomic uint32_t leader;     /* node + 1 */
     _Atomic int32_t damaged;     /* 1: it has something damaged, and waits to be repaired */
     _Atomic int32_t repaired;    /* 1: it was repaired, and is to be looked through once more */
     _Atomic uint64_t looked_us;  /* monotonic: the same */
     _Atomic uint64_t checked_us; /* wall clock: when it was last looked through; 0: not since the start */
-    _Atomic int32_t moving;  /* of a leader, 1: the group's members are not yet those that are wanted */
+    _Atomic int32_t moving;      /* of a leader, 1: the group's members are not yet those that are wanted */
     _Atomic uint64_t term;
     _Atomic uint64_t commit;
     _Atomic uint64_t applied;

@@ -132,11 +132,22 @@ static int32_t remember_needed(struct store_service *service, const struct store
     return result;
 }
 
+/* Older ids of this node are void.  A catalog that is still being copied may not know it yet, but its own replica here
+ * has been opened under an id of this disk. */
+static uint64_t oldest_generation(const struct store_service *service, const struct store_routing *routing)
+{
+    uint64_t known = routing->nodes[service->nodes.self].generation;
+    uint64_t own = store_replica_generation(service->membership.replica);
+
+    return known > own ? known : own;
+}
+
 /* Opens the replicas of this node that are not there yet.  Blocks. */
 static int32_t open_missing(struct store_rebuild *rebuild)
 {
     struct store_service *service = rebuild->service;
     const struct store_routing *routing = rebuild->routing;
+    uint64_t oldest = oldest_generation(service, routing);
 
     rebuild->opened = calloc(routing->partition_count + 1, sizeof(struct store_replica *));
     if (!rebuild->opened)
@@ -149,11 +160,11 @@ static int32_t open_missing(struct store_rebuild *rebuild)
         if (!self || routed->partition->id == STORE_CATALOG_PARTITION ||
             store_service_has(service, routed->partition->id))
             continue;
-        if (store_replica_generation(self) < routing->nodes[service->nodes.self].generation)
+        if (store_replica_generation(self) < oldest)
             continue; /* of the disk that this one replaces */
         result = store_service_open_replica(service, routed->partition, routed->table, self,
-                                            !is_first(routed->partition, self),
-                                            &rebuild->opened[rebuild->opened_count], &rebuild->error);
+                                            !is_first(routed->partition, self), &rebuild->opened[rebuild->opened_count],
+                                            &rebuild->error);
         if (result != HF_OK)
             return result;
         rebuild->opened_count++;

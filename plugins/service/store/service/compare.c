@@ -4,8 +4,8 @@
  * looked through.  The leader then reads the others' trees, from the root down and only where they differ from its own.
  * What a majority has is right; who has something else takes everything anew (replica/repair.c).
  *
- * The entry is agreed on without writing anything: it is the group's last one, or, where that fails because entries come
- * too fast, one that is so many further.  Replicas stop applying there until they have the view. */
+ * The entry is agreed on without writing anything: it is the group's last one, or, where that fails because entries
+ * come too fast, one that is so many further.  Replicas stop applying there until they have the view. */
 #include "service/private.h"
 
 #include "replica/check.h"
@@ -47,9 +47,9 @@ struct store_compare {
     uint32_t count;  /* of the others */
     struct side sides[STORE_MEMBERS_MAX];
     struct store_compared_side trees[STORE_MEMBERS_MAX + 1]; /* of the others in order, and then this node's */
-    int32_t looked;  /* 1: this node's own replica was looked through */
-    int32_t code;    /* of that */
-    int32_t judged;  /* 1: what is under way now is the last */
+    int32_t looked;                                          /* 1: this node's own replica was looked through */
+    int32_t code;                                            /* of that */
+    int32_t judged;                                          /* 1: what is under way now is the last */
     struct store_hash_tree own;
     uint32_t calls; /* under way */
 };
@@ -69,7 +69,8 @@ static void call(struct side *side, int32_t kind, uint64_t argument, hf_peer_don
 
     store_compare_write(bytes, &request);
     compare->calls++;
-    compare->service->peers->call(compare->service->compare_channel, side->node, &piece, 1, CALL_TIMEOUT_US, done, side);
+    compare->service->peers->call(compare->service->compare_channel, side->node, &piece, 1, CALL_TIMEOUT_US, done,
+                                  side);
 }
 
 static void finish(struct side *side, int32_t code)
@@ -122,7 +123,8 @@ static void counted(void *arg, int32_t code, hf_slice response)
 static void ask_next(struct side *side)
 {
     struct store_compare *compare = side->compare;
-    const struct store_compared_side *theirs = &compare->trees[side - compare->sides], *own = &compare->trees[compare->count];
+    const struct store_compared_side *theirs = &compare->trees[side - compare->sides],
+                                     *own = &compare->trees[compare->count];
 
     while (side->place < STORE_HASH_TREE_FANOUT && theirs->hashes[side->place] == own->hashes[side->place])
         side->place++;
@@ -218,8 +220,9 @@ static void judge(struct store_compare *compare)
         known += (uint32_t)compare->trees[i].answered;
         call(side, wrong ? STORE_COMPARE_DIFFERS : STORE_COMPARE_FORGET, wrong ? side->leaves : 0, told);
     }
-    store_service_log(service, HF_LOG_DEBUG, "partition %" PRIu64 ": compared with %u of %u replicas as of entry %" PRIu64,
-                      compare->partition, known, compare->count, compare->index);
+    store_service_log(service, HF_LOG_DEBUG,
+                      "partition %" PRIu64 ": compared with %u of %u replicas as of entry %" PRIu64, compare->partition,
+                      known, compare->count, compare->index);
     compare->judged = 1;
     if (own->verdict != STORE_VERDICT_WRONG)
         return;

@@ -6,8 +6,8 @@
 #include "hash_tree.h"
 
 enum {
-    STORE_COMPARE_BEGIN = 1,   /* take a view when exactly `argument` is applied, and make a tree of it */
-    STORE_COMPARE_ASK = 2,     /* the hashes of a node's children; argument: level << 32 | place.  HF_EBUSY: not ready */
+    STORE_COMPARE_BEGIN = 1, /* take a view when exactly `argument` is applied, and make a tree of it */
+    STORE_COMPARE_ASK = 2,   /* the hashes of a node's children; argument: level << 32 | place.  HF_EBUSY: not ready */
     STORE_COMPARE_DIFFERS = 3, /* this one is wrong, in `argument` leaves: it has to be repaired */
     STORE_COMPARE_FORGET = 4   /* the tree is not needed any more */
 };

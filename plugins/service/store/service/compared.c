@@ -195,7 +195,8 @@ int32_t store_compared_open(struct store_service *service, hf_error *error)
 {
     static const hf_peer_handlers handlers = {.size = sizeof handlers, .request = request_arrived};
 
-    return service->peers->channel(service->host, "store.compare", &handlers, service, &service->compare_channel, error);
+    return service->peers->channel(service->host, "store.compare", &handlers, service, &service->compare_channel,
+                                   error);
 }
 
 void store_compared_free(struct store_shard *shard)

@@ -1,5 +1,5 @@
-/* Nodes whose data is damaged: this one, which marks its files and starts anew without them, and others, which ask to be
- * filled again; the leader of the catalog lets them, when that takes nothing from anybody.  See heal.h. */
+/* Nodes whose data is damaged: this one, which marks its files and starts anew without them, and others, which ask to
+ * be filled again; the leader of the catalog lets them, when that takes nothing from anybody.  See heal.h. */
 #include "service/private.h"
 
 #include "service/call.h"
@@ -71,7 +71,8 @@ static void fill_node(struct store_fill *fill, const struct store_routing *routi
     } else if (fill->told[node] != disk) {
         store_service_log(service, HF_LOG_WARNING,
                           "node %s has set damaged data aside; it is not filled anew before the other replicas of "
-                          "partition %" PRIu64 " are a majority", name, alone);
+                          "partition %" PRIu64 " are a majority",
+                          name, alone);
         fill->told[node] = disk;
     }
 }
@@ -97,8 +98,8 @@ static void mark(hf_job *job)
     struct store_fill *fill = (struct store_fill *)(void *)job;
     const struct store_service *service = fill->service;
 
-    fill->code = store_heal_allowed(service->directory, service->nodes.count,
-                                    (uint64_t)service->options->heal_maximum, &fill->error);
+    fill->code = store_heal_allowed(service->directory, service->nodes.count, (uint64_t)service->options->heal_maximum,
+                                    &fill->error);
     if (fill->code == HF_OK)
         fill->code = store_heal_mark(service->directory, "files of the engine", &fill->error);
 }

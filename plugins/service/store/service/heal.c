@@ -122,21 +122,25 @@ int32_t store_heal_allowed(const char *directory, uint32_t node_count, uint64_t 
     if (result != HF_OK)
         return result;
     if (node_count < 2)
-        return hf_error_set(error, HF_ESTATE,
-                            "there is no other node to fetch it from; bring back a copy of '%s'", directory);
+        return hf_error_set(error, HF_ESTATE, "there is no other node to fetch it from; bring back a copy of '%s'",
+                            directory);
     if (count >= most)
         return hf_error_set(error, HF_ESTATE,
                             "damaged data was set aside %" PRIu64 " times already (store.heal_maximum): look at the "
-                            "disk, then remove the folders '%s/" ASIDE_PREFIX "...'", count, directory);
+                            "disk, then remove the folders '%s/" ASIDE_PREFIX "...'",
+                            count, directory);
     result = read_needed(directory, &needed, NULL);
     if (result != HF_OK)
         return hf_error_set(error, HF_ESTATE,
                             "whether the other nodes have everything is not known; bring back a copy of '%s', or, when "
-                            "they have, empty it and run 'holdfast node replace'", directory);
+                            "they have, empty it and run 'holdfast node replace'",
+                            directory);
     if (needed)
         return hf_error_set(error, HF_ESTATE,
-                            "the other nodes cannot go on without %" PRIu64 " replicas that this node has; bring back a "
-                            "copy of '%s'", needed, directory);
+                            "the other nodes cannot go on without %" PRIu64
+                            " replicas that this node has; bring back a "
+                            "copy of '%s'",
+                            needed, directory);
     return HF_OK;
 }
 

@@ -135,11 +135,11 @@ static int32_t understand(char *text, const struct store_nodes *nodes, struct st
 {
     char *members = strstr(text, "members "), *end = members ? strchr(members, '\n') : NULL;
 
-    if (!end ||
-        sscanf(text, "disk %16" SCNx64 " starts %" SCNu64 " cluster %16" SCNx64 " replica %" SCNx64 " first %" SCNu32
-               " heals %" SCNd32,
-               &identity->disk, &identity->starts, &membership->cluster, &membership->replica,
-               &membership->first_count, &membership->heals) < 5) /* without `heals`: of an earlier release */
+    if (!end || sscanf(text,
+                       "disk %16" SCNx64 " starts %" SCNu64 " cluster %16" SCNx64 " replica %" SCNx64 " first %" SCNu32
+                       " heals %" SCNd32,
+                       &identity->disk, &identity->starts, &membership->cluster, &membership->replica,
+                       &membership->first_count, &membership->heals) < 5) /* without `heals`: of an earlier release */
         return hf_error_set(error, HF_EVERSION,
                             "the file 'identity' in its state directory was written by something "
                             "else, or by another release");
@@ -152,12 +152,11 @@ int32_t store_identity_save(const char *directory, const struct store_nodes *nod
                             hf_error *error)
 {
     char text[FILE_MAX];
-    size_t size = (size_t)snprintf(
-        text, sizeof text,
-        "disk %016" PRIx64 " starts %" PRIu64 "\ncluster %016" PRIx64 " replica %" PRIx64 " first %" PRIu32
-        " heals %" PRId32 "\nmembers",
-        identity->disk, identity->starts, membership->cluster, membership->replica, membership->first_count,
-        membership->heals);
+    size_t size = (size_t)snprintf(text, sizeof text,
+                                   "disk %016" PRIx64 " starts %" PRIu64 "\ncluster %016" PRIx64 " replica %" PRIx64
+                                   " first %" PRIu32 " heals %" PRId32 "\nmembers",
+                                   identity->disk, identity->starts, membership->cluster, membership->replica,
+                                   membership->first_count, membership->heals);
 
     for (uint32_t i = 0; i < nodes->count && size < sizeof text; i++)
         size += (size_t)snprintf(text + size, sizeof text - size, " %s", nodes->names[i]);

@@ -39,8 +39,8 @@ enum {
     STORE_IDENTITY_CLUSTER = 3  /* it has data of another cluster */
 };
 
-/* A file of text in `directory` whose last line is a checksum, which is left out again when it is read; writing replaces
- * it as a whole, durably.  HF_ENOTFOUND, HF_ECORRUPT, HF_EIO.  Blocks. */
+/* A file of text in `directory` whose last line is a checksum, which is left out again when it is read; writing
+ * replaces it as a whole, durably.  HF_ENOTFOUND, HF_ECORRUPT, HF_EIO.  Blocks. */
 enum { STORE_CHECKED_MAX = 16384 };
 int32_t store_checked_read(const char *directory, const char *name, char text[STORE_CHECKED_MAX], hf_error *error);
 int32_t store_checked_write(const char *directory, const char *name, char text[STORE_CHECKED_MAX], hf_error *error);

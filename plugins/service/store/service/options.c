@@ -11,9 +11,10 @@ static const hf_option log_options[] = {
     HF_CONFIG_SIZE("queue_maximum", struct store_log_settings, queue_maximum, .default_text = "128MiB",
                    .minimum = 32 << 20, .maximum = INT64_C(1) << 34, .doc = "Bytes that may wait to be written."),
     HF_CONFIG_BOOLEAN("accept_damage", struct store_log_settings, accept_damage, .default_text = "false",
-                      .doc = "Open a damaged log with what is left of it, instead of fetching everything from the other "
-                             "nodes. It may break promises: set it only when there is no other copy, and take it out "
-                             "afterwards."),
+                      .doc =
+                          "Open a damaged log with what is left of it, instead of fetching everything from the other "
+                          "nodes. It may break promises: set it only when there is no other copy, and take it out "
+                          "afterwards."),
 };
 static const hf_option_table log_table = HF_TABLE(log_options);
 

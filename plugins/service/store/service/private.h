@@ -134,17 +134,17 @@ struct store_service {
     struct store_integrity integrity;
     struct {
         uint64_t checks, bytes, damages, repairs, reads, comparisons, differences;
-    } shown; /* of `integrity`, in the metrics */
+    } shown;                                   /* of `integrity`, in the metrics */
     _Atomic uint64_t comparisons, differences; /* of groups; those whose replicas were not the same */
     _Atomic int32_t engine_damaged;
-    const char *directory;  /* with the state of this node */
-    int32_t is_damaged;     /* 1: opening has met damage in this node's own files */
-    int32_t begins_anew;    /* 1: what the node had was set aside just now */
-    _Atomic int32_t heals;  /* 1: it asks the others to be filled anew */
-    uint64_t needed_saved;  /* the count that is remembered, and one; 0: none yet */
+    const char *directory;                     /* with the state of this node */
+    int32_t is_damaged;                        /* 1: opening has met damage in this node's own files */
+    int32_t begins_anew;                       /* 1: what the node had was set aside just now */
+    _Atomic int32_t heals;                     /* 1: it asks the others to be filled anew */
+    uint64_t needed_saved;                     /* the count that is remembered, and one; 0: none yet */
     _Atomic uint64_t healing[STORE_NODES_MAX]; /* the disk that a node asks to be filled on, 0: none */
     struct store_fill *fill;                   /* [first worker loop] */
-    struct store_scrub *scrub; /* [first worker loop] */
+    struct store_scrub *scrub;                 /* [first worker loop] */
     struct store_metrics series;
     int32_t started;
     int32_t draining;

@@ -437,7 +437,8 @@ static int32_t set_aside(struct store_service *service, const hf_error *damage, 
     const char *directory = service->directory;
     char name[STORE_ASIDE_NAME_SIZE];
     hf_error why = {0};
-    int32_t result = store_heal_allowed(directory, service->nodes.count, (uint64_t)service->options->heal_maximum, &why);
+    int32_t result =
+        store_heal_allowed(directory, service->nodes.count, (uint64_t)service->options->heal_maximum, &why);
 
     if (result == HF_OK)
         result = store_heal_mark(directory, damage->message, &why);
@@ -449,9 +450,11 @@ static int32_t set_aside(struct store_service *service, const hf_error *damage, 
                             damage->message, why.message);
     char text[700];
 
-    snprintf(text, sizeof text,
-             "this node's data is damaged: %s. It was set aside in '%s/%s', and is fetched from the other nodes; remove "
-             "it when all is well", damage->message, directory, name);
+    snprintf(
+        text, sizeof text,
+        "this node's data is damaged: %s. It was set aside in '%s/%s', and is fetched from the other nodes; remove "
+        "it when all is well",
+        damage->message, directory, name);
     host->log(host, HF_LOG_ERROR, (hf_slice){(const uint8_t *)text, strlen(text)});
     return HF_OK;
 }

@@ -7,7 +7,8 @@ static int is_same(const struct store_compared_side *a, const struct store_compa
     return memcmp(a->hashes, b->hashes, sizeof a->hashes) == 0;
 }
 
-static uint32_t count_same(const struct store_compared_side *sides, uint32_t count, const struct store_compared_side *as)
+static uint32_t count_same(const struct store_compared_side *sides, uint32_t count,
+                           const struct store_compared_side *as)
 {
     uint32_t same = 0;
 

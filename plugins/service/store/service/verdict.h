@@ -13,7 +13,7 @@ enum {
 /* A replica's tree at the agreed position. */
 struct store_compared_side {
     int32_t answered;
-    int32_t verdict; /* set by store_compare_judge */
+    int32_t verdict;                         /* set by store_compare_judge */
     uint64_t hashes[STORE_HASH_TREE_FANOUT]; /* of the root's children */
 };
 

@@ -123,8 +123,8 @@ struct store_nodes {
     uint32_t count;
     uint32_t self;
     const char *names[STORE_NODES_MAX];
-    const char *zones[STORE_NODES_MAX]; /* what fails together; NULL or "": not said */
-    uint32_t closed;                    /* bit per node: takes no new replicas */
+    const char *zones[STORE_NODES_MAX];    /* what fails together; NULL or "": not said */
+    uint32_t closed;                       /* bit per node: takes no new replicas */
     uint64_t generations[STORE_NODES_MAX]; /* of replicas that begin a group: older ones are void */
 };
 

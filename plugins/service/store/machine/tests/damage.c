@@ -60,8 +60,7 @@ int main(int count, char **arguments)
 
     store_space_key_make(&key, STORE_TAG_RECORD, hf_slice_of(arguments[5]));
     hf_buffer row = read_row(database, space, store_space_key_slice(&key));
-    hf_engine_operation operation = {
-        .type = HF_ENGINE_DELETE, .space = space, .key = store_space_key_slice(&key)};
+    hf_engine_operation operation = {.type = HF_ENGINE_DELETE, .space = space, .key = store_space_key_slice(&key)};
 
     if (strcmp(arguments[4], "drop") != 0) {
         change(&row, strcmp(arguments[4], "forge") == 0);

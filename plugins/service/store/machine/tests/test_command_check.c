@@ -73,8 +73,7 @@ static void every_flipped_bit_of_a_value_is_found(void **state)
 static void values_of_transactions_are_looked_at(void **state)
 {
     hf_buffer command = make_command(2), step;
-    struct store_phase phase = {
-        .phase = STORE_PHASE_PREPARE, .home = 7, .command = {command.data, command.size}};
+    struct store_phase phase = {.phase = STORE_PHASE_PREPARE, .home = 7, .command = {command.data, command.size}};
 
     (void)state;
     hf_buffer_init(&step, 1 << 20);

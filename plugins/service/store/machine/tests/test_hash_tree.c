@@ -1,8 +1,8 @@
 /* Trees of hashes tell where rows differ. */
 #include "hash_tree.h"
 
-#include <stdarg.h>
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

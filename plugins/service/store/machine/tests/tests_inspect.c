@@ -70,8 +70,7 @@ static void damage(struct kit *kit, hf_slice key, uint64_t at)
     assert_true(stored.size <= sizeof bytes);
     memcpy(bytes, stored.data, stored.size);
     bytes[at < stored.size ? at : stored.size - 1] ^= 0x40;
-    hf_engine_operation operation = {
-        .type = HF_ENGINE_PUT, .space = SPACE, .key = key, .value = {bytes, stored.size}};
+    hf_engine_operation operation = {.type = HF_ENGINE_PUT, .space = SPACE, .key = key, .value = {bytes, stored.size}};
 
     kit_engine->release(kit->database, stored);
     assert_int_equal(kit_engine->write(kit->database, &operation, 1, NULL), 0);

@@ -38,11 +38,11 @@ static void requests_come_back(void **state)
 static void requests_that_cannot_be_are_refused(void **state)
 {
     static const struct store_compare_request requests[] = {
-        {STORE_COMPARE_BEGIN, 7, 99, 0},                        /* no entry */
-        {STORE_COMPARE_BEGIN, 7, 0, 5},                         /* no session */
-        {STORE_COMPARE_ASK, 7, 99, 1},                          /* there is one root */
-        {STORE_COMPARE_ASK, 7, 99, (UINT64_C(1) << 32) | 32},   /* behind the last node */
-        {STORE_COMPARE_ASK, 7, 99, UINT64_C(2) << 32},          /* a leaf */
+        {STORE_COMPARE_BEGIN, 7, 99, 0},                      /* no entry */
+        {STORE_COMPARE_BEGIN, 7, 0, 5},                       /* no session */
+        {STORE_COMPARE_ASK, 7, 99, 1},                        /* there is one root */
+        {STORE_COMPARE_ASK, 7, 99, (UINT64_C(1) << 32) | 32}, /* behind the last node */
+        {STORE_COMPARE_ASK, 7, 99, UINT64_C(2) << 32},        /* a leaf */
         {0, 7, 99, 5},
         {5, 7, 99, 5},
     };

@@ -102,7 +102,8 @@ static void everything_is_moved_and_kept(void **state)
     assert_non_null(strstr(error.message, "block checksum mismatch"));
     assert_int_equal(store_heal_set_aside(directory, name, NULL), 0);
     assert_string_equal(name, "damaged-1");
-    assert_true(is_there("damaged-1/identity") && is_there("damaged-1/witness") && is_there("damaged-1/engine/CURRENT"));
+    assert_true(is_there("damaged-1/identity") && is_there("damaged-1/witness") &&
+                is_there("damaged-1/engine/CURRENT"));
     assert_false(is_there("identity") || is_there("witness") || is_there("engine"));
     assert_int_equal(store_heal_check_mark(directory, NULL), HF_ECORRUPT); /* the node has not begun anew yet */
     assert_int_equal(store_heal_unmark(directory, NULL), 0);
