@@ -89,9 +89,7 @@ static void settle(struct store_replica *replica, struct store_apply *apply)
         if (replica->setup.changed)
             replica->setup.changed(replica->setup.arg, replica);
     }
-    if (apply->code == HF_ECORRUPT)
-        replica->environment->integrity->engine_damaged(replica->environment->integrity->arg, replica->setup.partition,
-                                                        apply->error.message);
+    store_repair_engine(replica, apply->code, &apply->error);
     if (apply->code != HF_OK && apply->code != HF_EBUSY) /* busy: tried again later */
         store_replica_fail(replica, "applying entries", &apply->error);
 }

@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-enum { PIECE_SIZE = 256 << 10, PATIENCE_US = 10000000 };
+enum { PIECE_SIZE = 256 << 10, PATIENCE_US = 3000000 };
 
 /* WANTED waits for the state machine's turn, OPENING and READING are in the pool, WAITING must not read on yet. */
 enum { WANTED, OPENING, READING, WAITING };

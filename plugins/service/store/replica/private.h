@@ -111,6 +111,7 @@ struct store_replica {
     struct store_check *check; /* NULL: it is not being looked through */
     int32_t suspect;           /* 1: a read met something damaged: to be looked through */
     int32_t damaged;           /* 1: to be repaired */
+    int32_t differs;           /* 1: for another reason than what a look at it alone shows */
     int32_t repair_phase;
     uint32_t repair_turn;
     uint64_t repair_us; /* when the next step is due */
@@ -204,6 +205,8 @@ void store_check_stop(struct store_replica *replica);
 void store_check_free(struct store_replica *replica);
 
 /* repair.c: takes everything anew when something is damaged. */
+/* The engine answered so: when its files are damaged, that is said. */
+void store_repair_engine(const struct store_replica *replica, int32_t code, const hf_error *error);
 void store_repair_begin(struct store_replica *replica, const char *why);
 void store_repair_tick(struct store_replica *replica);
 /* A read has ended: when it met damage, another replica has to answer. */

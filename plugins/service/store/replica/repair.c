@@ -58,6 +58,14 @@ void store_repair_begin(struct store_replica *replica, const char *why)
                                                   "or restore a backup");
 }
 
+void store_repair_engine(const struct store_replica *replica, int32_t code, const hf_error *error)
+{
+    struct store_integrity *integrity = replica->environment->integrity;
+
+    if (code == HF_ECORRUPT)
+        integrity->engine_damaged(integrity->arg, replica->setup.partition, error->message);
+}
+
 void store_repair_meet(struct store_work *work)
 {
     struct store_replica *replica = work->replica;
@@ -96,8 +104,13 @@ void store_repair_found(struct store_replica *replica, const struct store_findin
         store_repair_begin(replica, why);
     } else {
         replica->clean_us = replica->now_us;
+        store_replica_log(replica, HF_LOG_DEBUG,
+                          "looked through: %" PRIu64 " rows, %" PRIu64 " bytes, as of entry %" PRIu64, findings->rows,
+                          findings->bytes, findings->index);
+        if (replica->damaged && !replica->differs && replica->repair_phase == NONE)
+            set_damaged(replica, 0, ""); /* later writes have replaced what was damaged */
         if (replica->damaged)
-            return; /* it differs from the others, which nothing in it alone can tell */
+            return;
         if (atomic_exchange(&replica->published.repaired, 0))
             store_replica_log(replica, HF_LOG_INFO, "whole again: %" PRIu64 " rows as of entry %" PRIu64,
                               findings->rows, findings->index);
@@ -112,6 +125,7 @@ void store_replica_differs(struct store_replica *replica, uint64_t leaves)
              "it is not what the majority of the replicas has, in %" PRIu64 " of %d ranges, though nothing in it alone "
              "shows it",
              leaves, STORE_HASH_TREE_LEAVES);
+    replica->differs = 1;
     store_repair_begin(replica, why);
 }
 
@@ -222,6 +236,7 @@ void store_repair_received(struct store_replica *replica, int32_t code)
         return;
     }
     replica->repair_phase = NONE;
+    replica->differs = 0;
     set_damaged(replica, 0, "");
     replica->suspect = 1; /* to be seen */
     atomic_store(&replica->published.repaired, 1);

@@ -150,6 +150,7 @@ static void piece_read(hf_job *job)
 {
     struct store_snapshot_sender *sender = (struct store_snapshot_sender *)(void *)job;
 
+    store_repair_engine(sender->replica, sender->code, &sender->error);
     sender->sent += sender->size;
     if (sender->code != HF_OK || sender->replica->stopping)
         end(sender, sender->code != HF_OK ? sender->code : HF_ECLOSED);
@@ -195,6 +196,7 @@ static void exported(hf_job *job)
     struct store_replica *replica = sender->replica;
 
     replica->exclusive = 0;
+    store_repair_engine(replica, sender->code, &sender->error);
     if (sender->code != HF_OK || replica->stopping)
         end(sender, sender->code != HF_OK ? sender->code : HF_ECLOSED);
     else

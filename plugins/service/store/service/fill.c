@@ -12,7 +12,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { ASK_TIMEOUT_US = 5000000 };
+
 struct store_fill {
+    struct store_call call; /* first */
     hf_job job;
     struct store_service *service;
     int32_t busy;    /* the job, or a change of the catalog, is under way */
@@ -92,10 +95,15 @@ static void fill_others(struct store_fill *fill, const struct store_routing *rou
 
 /* ---- This one ---------------------------------------------------------------------------------------------------- */
 
+static struct store_fill *of_job(hf_job *job)
+{
+    return (struct store_fill *)(void *)((char *)job - offsetof(struct store_fill, job));
+}
+
 /* [pool] */
 static void mark(hf_job *job)
 {
-    struct store_fill *fill = (struct store_fill *)(void *)job;
+    struct store_fill *fill = of_job(job);
     const struct store_service *service = fill->service;
 
     fill->code = store_heal_allowed(service->directory, service->nodes.count, (uint64_t)service->options->heal_maximum,
@@ -108,7 +116,7 @@ static void mark(hf_job *job)
  * again. */
 static void marked(hf_job *job)
 {
-    struct store_fill *fill = (struct store_fill *)(void *)job;
+    struct store_fill *fill = of_job(job);
     struct store_service *service = fill->service;
 
     fill->busy = 0;
@@ -130,19 +138,40 @@ static int everybody_is_whole(struct store_service *service, const struct store_
     return 1;
 }
 
-static void heal_this(struct store_fill *fill, const struct store_routing *routing)
+static void others_answered(struct store_call *call)
+{
+    struct store_fill *fill = (struct store_fill *)(void *)call;
+    struct store_service *service = fill->service;
+    int32_t code = call->op.code;
+
+    hf_buffer_done(&call->op.result);
+    fill->job = (hf_job){.loop = service->shards[0].loop, .work = mark, .done = marked};
+    fill->busy = code == HF_OK && service->loops->submit(service->host, &fill->job, NULL) == HF_OK;
+}
+
+/* One node at a time, for what this one still has may be needed; and not when the others have the same trouble, which
+ * is no damage of this node's files then: the partition where it was noticed must have a leader that a majority
+ * follows. */
+static void heal_this(struct store_fill *fill, const struct store_routing *routing, uint64_t now_us)
 {
     struct store_service *service = fill->service;
+    uint64_t partition = atomic_load(&service->damaged_partition);
 
-    if (service->peers && !everybody_is_whole(service, routing))
-        return; /* one at a time: what this one still has may be needed */
-    fill->job = (hf_job){.loop = service->shards[0].loop, .work = mark, .done = marked};
-    fill->busy = service->loops->submit(service->host, &fill->job, NULL) == HF_OK;
+    if (!service->peers || !everybody_is_whole(service, routing))
+        return;
+    for (uint32_t i = 0; i < routing->partition_count; i++)
+        if (routing->partitions[i].partition->leaving_count > 0)
+            return;
+    fill->busy = 1;
+    fill->call = (struct store_call){
+        .op = {.type = STORE_OP_MEMBERS, .partition = partition, .deadline_us = now_us + ASK_TIMEOUT_US},
+        .finished = others_answered};
+    store_call_start(service, &fill->call);
 }
 
 /* ---- Both -------------------------------------------------------------------------------------------------------- */
 
-void store_fill_tick(struct store_shard *shard)
+void store_fill_tick(struct store_shard *shard, uint64_t now_us)
 {
     struct store_service *service = shard->service;
     struct store_replica *catalog = store_catalog_replica(service);
@@ -154,7 +183,7 @@ void store_fill_tick(struct store_shard *shard)
         return;
     fill->service = service;
     if (atomic_load(&service->engine_damaged) && !fill->settled)
-        heal_this(fill, shard->routing);
+        heal_this(fill, shard->routing, now_us);
     else if (catalog && service->peers && shard->routing->node_records &&
              atomic_load(&store_replica_published(catalog)->role) == HF_ROLE_LEADER)
         fill_others(fill, shard->routing);

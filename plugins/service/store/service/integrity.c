@@ -56,6 +56,9 @@ static void engine_is_damaged(void *arg, uint64_t partition, const char *what)
 {
     struct store_service *service = arg;
 
+    if (atomic_load(&service->engine_damaged))
+        return;
+    atomic_store(&service->damaged_partition, partition);
     if (atomic_exchange(&service->engine_damaged, 1))
         return;
     store_service_log(service, HF_LOG_ERROR,

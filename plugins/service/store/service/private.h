@@ -137,6 +137,7 @@ struct store_service {
     } shown;                                   /* of `integrity`, in the metrics */
     _Atomic uint64_t comparisons, differences; /* of groups; those whose replicas were not the same */
     _Atomic int32_t engine_damaged;
+    _Atomic uint64_t damaged_partition;        /* where it was noticed */
     const char *directory;                     /* with the state of this node */
     int32_t is_damaged;                        /* 1: opening has met damage in this node's own files */
     int32_t begins_anew;                       /* 1: what the node had was set aside just now */
@@ -240,7 +241,7 @@ int32_t store_compared_open(struct store_service *service, hf_error *error); /* 
 void store_compared_free(struct store_shard *shard);
 
 /* fill.c: nodes with damaged data are filled anew.  [first worker loop] */
-void store_fill_tick(struct store_shard *shard);
+void store_fill_tick(struct store_shard *shard, uint64_t now_us);
 void store_fill_free(struct store_service *service);
 
 /* catalog.c */

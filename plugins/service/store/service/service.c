@@ -524,7 +524,7 @@ static void shard_tick(void *arg)
         store_placer_tick(shard, now);
         store_retire_tick(shard, now);
         store_scrub_tick(shard, now);
-        store_fill_tick(shard);
+        store_fill_tick(shard, now);
     }
     if (shard->service->peers)
         store_hello_tick(shard, now);
