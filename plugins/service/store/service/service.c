@@ -686,7 +686,8 @@ void store_service_stop(void *self)
     struct store_service *service = self;
     hf_error error = {0};
 
-    store_log_close(service->log);
+    if (store_log_finish(service->log, &error) != HF_OK)
+        store_service_log(service, HF_LOG_WARNING, "the log was not ended in order: %s", error.message);
     service->log = NULL;
     if (service->engine->flush(service->database, &error) != HF_OK)
         store_service_log(service, HF_LOG_WARNING, "the engine could not be flushed: %s", error.message);
