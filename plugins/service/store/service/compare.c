@@ -47,6 +47,7 @@ struct store_compare {
     uint32_t count;  /* of the others */
     struct side sides[STORE_MEMBERS_MAX];
     struct store_compared_side trees[STORE_MEMBERS_MAX + 1]; /* of the others in order, and then this node's */
+    int32_t begun;                                           /* what came of the beginning */
     int32_t looked;                                          /* 1: this node's own replica was looked through */
     int32_t code;                                            /* of that */
     int32_t judged;                                          /* 1: what is under way now is the last */
@@ -269,8 +270,8 @@ static void prepared(hf_task *task)
 {
     struct store_compare *compare = (struct store_compare *)(void *)task;
 
-    if (compare->code != HF_OK) {
-        end(compare, compare->code);
+    if (compare->begun != HF_OK) {
+        end(compare, compare->begun);
         return;
     }
     for (uint32_t i = 0; i < compare->count; i++)
@@ -301,17 +302,16 @@ static void prepare(hf_task *task)
     struct store_shard *shard = store_shard_of(compare->service, compare->partition);
     struct store_replica *replica = store_shard_replica(shard, compare->partition);
 
-    compare->code = replica ? HF_OK : HF_ENOTFOUND;
+    compare->begun = replica ? HF_OK : HF_ENOTFOUND;
     if (replica && atomic_load(&store_replica_published(replica)->role) != HF_ROLE_LEADER)
-        compare->code = HF_ENOTLEADER;
-    if (compare->code == HF_OK) {
+        compare->begun = HF_ENOTLEADER;
+    if (compare->begun == HF_OK) {
         list_members(compare, replica);
         memset(compare->trees, 0, sizeof compare->trees);
-        compare->looked = 0;
         compare->index = store_replica_last_index(replica) + ahead[compare->attempt];
         compare->service->node->random(compare->service->host, &compare->session, sizeof compare->session);
         compare->session |= 1;
-        compare->code = store_replica_check(replica, compare->index, own_looked_through, compare, NULL);
+        compare->begun = store_replica_check(replica, compare->index, own_looked_through, compare, NULL);
     }
     compare->task.run = prepared;
     compare->service->loops->post(compare->service->shards[0].loop, &compare->task);
@@ -348,6 +348,7 @@ static void advance(struct store_compare *compare)
             return; /* the next tick asks */
     if (came_too_late(compare) && compare->attempt + 1 < ATTEMPTS) {
         compare->attempt++;
+        compare->looked = 0;
         begin(compare);
         return;
     }
