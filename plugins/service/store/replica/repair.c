@@ -96,6 +96,7 @@ void store_repair_found(struct store_replica *replica, const struct store_findin
     atomic_store(&replica->published.looked_us, replica->now_us);
     if (findings->engine) {
         integrity->engine_damaged(integrity->arg, replica->setup.partition, findings->error.message);
+        store_repair_begin(replica, findings->error.message); /* so that others answer, whatever becomes of the node */
     } else if (findings->code == HF_ECORRUPT) {
         char why[600];
 
