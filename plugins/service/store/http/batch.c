@@ -1,8 +1,10 @@
-/* Batches: several operations become one command for one partition. */
+/* Batches: several operations, all or nothing, on one partition, or on the parts that it was divided into. */
 #include "http/private.h"
 
 #include <holdfast/lib/checksum.h>
 #include <holdfast/lib/error.h>
+
+#include <string.h>
 
 /* The value of a put: JSON text of "value", or the bytes of "value_base64".  A sentence when it is wrong. */
 static const char *read_value(struct exchange *exchange, const hf_value *item, hf_slice *ret_value)
@@ -91,28 +93,30 @@ static const char *read_operation(struct exchange *exchange, const hf_value *ite
     return wrong;
 }
 
-/* The one partition of all operations; NULL after answering. */
-static const struct store_partition *common_partition(struct exchange *exchange, hf_slice named,
+/* The partition of each operation, all of one value; NULL after answering. */
+static const struct store_partition **find_partitions(struct exchange *exchange, hf_slice named,
                                                       const struct store_operation *operations, uint64_t count)
 {
-    const struct store_partition *common = NULL;
+    const struct store_partition **partitions =
+        hf_arena_alloc(exchange->http->http->arena(exchange->request), count * sizeof *partitions);
 
+    if (!partitions) {
+        store_refuse(exchange, 413, "too-large", HF_ETOOLARGE, "the batch is too large");
+        return NULL;
+    }
     for (uint64_t i = 0; i < count; i++) {
-        const struct store_partition *partition =
-            store_http_find_partition(exchange, named, operations[i].key, operations[i].value);
-
-        if (!partition)
+        partitions[i] = store_http_find_partition(exchange, named, operations[i].key, operations[i].value);
+        if (!partitions[i])
             return NULL;
-        if (common && partition != common) {
-            store_refuse(
-                exchange, 422, "unprocessable", HF_EINVAL,
-                "operation %llu belongs to another partition than those before it; a batch is of one partition",
-                (unsigned long long)i);
+        if (strcmp(partitions[i]->value, partitions[0]->value) != 0) {
+            store_refuse(exchange, 422, "unprocessable", HF_EINVAL,
+                         "operation %llu belongs to the partition '%s' and those before it to '%s'; a batch is of one, "
+                         "see POST /v1/transactions",
+                         (unsigned long long)i, partitions[i]->value, partitions[0]->value);
             return NULL;
         }
-        common = partition;
     }
-    return common;
+    return partitions;
 }
 
 /* The batch's list of operations; NULL after answering. */
@@ -187,10 +191,8 @@ void store_http_batch(void *arg, hf_http_request *request)
 
     if (!named.data)
         named = hf_value_get_string(&body, "partition", named);
-    const struct store_partition *partition = common_partition(exchange, named, operations, list->count);
+    const struct store_partition **partitions = find_partitions(exchange, named, operations, list->count);
 
-    if (!partition)
-        return;
-    exchange->finish = store_http_finish_write;
-    store_http_send_command(exchange, partition, operations, list->count);
+    if (partitions)
+        store_http_send_batch(exchange, operations, partitions, list->count);
 }

@@ -1,5 +1,9 @@
 /* The change feed as a stream of JSON lines.
  *
+ * Partitions are split and merged while a stream follows them.  A partition that came of a split begins where its
+ * parent's feed stands, or at the split when that is earlier: until the stream knows of the split, the parent's feed is
+ * only read by replicas that still have all of it (HF_EMOVED otherwise), so nothing is passed over.
+ *
  * For every partition there is at most one call under way, which waits on the replica's side for changes when there are
  * none; so a stream costs nothing while nothing happens.  All of a stream happens on its request's loop. */
 #include "http/private.h"
@@ -10,16 +14,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WAIT_MS = 10000, PAGE_ROWS = 500, LINE_EVERY_US = 10000000, OUTPUT_HIGH = 1 << 20 };
+enum { WAITING_US = 50000, WAIT_MS = 10000, PAGE_ROWS = 500, LINE_EVERY_US = 10000000, OUTPUT_HIGH = 1 << 20 };
 
 struct feed {
     struct store_call call; /* first */
     struct store_stream *stream;
-    const struct store_partition *partition;
+    uint64_t partition;
+    uint64_t hash_from, hash_to; /* of the partition, as far as this stream knows */
     uint64_t from;
-    int32_t placed; /* `from` was asked for */
-    int32_t busy;   /* a call is under way */
-    int32_t ended;  /* all that was there has been sent (without follow), or it is gone */
+    int32_t placed;  /* `from` was asked for, or follows from what was */
+    int32_t busy;    /* a call is under way */
+    int32_t waiting; /* for the routing to tell what became of the partition */
+    int32_t ended;   /* all that was there has been sent (without follow), or it is gone */
 };
 
 struct store_stream {
@@ -37,12 +43,15 @@ struct store_stream {
     int32_t closed;    /* the client is gone, or the stream shall end */
     int32_t throttled; /* the client is slow */
     uint64_t lines_us; /* when something was last sent */
+    int32_t is_named;  /* 1: only partitions of `value` */
+    char value[STORE_TABLE_TEXT_MAX + 1];
     uint32_t busy;     /* calls under way */
-    uint32_t count;
-    struct feed feeds[];
+    uint32_t count, capacity;
+    struct feed **feeds; /* owned */
 };
 
 static void ask(struct feed *feed);
+static void ask_all(struct store_stream *stream);
 
 /* ---- Ending --------------------------------------------------------------------------------------------------- */
 
@@ -57,8 +66,11 @@ static void free_stream(struct store_stream *stream)
     pthread_mutex_unlock(&http->lock);
     http->metrics->set(http->streams, (double)(atomic_fetch_sub(&http->stream_count, 1) - 1));
     http->loops->timer_destroy(stream->timer);
-    for (uint32_t i = 0; i < stream->count; i++)
-        hf_buffer_done(&stream->feeds[i].call.op.result);
+    for (uint32_t i = 0; i < stream->count; i++) {
+        hf_buffer_done(&stream->feeds[i]->call.op.result);
+        free(stream->feeds[i]);
+    }
+    free(stream->feeds);
     store_routing_release(stream->routing);
     free(stream);
 }
@@ -71,7 +83,7 @@ static void check_end(struct store_stream *stream)
     int32_t ended = 1;
 
     for (uint32_t i = 0; i < stream->count; i++)
-        ended &= stream->feeds[i].ended;
+        ended &= stream->feeds[i]->ended;
     if (stream->busy || stream->end_posted || !(ended || stream->closed))
         return;
     free_stream(stream);
@@ -109,9 +121,7 @@ static void event(void *arg, int32_t what)
         return;
     }
     stream->throttled = 0;
-    for (uint32_t i = 0; i < stream->count; i++)
-        if (!stream->feeds[i].busy && !stream->feeds[i].ended)
-            ask(&stream->feeds[i]);
+    ask_all(stream);
 }
 
 /* ---- Lines ---------------------------------------------------------------------------------------------------- */
@@ -136,7 +146,7 @@ static void write_change(hf_buffer *lines, const struct feed *feed, const struct
     hf_json_writer_init(&writer, lines);
     hf_json_begin_object(&writer);
     hf_json_name(&writer, "partition");
-    hf_json_unsigned(&writer, feed->partition->id);
+    hf_json_unsigned(&writer, feed->partition);
     hf_json_name(&writer, "version");
     hf_json_unsigned(&writer, row->version);
     hf_json_name(&writer, "type");
@@ -218,6 +228,19 @@ static void fail(struct feed *feed)
     store_problem(http, request, &op);
 }
 
+/* A partition that was merged, and is not in the catalog any more. */
+static int is_over(const struct feed *feed)
+{
+    return !store_routing_partition(store_service_routing(feed->stream->http->service), feed->partition);
+}
+
+/* Looks soon, and at every turn of the clock anyway. */
+static void wait_for_routing(struct feed *feed)
+{
+    feed->waiting = 1;
+    feed->stream->http->loops->timer_start(feed->stream->timer, WAITING_US, WAITING_US);
+}
+
 static void answered(struct store_call *call)
 {
     struct feed *feed = (struct feed *)(void *)call;
@@ -230,7 +253,16 @@ static void answered(struct store_call *call)
         check_end(stream);
         return;
     }
+    if (call->op.code == HF_EMOVED) {
+        wait_for_routing(feed);
+        return;
+    }
     if (call->op.code != HF_OK) {
+        if (is_over(feed)) { /* its records are another's for so long that its changes are no longer kept */
+            feed->ended = 1;
+            check_end(stream);
+            return;
+        }
         if (stream->begun && call->op.code != HF_ENOTFOUND) {
             ask(feed); /* nobody could be reached for a while: go on trying */
             return;
@@ -256,9 +288,11 @@ static void ask(struct feed *feed)
     hf_buffer_done(&feed->call.op.result);
     feed->call = (struct store_call){
         .op = {.type = STORE_OP_CHANGES,
-               .partition = feed->partition->id,
+               .partition = feed->partition,
                .deadline_us = http->loops->now_us(stream->loop) + http->options.read_timeout_us,
                .from = feed->from,
+               .hash_from = feed->hash_from,
+               .hash_to = feed->hash_to,
                .limit = PAGE_ROWS,
                .wait_ms = stream->follow && stream->begun && feed->from ? WAIT_MS : 0},
         .finished = answered,
@@ -268,11 +302,136 @@ static void ask(struct feed *feed)
     store_call_start(http->service, &feed->call);
 }
 
+static void ask_all(struct store_stream *stream)
+{
+    for (uint32_t i = 0; i < stream->count; i++) {
+        struct feed *feed = stream->feeds[i];
+
+        if (!feed->busy && !feed->waiting && !feed->ended)
+            ask(feed);
+    }
+}
+
+/* ---- Partitions --------------------------------------------------------------------------------------------------- */
+
+static struct feed *find_feed(const struct store_stream *stream, uint64_t partition)
+{
+    for (uint32_t i = 0; i < stream->count; i++)
+        if (stream->feeds[i]->partition == partition)
+            return stream->feeds[i];
+    return NULL;
+}
+
+static struct feed *add_feed(struct store_stream *stream, uint64_t partition)
+{
+    struct feed *feed = calloc(1, sizeof *feed);
+
+    if (feed && stream->count == stream->capacity) {
+        uint32_t capacity = stream->capacity ? 2 * stream->capacity : 8;
+        struct feed **feeds = realloc(stream->feeds, capacity * sizeof(struct feed *));
+
+        if (!feeds) {
+            free(feed);
+            return NULL;
+        }
+        stream->feeds = feeds;
+        stream->capacity = capacity;
+    }
+    if (!feed)
+        return NULL;
+    feed->stream = stream;
+    feed->partition = partition;
+    stream->feeds[stream->count++] = feed;
+    return feed;
+}
+
+/* 0: no memory. */
+static int32_t include(struct store_stream *stream, const struct store_partition *partition)
+{
+    struct feed *feed = find_feed(stream, partition->id);
+
+    if (stream->is_named && strcmp(stream->value, partition->value) != 0)
+        return 1;
+    if (!feed)
+        feed = add_feed(stream, partition->id);
+    if (!feed)
+        return 0;
+    feed->hash_from = partition->hash_from;
+    feed->hash_to = partition->hash_to;
+    feed->waiting = 0;
+    return 1;
+}
+
+/* A partition that was split off begins where its parent's feed stands, where that is known. */
+static void place_children(struct store_stream *stream)
+{
+    for (uint32_t i = 0; i < stream->table->partition_count; i++) {
+        const struct store_partition *partition = &stream->table->partitions[i];
+        struct feed *feed = find_feed(stream, partition->id);
+        const struct feed *parent = partition->parent ? find_feed(stream, partition->parent) : NULL;
+
+        if (!feed || feed->placed || !parent || !parent->placed)
+            continue;
+        feed->from =
+            parent->from <= partition->parent_version ? parent->from : partition->parent_version + 1;
+        feed->placed = 1;
+        i = UINT32_MAX; /* it may be the parent of one that was looked at before */
+    }
+}
+
+/* Takes the table's partitions as they are now.  0: no memory. */
+static int32_t follow_routing(struct store_stream *stream, struct store_routing *routing,
+                              const struct store_table *table)
+{
+    int32_t good = 1;
+
+    store_routing_hold(routing);
+    store_routing_release(stream->routing);
+    stream->routing = routing;
+    stream->table = table;
+    for (uint32_t i = 0; i < table->partition_count && good; i++)
+        good = include(stream, &table->partitions[i]);
+    for (uint32_t i = 0; i < table->retired_count && good; i++)
+        if (!table->retired[i].is_gone)
+            good = include(stream, &table->retired[i].partition);
+    return good;
+}
+
+/* What is here now and was not: splits and merges have happened. */
+static void look_at_routing(struct store_stream *stream)
+{
+    struct store_routing *routing = store_service_routing(stream->http->service);
+    const struct store_table *table =
+        routing == stream->routing ? NULL
+                                   : store_routing_table(routing, hf_slice_of(stream->table->declaration.name));
+
+    if (!table)
+        return;
+    for (uint32_t i = 0; i < stream->count; i++) {
+        stream->feeds[i]->placed = 1; /* that is where it stands */
+        stream->feeds[i]->ended |= !store_routing_partition(routing, stream->feeds[i]->partition);
+    }
+    if (!follow_routing(stream, routing, table)) {
+        stream->closed = 1; /* the client begins again where it stands */
+        return;
+    }
+    place_children(stream);
+    if (!stream->throttled)
+        ask_all(stream);
+}
+
 /* An empty line shows that the stream lives. */
 static void tick(void *arg)
 {
     struct store_stream *stream = arg;
+    int32_t waiting = 0;
 
+    if (!stream->closed)
+        look_at_routing(stream);
+    for (uint32_t i = 0; i < stream->count; i++)
+        waiting |= stream->feeds[i]->waiting;
+    if (!waiting)
+        stream->http->loops->timer_start(stream->timer, LINE_EVERY_US / 4, LINE_EVERY_US / 4);
     if (stream->begun && !stream->closed &&
         stream->http->loops->now_us(stream->loop) - stream->lines_us >= LINE_EVERY_US)
         write_bytes(stream, (hf_slice){(const uint8_t *)"\n", 1});
@@ -290,14 +449,6 @@ static int read_position(hf_slice text, uint64_t *ret_partition, uint64_t *ret_v
            store_number_read((hf_slice){colon + 1, text.size - size - 1}, INT64_MAX, ret_version) == HF_OK;
 }
 
-static struct feed *find_feed(struct store_stream *stream, uint64_t partition)
-{
-    for (uint32_t i = 0; i < stream->count; i++)
-        if (stream->feeds[i].partition->id == partition)
-            return &stream->feeds[i];
-    return NULL;
-}
-
 /* from=7:43,8:1.  HF_EINVAL: it is not that; HF_ENOTFOUND: a partition that the stream has not. */
 static int32_t read_from(struct store_stream *stream, hf_slice text, hf_error *error)
 {
@@ -310,16 +461,25 @@ static int32_t read_from(struct store_stream *stream, hf_slice text, hf_error *e
             return hf_error_set(error, HF_EINVAL, "from is not PARTITION:VERSION[,PARTITION:VERSION...]");
         struct feed *feed = find_feed(stream, partition);
 
-        if (!feed)
+        const struct store_retired *retired = feed ? NULL : store_table_retired(stream->table, partition);
+
+        if (retired && version <= retired->version)
+            return hf_error_set(error, HF_ECLOSED,
+                                "the partition %llu was merged into %llu and its changes are no longer kept; begin "
+                                "with a scan",
+                                (unsigned long long)partition, (unsigned long long)retired->heir);
+        if (!feed && !retired)
             return hf_error_set(error, HF_ENOTFOUND,
                                 "from names the partition %llu, which is none of those asked for; see "
                                 "GET /v1/tables/%s/partitions",
                                 (unsigned long long)partition, stream->table->declaration.name);
-        if (feed->placed)
+        if (feed && feed->placed)
             return hf_error_set(error, HF_EINVAL, "from names the partition %llu twice; expected each once",
                                 (unsigned long long)partition);
-        feed->from = version;
-        feed->placed = 1;
+        if (feed) {
+            feed->from = version;
+            feed->placed = 1;
+        }
         text.data += part.size + (comma != NULL);
         text.size -= part.size + (comma != NULL);
     }
@@ -330,23 +490,22 @@ static struct store_stream *make_stream(struct exchange *exchange, hf_slice name
 {
     struct store_http *http = exchange->http;
     const struct store_table *table = exchange->table;
-    struct store_stream *stream = calloc(1, sizeof *stream + table->partition_count * sizeof stream->feeds[0]);
+    struct store_stream *stream = calloc(1, sizeof *stream);
 
     if (!stream)
         return NULL;
     stream->http = http;
     stream->request = exchange->request;
     stream->loop = http->http->loop(exchange->request);
-    stream->routing = store_routing_hold(exchange->routing);
-    stream->table = table;
+    stream->is_named = named.data != NULL;
+    snprintf(stream->value, sizeof stream->value, "%.*s", (int)(named.size < sizeof stream->value ? named.size : 0), named.data ? (const char *)named.data : "");
     stream->follow = hf_slice_is(http->http->query(exchange->request, "follow"), "1");
     stream->lines_us = http->loops->now_us(stream->loop);
-    for (uint32_t i = 0; i < table->partition_count; i++)
-        if (!named.data || hf_slice_is(named, table->partitions[i].value)) {
-            stream->feeds[stream->count].stream = stream;
-            stream->feeds[stream->count++].partition = &table->partitions[i];
-        }
-    if (http->loops->timer_create(stream->loop, tick, stream, &stream->timer, NULL) != HF_OK) {
+    if (!follow_routing(stream, exchange->routing, table) ||
+        http->loops->timer_create(stream->loop, tick, stream, &stream->timer, NULL) != HF_OK) {
+        for (uint32_t i = 0; i < stream->count; i++)
+            free(stream->feeds[i]);
+        free(stream->feeds);
         store_routing_release(stream->routing);
         free(stream);
         return NULL;
@@ -380,10 +539,14 @@ static struct store_stream *open_stream(struct exchange *exchange)
                      exchange->table->declaration.name);
     else
         read_from(stream, http->query(exchange->request, "from"), &error);
-    if (error.code == HF_OK)
+    if (error.code == HF_OK) {
+        place_children(stream);
         return stream;
+    }
     free_stream(stream);
-    if (error.code == HF_ENOTFOUND)
+    if (error.code == HF_ECLOSED)
+        store_refuse(exchange, 410, "gone", HF_ENOTFOUND, "%s", error.message);
+    else if (error.code == HF_ENOTFOUND)
         store_refuse(exchange, 422, "unprocessable", HF_EINVAL, "%s", error.message);
     else
         store_refuse(exchange, 400, "bad-request", HF_EINVAL, "%s", error.message);
@@ -408,6 +571,5 @@ void store_http_changes(void *arg, hf_http_request *request)
         return;
     store_exchange_end(exchange);
     http->loops->timer_start(stream->timer, LINE_EVERY_US / 4, LINE_EVERY_US / 4);
-    for (uint32_t i = 0; i < stream->count; i++)
-        ask(&stream->feeds[i]);
+    ask_all(stream);
 }

@@ -73,6 +73,61 @@ void store_refuse(struct exchange *exchange, uint32_t status, const char *proble
     store_exchange_end(exchange);
 }
 
+/* ---- What has moved ---------------------------------------------------------------------------------------------- */
+
+/* A split or merge is under way, and this node's routing is a moment behind. */
+struct moved {
+    struct store_http *http;
+    hf_http_request *request;
+    void (*again)(void *arg, hf_http_request *request);
+    struct store_routing *routing; /* that was out of date */
+    hf_timer *timer;
+    uint64_t begun_us, until_us;
+};
+
+enum { LOOK_EVERY_US = 5000, LOOK_FOR_US = 250000 };
+
+/* While a request is handled anew: when it was first. */
+static _Thread_local uint64_t first_begun_us;
+
+static void look_again(void *arg)
+{
+    struct moved *moved = arg;
+    struct store_http *http = moved->http;
+
+    if (store_service_routing(http->service) == moved->routing && store_now_us(http) < moved->until_us)
+        return;
+    http->loops->timer_destroy(moved->timer);
+    store_routing_release(moved->routing);
+    first_begun_us = moved->begun_us;
+    moved->again(http, moved->request);
+    first_begun_us = 0;
+    free(moved);
+}
+
+void store_exchange_again(struct exchange *exchange)
+{
+    struct store_http *http = exchange->http;
+    struct moved *moved = calloc(1, sizeof *moved);
+    uint64_t now = store_now_us(http);
+
+    if (!moved || now - exchange->begun_us > http->options.write_timeout_us ||
+        http->loops->timer_create(http->loops->current(http->host), look_again, moved, &moved->timer, NULL) != HF_OK) {
+        free(moved);
+        store_refuse(exchange, 503, "no-leader", HF_ENOTLEADER,
+                     "the partition is being split or merged, and where the records are was not known in time");
+        return;
+    }
+    moved->http = http;
+    moved->request = exchange->request;
+    moved->again = exchange->again;
+    moved->routing = store_routing_hold(exchange->routing);
+    moved->begun_us = exchange->begun_us;
+    moved->until_us = now + LOOK_FOR_US;
+    http->loops->timer_start(moved->timer, LOOK_EVERY_US, LOOK_EVERY_US);
+    store_exchange_end(exchange);
+}
+
 /* ---- Life ----------------------------------------------------------------------------------------------------- */
 
 void store_exchange_end(struct exchange *exchange)
@@ -103,6 +158,7 @@ static struct exchange *allocate(struct store_http *http, hf_http_request *reque
     exchange->kind = kind;
     exchange->count = calls;
     exchange->started_us = store_now_us(http);
+    exchange->begun_us = first_begun_us ? first_begun_us : exchange->started_us;
     exchange->routing = store_routing_hold(store_service_routing(http->service));
     hf_buffer_init(&exchange->command, UINT32_MAX);
     return exchange;
@@ -192,6 +248,7 @@ struct exchange *store_exchange_begin_without(struct store_http *http, hf_http_r
 int32_t store_exchange_table(struct exchange *exchange, hf_slice name, int32_t right,
                              void (*again)(void *arg, hf_http_request *request))
 {
+    exchange->again = again;
     exchange->table = find_table(exchange->http, exchange->request, name, right, again);
     if (exchange->table)
         return 1;
@@ -209,8 +266,10 @@ struct exchange *store_exchange_begin(struct store_http *http, hf_http_request *
     if (!table)
         return NULL;
     exchange = allocate(http, request, kind, calls ? calls : table->partition_count);
-    if (exchange) /* the same turn: the routing is the same */
+    if (exchange) { /* the same turn: the routing is the same */
         exchange->table = table;
+        exchange->again = again;
+    }
     return exchange;
 }
 
@@ -220,8 +279,14 @@ static void call_finished(struct store_call *call)
 {
     struct exchange *exchange = ((struct exchange_call *)(void *)call)->exchange;
 
-    if (--exchange->left == 0)
-        exchange->finish(exchange);
+    if (--exchange->left > 0)
+        return;
+    for (uint32_t i = 0; i < exchange->count; i++)
+        if (exchange->calls[i].call.op.code == HF_EMOVED) {
+            store_exchange_again(exchange);
+            return;
+        }
+    exchange->finish(exchange);
 }
 
 void store_exchange_start(struct exchange *exchange, uint32_t place)

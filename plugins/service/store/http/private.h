@@ -57,6 +57,9 @@ struct exchange {
     hf_http_request *request;
     int32_t kind; /* STORE_HTTP_... */
     uint64_t started_us;
+    uint64_t begun_us; /* the first time, when what was asked for had moved meanwhile */
+    void (*again)(void *arg, hf_http_request *request);
+    uint64_t asked; /* hash of what is asked for under an idempotency key; 0: of the one command's bytes */
     struct store_routing *routing; /* held: table and partitions lie in it */
     const struct store_table *table;
     hf_buffer command;
@@ -90,6 +93,8 @@ void store_refuse(struct exchange *exchange, uint32_t status, const char *proble
 void store_refuse_op(struct exchange *exchange, const struct store_op *op);
 /* The same without an exchange. */
 void store_problem(struct store_http *http, hf_http_request *request, const struct store_op *op);
+/* Ends the exchange, and handles the request anew when this node knows where things are now. */
+void store_exchange_again(struct exchange *exchange);
 uint64_t store_now_us(const struct store_http *http);
 int32_t store_is_stale(const struct exchange *exchange);
 
@@ -124,6 +129,12 @@ int32_t store_http_read_operation(struct exchange *exchange, const hf_value *ite
                                   struct store_operation *ret_operation);
 
 /* transaction.c */
+/* The operations of a batch, in their partitions: as a transaction when those are several.  Answers and ends the
+ * exchange. */
+void store_http_send_batch(struct exchange *exchange, const struct store_operation *operations,
+                           const struct store_partition *const *partitions, uint64_t count);
+/* The hash of operations in their order. */
+uint64_t store_http_asked(uint64_t before, const struct store_operation *operation);
 void store_http_transaction(void *arg, hf_http_request *request);
 
 /* read.c */
@@ -143,6 +154,8 @@ void store_http_table(void *arg, hf_http_request *request);
 void store_http_create_table(void *arg, hf_http_request *request);
 void store_http_partitions(void *arg, hf_http_request *request);
 void store_http_leader(void *arg, hf_http_request *request);
+void store_http_split(void *arg, hf_http_request *request);
+void store_http_merge(void *arg, hf_http_request *request);
 void store_http_cluster(void *arg, hf_http_request *request);
 
 /* nodes.c */

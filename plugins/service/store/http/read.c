@@ -299,6 +299,8 @@ static void fill_scan(struct exchange *exchange, const struct store_partition *p
     call->call.op.key = exchange->scan.prefix;
     call->call.op.start = exchange->begin.key;
     call->call.op.stale = store_is_stale(exchange);
+    call->call.op.hash_from = partition->hash_from;
+    call->call.op.hash_to = partition->hash_to;
     call->call.op.limit = (uint32_t)limit + 1; /* one may have been shown already */
 }
 

@@ -220,6 +220,12 @@ static void write_partition(hf_json_writer *writer, struct store_http *http, con
     name_text(writer, "leader", info.leader && info.leader <= nodes->count ? nodes->names[info.leader - 1] : NULL);
     name_number(writer, "term", info.term);
     name_number(writer, "commit", info.commit);
+    if (partition->parent)
+        name_number(writer, "split_from", partition->parent);
+    if (partition->is_reshaping) {
+        hf_json_name(writer, "reshaping");
+        hf_json_boolean(writer, 1);
+    }
     hf_json_name(writer, "replicas");
     hf_json_begin_list(writer);
     for (uint32_t i = 0; i < partition->member_count; i++)
@@ -263,6 +269,18 @@ static void transferred(void *arg, int32_t code, const hf_error *error)
     store_refuse_op(exchange, &op);
 }
 
+/* A conflict is of the partition's state, not of a condition. */
+static void reshape_asked(void *arg, int32_t code, const hf_error *error)
+{
+    struct exchange *exchange = arg;
+
+    if (code == HF_ECONFLICT)
+        store_refuse(exchange, 409, "conflict", code, "%s",
+                     error && error->message[0] ? error->message : "the partition is being split or merged");
+    else
+        transferred(arg, code, error);
+}
+
 void store_http_leader(void *arg, hf_http_request *request)
 {
     struct store_http *http = arg;
@@ -293,6 +311,36 @@ void store_http_leader(void *arg, hf_http_request *request)
         return;
     }
     store_service_transfer(http->service, id, node, transferred, exchange);
+}
+
+static void reshape(struct store_http *http, hf_http_request *request, int32_t merge,
+                    void (*again)(void *arg, hf_http_request *request))
+{
+    struct exchange *exchange = store_exchange_begin(http, request, STORE_HTTP_OTHER, HF_HTTP_READ, 1, again);
+    uint64_t id = 0;
+
+    if (!exchange)
+        return;
+    const struct store_routed *routed =
+        store_number_read(http->http->parameter(request, "id"), INT64_MAX, &id) == HF_OK
+            ? store_routing_partition(exchange->routing, id)
+            : NULL;
+
+    if (!routed || routed->table != exchange->table)
+        store_refuse(exchange, 404, "not-found", HF_ENOTFOUND, "the table '%s' has no such partition",
+                     exchange->table->declaration.name);
+    else
+        store_service_reshape(http->service, id, merge, reshape_asked, exchange);
+}
+
+void store_http_split(void *arg, hf_http_request *request)
+{
+    reshape(arg, request, 0, store_http_split);
+}
+
+void store_http_merge(void *arg, hf_http_request *request)
+{
+    reshape(arg, request, 1, store_http_merge);
 }
 
 /* ---- The cluster ---------------------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include "machine/phase.h"
 
 #include <holdfast/lib/error.h>
+#include <holdfast/lib/hash.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +16,12 @@ struct placed {
     const struct store_table *table;
     const struct store_partition *partition;
     struct store_operation operation;
-    uint64_t place; /* in the request */
+    uint64_t place;    /* in the request */
+    uint64_t sequence; /* of its partition: the home comes first */
 };
 
 struct transaction {
+    int32_t is_batch;                   /* answered as one */
     struct placed *placed;              /* by partition */
     struct store_operation *operations; /* likewise, as commands need them */
     uint64_t count;
@@ -47,6 +50,40 @@ static void write_part(hf_json_writer *writer, const struct transaction *transac
     hf_json_end_object(writer);
 }
 
+/* As of a batch in one partition; the operations' versions are each its partition's. */
+static void write_batch(hf_json_writer *writer, const struct transaction *transaction)
+{
+    uint32_t part_of[STORE_OPERATIONS_MAX];
+
+    for (uint32_t part = 0; part < transaction->part_count; part++)
+        for (uint64_t i = transaction->first[part]; i < transaction->first[part + 1]; i++)
+            part_of[transaction->placed[i].place] = part;
+    hf_json_name(writer, "version");
+    hf_json_unsigned(writer, transaction->parts[part_of[0]].version);
+    hf_json_name(writer, "partition");
+    hf_json_text(writer, transaction->placed[0].partition->value);
+    hf_json_name(writer, "versions");
+    hf_json_begin_list(writer);
+    for (uint64_t i = 0; i < transaction->count; i++) {
+        if (transaction->parts[part_of[i]].version)
+            hf_json_unsigned(writer, transaction->parts[part_of[i]].version);
+        else
+            hf_json_text(writer, NULL); /* it is done, and its version is not known here */
+    }
+    hf_json_end_list(writer);
+}
+
+static void write_transaction(hf_json_writer *writer, const struct transaction *transaction, int32_t repeated)
+{
+    hf_json_name(writer, "repeated");
+    hf_json_boolean(writer, repeated);
+    hf_json_name(writer, "partitions");
+    hf_json_begin_list(writer);
+    for (uint32_t i = 0; i < transaction->part_count; i++)
+        write_part(writer, transaction, i);
+    hf_json_end_list(writer);
+}
+
 static void answer_done(struct exchange *exchange, int32_t repeated)
 {
     const struct transaction *transaction = exchange->transaction;
@@ -56,13 +93,10 @@ static void answer_done(struct exchange *exchange, int32_t repeated)
     hf_buffer_init(&body, 1 << 20);
     hf_json_writer_init(&writer, &body);
     hf_json_begin_object(&writer);
-    hf_json_name(&writer, "repeated");
-    hf_json_boolean(&writer, repeated);
-    hf_json_name(&writer, "partitions");
-    hf_json_begin_list(&writer);
-    for (uint32_t i = 0; i < transaction->part_count; i++)
-        write_part(&writer, transaction, i);
-    hf_json_end_list(&writer);
+    if (transaction->is_batch)
+        write_batch(&writer, transaction);
+    else
+        write_transaction(&writer, transaction, repeated);
     hf_json_end_object(&writer);
     exchange->http->http->respond(exchange->request, 200, "application/json", (hf_slice){body.data, body.size}, NULL,
                                   0);
@@ -86,6 +120,10 @@ static void over(void *arg, const struct store_verdict *verdict)
 
     if (verdict->code == HF_OK) {
         answer_done(exchange, verdict->repeated);
+        return;
+    }
+    if (verdict->code == HF_EMOVED) {
+        store_exchange_again(exchange);
         return;
     }
     if (verdict->code == HF_ECONFLICT)
@@ -135,14 +173,23 @@ static int compare_placed(const void *a, const void *b)
 {
     const struct placed *left = a, *right = b;
 
-    if (left->partition->id != right->partition->id)
-        return left->partition->id < right->partition->id ? -1 : 1;
+    if (left->sequence != right->sequence)
+        return left->sequence < right->sequence ? -1 : 1;
     return left->place < right->place ? -1 : 1;
 }
 
-/* The lowest partition comes first and is the home: the same whenever the request is repeated.  0 after answering. */
+/* The partition of the first operation comes first and is the home: it knows the idempotency key whenever the request is
+ * repeated, also when it was split or merged meanwhile.  0 after answering. */
 static int32_t divide(struct exchange *exchange, struct transaction *transaction)
 {
+    uint64_t home = transaction->placed[0].partition->id;
+
+    for (uint64_t i = 0; i < transaction->count; i++) {
+        struct placed *placed = &transaction->placed[i];
+
+        placed->sequence = placed->partition->id == home ? 0 : placed->partition->id;
+        exchange->asked = store_http_asked(exchange->asked, &placed->operation);
+    }
     qsort(transaction->placed, transaction->count, sizeof transaction->placed[0], compare_placed);
     for (uint64_t i = 0; i < transaction->count; i++) {
         uint64_t partition = transaction->placed[i].partition->id;
@@ -160,6 +207,15 @@ static int32_t divide(struct exchange *exchange, struct transaction *transaction
     }
     transaction->first[transaction->part_count] = transaction->count;
     return 1;
+}
+
+uint64_t store_http_asked(uint64_t before, const struct store_operation *operation)
+{
+    const uint64_t numbers[] = {(uint64_t)operation->type, (uint64_t)operation->condition, operation->version,
+                                operation->checksum, operation->expire_after};
+
+    before = hf_hash64(before, operation->key.data, operation->key.size);
+    return hf_hash64(before, numbers, sizeof numbers) | 1; /* never 0, which says nothing */
 }
 
 /* Commands one after the other in exchange->command, which moves while it grows.  0 after answering. */
@@ -209,6 +265,21 @@ static void send(struct exchange *exchange, struct transaction *transaction)
         store_service_transact(http->service, transaction->parts, transaction->part_count,
                                store_now_us(http) + http->options.write_timeout_us, over, exchange);
     }
+}
+
+void store_http_send_batch(struct exchange *exchange, const struct store_operation *operations,
+                           const struct store_partition *const *partitions, uint64_t count)
+{
+    struct transaction *transaction = allocate(exchange, count);
+
+    if (!transaction)
+        return;
+    transaction->is_batch = 1;
+    for (uint64_t i = 0; i < count; i++)
+        transaction->placed[i] = (struct placed){
+            .table = exchange->table, .partition = partitions[i], .operation = operations[i], .place = i};
+    if (divide(exchange, transaction))
+        send(exchange, transaction);
 }
 
 void store_http_transaction(void *arg, hf_http_request *request)

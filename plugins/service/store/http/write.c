@@ -133,6 +133,7 @@ int32_t store_http_encode(struct exchange *exchange, const struct store_operatio
         .user = http->user(exchange->request),
         .configuration = store_service_configuration(exchange->http->service),
         .idempotency_key = idempotency_key,
+        .asked = exchange->asked,
         .operations = operations,
         .operation_count = count,
     };

@@ -1,7 +1,8 @@
 /* Commands as bytes.
  *
  * All numbers are big endian:
- *   format 1, user 8, configuration 8, trace 16, idempotency key: size 1 and bytes, operation count 2,
+ *   format 1, user 8, configuration 8, trace 16, idempotency key: size 1 and bytes and, where it has any, the hash of
+ *   what was asked for 8, operation count 2,
  *   and for each operation
  *   type 1, condition 1, version 8 (only with STORE_IF_VERSION), key: size 2 and bytes,
  *   and of a put the checksum 4, expire_after 4 (only in format 3) and the value: size 4 and bytes.
@@ -154,9 +155,14 @@ static uint64_t operation_size(const struct store_operation *operation, int form
            (operation->type == STORE_PUT ? of_put : 0);
 }
 
+static uint64_t asked_size(const struct store_command *command)
+{
+    return command->idempotency_key.size ? 8 : 0;
+}
+
 static uint64_t encoded_size(const struct store_command *command, int format)
 {
-    uint64_t size = HEAD_SIZE + command->idempotency_key.size + 2;
+    uint64_t size = HEAD_SIZE + command->idempotency_key.size + asked_size(command) + 2;
 
     for (uint64_t i = 0; i < command->operation_count; i++)
         size += operation_size(&command->operations[i], format);
@@ -184,6 +190,7 @@ static uint8_t *write_head(uint8_t *to, const struct store_command *command, int
     to = write_bytes(to, command->trace, sizeof command->trace);
     to = write_number(to, command->idempotency_key.size, 1);
     to = write_bytes(to, command->idempotency_key.data, command->idempotency_key.size);
+    to += asked_size(command); /* comes last */
     return write_number(to, command->operation_count, 2);
 }
 
@@ -220,10 +227,12 @@ int32_t store_command_encode(hf_buffer *buffer, const struct store_command *comm
     if (r < 0)
         return hf_error_set(error, r, "there is no room for a command of %llu bytes; expected at most %llu in all",
                             (unsigned long long)size, (unsigned long long)buffer->maximum);
-    uint8_t *to = write_head(buffer->data + buffer->size, command, format);
+    uint8_t *begin = write_head(buffer->data + buffer->size, command, format), *to = begin;
 
     for (uint64_t i = 0; i < command->operation_count; i++)
         to = write_operation(to, &command->operations[i], format);
+    if (asked_size(command))
+        write_number(begin - 2 - 8, command->asked ? command->asked : hf_hash64(0, begin, (uint64_t)(to - begin)), 8);
     buffer->size += size;
     return 0;
 }
@@ -266,6 +275,8 @@ static void read_head(struct reader *reader, struct store_command *ret_command)
     if (trace.size)
         memcpy(ret_command->trace, trace.data, trace.size);
     ret_command->idempotency_key = read_bytes(reader, read_number(reader, 1));
+    if (ret_command->idempotency_key.size)
+        ret_command->asked = read_number(reader, 8);
     ret_command->operation_count = read_number(reader, 2);
 }
 
@@ -333,17 +344,13 @@ int32_t store_command_decode(hf_slice bytes, struct store_operation *operations,
         return hf_error_set(error, HF_ECORRUPT, "a command of %llu bytes has format %d and needs none above 2",
                             (unsigned long long)bytes.size, format);
     ret_command->operations = operations;
-    if (ret_command->idempotency_key.size > 0) {
-        uint64_t head = HEAD_SIZE + ret_command->idempotency_key.size;
-
-        ret_command->asked = hf_hash64(0, bytes.data + head, bytes.size - head);
-    }
     return check_operations(operations, ret_command->operation_count, HF_ECORRUPT, error);
 }
 
 uint32_t store_command_operations(hf_slice bytes)
 {
-    uint64_t at = bytes.size >= HEAD_SIZE ? HEAD_SIZE + (uint64_t)bytes.data[HEAD_SIZE - 1] : 0;
+    uint64_t key_size = bytes.size >= HEAD_SIZE ? bytes.data[HEAD_SIZE - 1] : 0;
+    uint64_t at = bytes.size >= HEAD_SIZE ? HEAD_SIZE + key_size + (key_size ? 8 : 0) : 0;
 
     return at && bytes.size >= at + 2 ? (uint32_t)store_read_be(bytes.data + at, 2) : 0;
 }

@@ -72,6 +72,13 @@ void store_machine_state(struct store_machine *machine, struct store_machine_sta
     pthread_mutex_unlock(&machine->lock);
 }
 
+void store_machine_shape(struct store_machine *machine, struct store_shape *ret_shape)
+{
+    pthread_mutex_lock(&machine->lock);
+    *ret_shape = machine->position.state.shape;
+    pthread_mutex_unlock(&machine->lock);
+}
+
 /* ---- Loading ----------------------------------------------------------------------------------------------------- */
 
 /* The version of a change at an end of the feed. */

@@ -136,6 +136,7 @@ void store_machine_close(struct store_machine *machine);
 
 /* A copy of the state; [any]. */
 void store_machine_state(struct store_machine *machine, struct store_machine_state *ret_state);
+void store_machine_shape(struct store_machine *machine, struct store_shape *ret_shape);
 
 /* Applies entries, which follow applied_index without a gap; membership and empty entries, too.  Several entries share
  * an engine write where they can.  *ret_applied entries were applied, also when an error comes back; *outcomes, which
@@ -172,6 +173,9 @@ int32_t store_machine_is_forked(struct store_machine *machine);
 int32_t store_machine_strays(struct store_machine *machine, hf_slice from, hf_arena *arena,
                              struct store_operation *operations, uint64_t capacity, uint64_t *ret_count,
                              hf_error *error);
+
+/* Whether the records of the partition's own keys have more than that many bytes, keys and values.  HF_EIO.  [pool] */
+int32_t store_machine_has_more(struct store_machine *machine, uint64_t bytes, int32_t *ret_more, hf_error *error);
 
 /* Removes what a split that this replica has not seen the end of may have left in the space of a partition that is to
  * be opened: a space with a position is left alone.  HF_EIO. */

@@ -408,6 +408,35 @@ int32_t store_machine_strays(struct store_machine *machine, hf_slice from, hf_ar
     return r < 0 ? r : search.result;
 }
 
+struct counting {
+    struct store_shape shape;
+    uint64_t bytes, most;
+};
+
+static int32_t count_record(void *arg, hf_slice key, hf_slice row)
+{
+    struct counting *counting = arg;
+
+    if (store_shape_has(&counting->shape, store_hash_of((hf_slice){key.data + 1, key.size - 1})))
+        counting->bytes += key.size + row.size;
+    return counting->bytes > counting->most;
+}
+
+int32_t store_machine_has_more(struct store_machine *machine, uint64_t bytes, int32_t *ret_more, hf_error *error)
+{
+    struct counting counting = {.most = bytes};
+    struct store_space_key first, end;
+
+    store_machine_shape(machine, &counting.shape);
+    store_space_key_make(&first, STORE_TAG_RECORD, nothing);
+    store_space_key_after_tag(&end, STORE_TAG_RECORD);
+    int32_t r = machine->engine->scan(machine->database, machine->space, store_space_key_slice(&first),
+                                      store_space_key_slice(&end), 0, count_record, &counting, error);
+
+    *ret_more = counting.bytes > bytes;
+    return r;
+}
+
 int32_t store_machine_discard(const hf_engine *engine, hf_engine_database *database, uint64_t space, hf_error *error)
 {
     const hf_engine_operation everything = {.type = HF_ENGINE_DELETE_RANGE, .space = space};

@@ -86,6 +86,7 @@ static void settle(struct store_replica *replica, struct store_apply *apply)
         if (!replica->failed)
             replica->environment->replication->applied(replica->group, replica->applied);
         store_works_applied(replica);
+        store_replica_look_at_shape(replica);
         if (replica->setup.changed)
             replica->setup.changed(replica->setup.arg, replica);
     }

@@ -60,7 +60,8 @@ struct store_apply {
     struct store_outcomes outcomes;
 };
 
-struct store_expiry;
+struct store_removal;
+struct store_fork_job;
 struct store_snapshot_sender;
 struct store_snapshot_receiver;
 
@@ -87,6 +88,7 @@ struct store_replica {
     uint64_t step_us;      /* when a change of members was last proposed, or leadership last handed over */
     uint32_t wanted_count; /* 0: not said yet */
     hf_replication_member wanted[STORE_MEMBERS_MAX];
+    uint64_t epoch;     /* of the shape, as last seen */
     int32_t announce;   /* 1: the members are not known to be in the log */
     int32_t installing; /* 1: a snapshot is about to replace everything: messages are dropped */
     int32_t role;
@@ -117,7 +119,15 @@ struct store_replica {
     uint64_t repair_us; /* when the next step is due */
     uint64_t clean_us;  /* when it was last looked through and found whole, 0: not yet */
 
-    struct store_expiry *expiry; /* NULL until a record has been due */
+    struct store_removal *removal; /* NULL until a record had to go */
+    struct store_fork_job *fork;   /* under way; else NULL */
+    uint64_t fork_us;              /* when the next piece may be copied */
+    uint64_t measure_us;           /* when it is next looked at how much there is */
+    uint64_t measured_applied;     /* as of the last look */
+    uint64_t small_estimate;       /* of the engine, when the records were less than the most; 0: they never were */
+    int32_t is_measured;           /* 1: the records are being counted */
+    uint64_t operations;           /* that were asked for since rate_us, in this role */
+    uint64_t rate, rate_us;        /* operations per second before that */
     struct store_snapshot_sender *senders;
     struct store_snapshot_receiver *receiver;
 
@@ -185,15 +195,27 @@ void store_works_expire(struct store_replica *replica);
 void store_works_end(struct store_replica *replica, int32_t code, const char *message);
 
 /* read.c */
+#define STORE_MOVED "the records belong to another partition by now"
+/* Whether the partition has, or had until it was closed, all that who asks takes it to have. */
+int store_range_is_here(const struct store_shape *shape, const struct store_op *op);
 void store_work_read(struct store_replica *replica, struct store_work *work);   /* enough is applied */
 void store_work_submit(struct store_replica *replica, struct store_work *work); /* to the pool */
 
 /* The time of what this replica proposes or reads now: its node's, which does not go back here. */
 uint64_t store_replica_time(const struct store_replica *replica);
 
-/* expiry.c: of a leader, proposes that what has passed its deadline be removed. */
-void store_expiry_tick(struct store_replica *replica);
-void store_expiry_free(struct store_replica *replica);
+/* removal.c: of a leader, proposes that what has passed its deadline, or was given away, be removed. */
+void store_removal_tick(struct store_replica *replica);
+void store_removal_free(struct store_replica *replica);
+
+/* After entries were applied, or a snapshot was installed. */
+void store_replica_look_at_shape(struct store_replica *replica);
+
+/* measure.c: of a leader, whether the partition is to be split. */
+void store_measure_tick(struct store_replica *replica);
+
+/* fork.c: copies what a split under way takes away. */
+void store_fork_tick(struct store_replica *replica);
 
 /* check.c: looks through what the replica has; begins with the state machine's turn, 1: it is taken. */
 int32_t store_check_claim(struct store_replica *replica);

@@ -15,13 +15,23 @@ static int comes_before(hf_slice a, hf_slice b)
     return order < 0 || (order == 0 && a.size < b.size);
 }
 
+/* The space may have more than was asked for: what was given away and is not removed yet, or was merged into it. */
+static int is_wanted(const struct store_op *op, hf_slice key)
+{
+    if (op->hash_from == 0 && op->hash_to == UINT64_MAX)
+        return 1;
+    uint64_t hash = store_key_hash(key);
+
+    return hash >= op->hash_from && hash <= op->hash_to;
+}
+
 static int32_t add_row(void *arg, hf_slice key, const struct store_record *record)
 {
     struct store_work *work = arg;
     struct store_op *op = work->op;
     struct store_row row = {key, record->version, record->time_us, record->checksum, record->value};
 
-    if (store_record_expired(record, work->wall_us))
+    if (store_record_expired(record, work->wall_us) || !is_wanted(op, key))
         return 0;
     if (work->lock.size && !comes_before(key, (hf_slice){work->lock.data, work->lock.size})) {
         op->more = 1;
@@ -36,9 +46,30 @@ static int32_t add_row(void *arg, hf_slice key, const struct store_record *recor
     return op->code;
 }
 
+int store_range_is_here(const struct store_shape *shape, const struct store_op *op)
+{
+    return shape->hash_from <= op->hash_from && shape->hash_to >= op->hash_to;
+}
+
+static void answer_moved(struct store_op *op)
+{
+    hf_buffer_clear(&op->result);
+    op->code = hf_error_set(&op->error, HF_EMOVED, STORE_MOVED);
+}
+
+/* After reading: what was read may have been given away before, and be another's to answer. */
+static void check_key(struct store_work *work)
+{
+    struct store_shape shape;
+
+    store_machine_shape(work->replica->machine, &shape);
+    if (!store_shape_has(&shape, store_key_hash(work->op->key)))
+        answer_moved(work->op);
+}
+
 /* What a transaction has locked may have been committed elsewhere already: the lock is looked for first, and what was
  * locked after that is as it was before. */
-static void read_record(struct store_work *work, uint32_t flags)
+static void find_record(struct store_work *work, uint32_t flags)
 {
     struct store_op *op = work->op;
     struct store_record record;
@@ -64,8 +95,15 @@ static void read_record(struct store_work *work, uint32_t flags)
     store_record_release(work->replica->machine, &record);
 }
 
+static void read_record(struct store_work *work, uint32_t flags)
+{
+    find_record(work, flags);
+    if (work->op->code != HF_EBUSY)
+        check_key(work);
+}
+
 /* Up to the first lock. */
-static void read_page(struct store_work *work)
+static void scan_page(struct store_work *work)
 {
     struct store_op *op = work->op;
     struct store_machine *machine = work->replica->machine;
@@ -85,6 +123,20 @@ static void read_page(struct store_work *work)
         op->code = result;
     work->is_locked = op->code == HF_OK && work->lock.size > 0 && work->index == 0;
     hf_buffer_done(&work->lock);
+}
+
+/* The range must have been here while it was read. */
+static void read_page(struct store_work *work)
+{
+    struct store_shape before, after;
+
+    store_machine_shape(work->replica->machine, &before);
+    scan_page(work);
+    store_machine_shape(work->replica->machine, &after);
+    if (after.epoch != before.epoch || after.state == STORE_SHAPE_CLOSED || !store_range_is_here(&after, work->op)) {
+        work->is_locked = 0;
+        answer_moved(work->op);
+    }
 }
 
 static int32_t add_change(void *arg, const struct store_change *change)
@@ -112,6 +164,10 @@ static void read_changes(struct store_work *work)
     uint64_t from = op->from;
 
     store_machine_state(work->replica->machine, &state);
+    if (!store_range_is_here(&state.shape, op)) {
+        answer_moved(op);
+        return;
+    }
     if (from == 0)
         from = state.feed_first;
     work->index = 0;
@@ -127,6 +183,9 @@ static void read_changes(struct store_work *work)
     op->version = op->version ? op->version + 1 : from;
     if (op->code == HF_OK)
         op->code = result;
+    store_machine_shape(work->replica->machine, &state.shape);
+    if (!store_range_is_here(&state.shape, op)) /* it was split meanwhile, and some changes were passed over */
+        answer_moved(op);
 }
 
 static void read_members(struct store_work *work)
@@ -143,6 +202,30 @@ static void read_members(struct store_work *work)
         bytes[8] = state.members[i].learner != 0;
         op->code = hf_buffer_append(&op->result, bytes, sizeof bytes);
     }
+}
+
+static void read_shape(struct store_work *work)
+{
+    struct store_replica *replica = work->replica;
+    const struct store_environment *environment = replica->environment;
+    struct store_machine_state state;
+
+    store_machine_state(replica->machine, &state);
+    const struct store_shape_row row = {
+        .state = state.shape.state,
+        .has_strays = state.shape.has_strays,
+        .is_forked = store_machine_is_forked(replica->machine),
+        .epoch = state.shape.epoch,
+        .other = state.shape.other,
+        .hash_from = state.shape.hash_from,
+        .hash_to = state.shape.hash_to,
+        .changed = state.shape.version,
+        .applied = state.applied_index,
+        .version = state.version,
+        .bytes = environment->engine->space_size(environment->database, replica->setup.partition),
+        .rate = replica->rate,
+    };
+    work->op->code = store_result_add_shape(&work->op->result, &row);
 }
 
 /* Locks may have been given back since it looked. */
@@ -202,8 +285,11 @@ void store_work_submit(struct store_replica *replica, struct store_work *work)
 
 void store_work_read(struct store_replica *replica, struct store_work *work)
 {
-    if (work->op->type == STORE_OP_MEMBERS) {
-        read_members(work);
+    if (work->op->type == STORE_OP_MEMBERS || work->op->type == STORE_OP_SHAPE) {
+        if (work->op->type == STORE_OP_MEMBERS)
+            read_members(work);
+        else
+            read_shape(work);
         store_work_answer(work);
         return;
     }

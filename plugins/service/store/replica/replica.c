@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* Payloads stay in memory this long after the last write, for followers that are a little behind. */
-enum { ENTRIES_IDLE_US = 2000000 };
+enum { ENTRIES_IDLE_US = 2000000, RATE_EVERY_US = 1000000, RATE_WINDOW = 10 };
 
 void store_replica_log(const struct store_replica *replica, int32_t level, const char *format, ...)
 {
@@ -94,8 +94,9 @@ static int32_t begin_without_log(const struct store_replica *replica, const stru
     return HF_OK;
 }
 
-/* The applied position is not in the log: a snapshot was installed, or the log's last entries were applied before they
- * were durable here.  The log's entries are then of no use, and it begins anew behind what is applied. */
+/* The applied position is not in the log: a snapshot was installed, the log's last entries were applied before they
+ * were durable here, or the partition came of a split and begins here.  The log's entries are then of no use, and it
+ * begins anew behind what is applied. */
 static int32_t begin_log_behind(const struct store_replica *replica, const struct store_machine_state *state,
                                 struct store_log_group_info *info, hf_error *error)
 {
@@ -106,11 +107,21 @@ static int32_t begin_log_behind(const struct store_replica *replica, const struc
          .index = state->applied_index + 1,
          .snapshot_index = state->applied_index,
          .term = state->applied_term},
+        {.type = STORE_LOG_STATE,
+         .group = replica->setup.partition,
+         .term = state->applied_term,
+         .commit = state->applied_index},
     };
-    int32_t result = store_and_wait(replica->environment->log, records, 2, error);
+    int is_behind = info->term < state->applied_term;
+    int32_t result = store_and_wait(replica->environment->log, records, is_behind ? 3 : 2, error);
 
     if (result != HF_OK)
         return result;
+    if (is_behind) {
+        info->term = state->applied_term; /* in which it has not voted */
+        info->vote = 0;
+        info->commit = state->applied_index;
+    }
     info->first_index = state->applied_index + 1;
     info->last_index = state->applied_index;
     info->snapshot_index = state->applied_index;
@@ -241,6 +252,7 @@ static int32_t open_parts(struct store_replica *replica, hf_error *error)
         result = open_group(replica, &state, &info, error);
     store_entries_init(&replica->entries, info.last_index + 1);
     replica->announce = replica->setup.announce && info.last_index == 0 && state.applied_index == 0;
+    replica->epoch = state.shape.epoch;
     replica->applied = replica->commit = state.applied_index;
     replica->compacted = info.snapshot_index;
     return result;
@@ -277,7 +289,7 @@ void store_replica_close(struct store_replica *replica)
     store_snapshot_send_free(replica);
     store_snapshot_receive_free(replica);
     store_check_free(replica);
-    store_expiry_free(replica);
+    store_removal_free(replica);
     if (replica->group)
         replica->environment->replication->group_close(replica->group);
     if (replica->machine)
@@ -325,6 +337,21 @@ static void trim_entries(struct store_replica *replica)
     store_entries_trim(&replica->entries, durable, idle ? 0 : replica->environment->cache_maximum);
 }
 
+/* Operations per second, over about ten seconds, of a leader. */
+static void count_rate(struct store_replica *replica)
+{
+    uint64_t passed_us = replica->now_us - replica->rate_us;
+
+    if (passed_us < RATE_EVERY_US)
+        return;
+    uint64_t rate = replica->role == HF_ROLE_LEADER ? replica->operations * 1000000 / passed_us : 0;
+
+    replica->rate = replica->rate - replica->rate / RATE_WINDOW + rate / RATE_WINDOW;
+    replica->operations = 0;
+    replica->rate_us = replica->now_us;
+    atomic_store_explicit(&replica->published.rate, replica->rate, memory_order_relaxed);
+}
+
 /* Most replicas have nothing to do most of the time, and there may be thousands. */
 void store_replica_tick(struct store_replica *replica, uint64_t now_us)
 {
@@ -339,7 +366,10 @@ void store_replica_tick(struct store_replica *replica, uint64_t now_us)
     store_snapshot_receive_tick(replica);
     store_check_tick(replica);
     store_repair_tick(replica);
-    store_expiry_tick(replica);
+    store_removal_tick(replica);
+    store_fork_tick(replica);
+    store_measure_tick(replica);
+    count_rate(replica);
     trim_entries(replica);
     store_members_tick(replica);
     if (due)

@@ -50,6 +50,7 @@ struct store_environment {
     struct store_integrity *integrity;
     uint64_t (*wall_us)(const hf_host *host);
     uint64_t (*clock_us)(void);      /* as the loops' time, read at the call */
+    const _Atomic uint64_t *partition_max_size; /* bytes of records; 0: any */
     _Atomic uint64_t *applied_total; /* metrics' sources */
 };
 
@@ -67,6 +68,8 @@ struct store_replica_setup {
     uint64_t now_us;
     /* Called after entries were applied and when the replica's role or leader changed; may be NULL. */
     void (*changed)(void *arg, struct store_replica *replica);
+    /* Called after the partition was split, closed or merged with another; may be NULL. */
+    void (*reshaped)(void *arg, struct store_replica *replica);
     void *arg;
 };
 
@@ -83,6 +86,9 @@ struct store_replica_published {
     _Atomic uint64_t term;
     _Atomic uint64_t commit;
     _Atomic uint64_t applied;
+    _Atomic uint64_t rate;   /* operations per second lately, of a leader */
+    _Atomic int32_t is_oversize; /* of a leader, 1: it has more than partition_max_size */
+    _Atomic int32_t compact; /* 1: its log should not go back behind a split or merge: who comes later must not repeat it */
 };
 
 /* Opens the replica from the engine and the log.  Blocks.  [any, before it is given to its loop] */

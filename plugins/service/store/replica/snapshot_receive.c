@@ -141,6 +141,7 @@ static void restored(struct store_snapshot_receiver *receiver)
     atomic_store(&replica->published.applied, replica->applied);
     replica->environment->replication->applied(replica->group, replica->applied);
     store_works_applied(replica);
+    store_replica_look_at_shape(replica);
     if (replica->setup.changed)
         replica->setup.changed(replica->setup.arg, replica);
     if (!replica->failed)
@@ -205,6 +206,7 @@ void store_snapshot_stored(struct store_replica *replica)
         store_replica_log(replica, HF_LOG_INFO, "a snapshot up to %llu was installed",
                           (unsigned long long)state->applied_index);
     store_works_applied(replica);
+    store_replica_look_at_shape(replica);
     if (replica->setup.changed)
         replica->setup.changed(replica->setup.arg, replica);
     end(receiver, replica->failed ? HF_EIO : HF_OK);

@@ -113,6 +113,12 @@ static uint32_t count_fitting(const struct store_replica *replica, uint64_t *ret
          work = work->next) {
         uint64_t more = STORE_BUNDLE_COMMAND_HEAD_SIZE + work->op->command.size;
 
+        if (store_is_reshape(work->op->command)) { /* is alone in its entry */
+            if (count == 0)
+                size += more;
+            count += count == 0;
+            break;
+        }
         operations +=
             store_is_phase(work->op->command) ? PHASE_OPERATIONS : store_command_operations(work->op->command);
         if (count > 0 && (size + more > STORE_BUNDLE_BYTES_MAX || operations > STORE_OPERATIONS_MAX))
@@ -205,13 +211,16 @@ static void settle_one(struct store_work *work, const struct store_outcome *outc
         else
             store_work_wait_for_lock(work->replica, work);
         break;
+    case HF_EMOVED:
+        store_work_finish(work, HF_EMOVED, STORE_MOVED);
+        break;
     case HF_EINVAL:
         store_work_finish(work, HF_EINVAL, "the idempotency key has been used for another request; use a new one");
         break;
     case HF_EEXIST:
     case HF_EBUSY:
     case HF_EDENIED:
-        store_work_finish(work, outcome->code, "the transaction's step was refused");
+        store_work_finish(work, outcome->code, "the step of a transaction or a split was refused");
         break;
     default:
         store_work_finish(work, outcome->code, "the write could not be understood");
@@ -319,7 +328,7 @@ static void begin_changes(struct store_replica *replica, struct store_work *work
     struct store_machine_state state;
 
     store_machine_state(replica->machine, &state);
-    if (work->op->wait_ms == 0 || (work->op->from <= state.feed_last && state.feed_last > 0)) {
+    if (work->op->wait_ms == 0 || !store_range_is_here(&state.shape, work->op) || (work->op->from <= state.feed_last && state.feed_last > 0)) {
         store_work_submit(replica, work);
         return;
     }
@@ -362,6 +371,7 @@ void store_works_applied(struct store_replica *replica)
 void store_replica_execute(struct store_replica *replica, struct store_work *work)
 {
     work->replica = replica;
+    replica->operations++;
     hf_buffer_init(&work->op->result, RESULT_MAX);
     if (replica->failed) {
         store_work_finish(work, work->op->type == STORE_OP_WRITE ? HF_ENOTLEADER : HF_EIO,

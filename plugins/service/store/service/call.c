@@ -140,6 +140,10 @@ static void answered(struct store_call *call)
     int write = op->type == STORE_OP_WRITE;
 
     check_values(call);
+    if (call->only) {
+        finish(call);
+        return;
+    }
     switch (op->code) {
     case HF_ENOTLEADER:
         follow_leader(call);
@@ -288,7 +292,7 @@ static void decide(struct store_call *call)
         return;
     }
     if (!call->target)
-        call->target = choose(call, routed->partition);
+        call->target = call->only ? call->only : choose(call, routed->partition);
     hf_buffer_done(&call->op.result);
     call->op.code = HF_OK;
     call->op.leader = 0;

@@ -12,6 +12,7 @@ struct store_service;
 struct store_call {
     struct store_op op;
     int32_t repeatable; /* 1: a write with an idempotency key: try again also when the outcome is unknown */
+    uint32_t only;      /* node + 1 that alone is asked, and once; 0: whoever can answer, as often as it takes */
     void (*finished)(struct store_call *call); /* on the loop of store_call_start, once; never before it returned */
 
     /* The call's own. */
@@ -109,6 +110,12 @@ enum { STORE_NODE_ADD = 0, STORE_NODE_DRAIN = 1, STORE_NODE_REMOVE = 2, STORE_NO
 int32_t store_node_action(hf_slice name); /* HF_EINVAL */
 void store_service_node_change(struct store_service *service, uint32_t node, int32_t action,
                                void (*done)(void *arg, int32_t code, const hf_error *error), void *arg);
+
+/* Asks that the partition be split in the middle, or merged with its upper neighbour.  HF_ENOTFOUND: no such partition;
+ * HF_ECONFLICT: it is being split, merged or moved, it is the last of its value, or it is too narrow; else as a call.
+ * done(arg, code, error) on the calling loop, maybe before this returns.  [worker loops] */
+void store_service_reshape(struct store_service *service, uint64_t partition, int32_t merge,
+                           void (*done)(void *arg, int32_t code, const hf_error *error), void *arg);
 
 /* Whether the link to the node is up, as seen by the calling loop.  [worker loops] */
 int32_t store_service_node_up(struct store_service *service, uint32_t node);

@@ -18,7 +18,7 @@
 #define TABLE_PREFIX "tables/"
 #define META_KEY     "meta"
 
-static const char *const prefixes[STORE_RECORD_KINDS] = {"nodes/", TABLE_PREFIX, "placements/"};
+static const char *const prefixes[STORE_RECORD_KINDS] = {"nodes/", TABLE_PREFIX, "placements/", "reshapes/"};
 
 /* ---- Routing from records ---------------------------------------------------------------------------------------- */
 
@@ -142,6 +142,61 @@ static uint64_t oldest_generation(const struct store_service *service, const str
     return known > own ? known : own;
 }
 
+/* What this node's replica of a partition is like, whether it runs or was opened a moment ago. */
+static int32_t find_shape(struct store_rebuild *rebuild, uint64_t partition, struct store_shape *ret_shape,
+                          uint64_t *ret_self)
+{
+    for (uint64_t i = 0; i < rebuild->opened_count; i++)
+        if (store_replica_partition(rebuild->opened[i]) == partition) {
+            store_machine_shape(store_replica_machine(rebuild->opened[i]), ret_shape);
+            *ret_self = store_replica_self(rebuild->opened[i]);
+            return 1;
+        }
+    return store_service_shape(rebuild->service, partition, ret_shape, ret_self);
+}
+
+/* A partition that came of a split begins with what this node's replica of its parent has copied, when that has reached
+ * the end of the split; before that it must wait.  Where there is no such copy, it joins and gets everything from the
+ * others. */
+static int32_t must_wait_for_parent(struct store_rebuild *rebuild, const struct store_partition *partition)
+{
+    struct store_shape shape;
+    uint64_t self = 0;
+
+    return partition->parent && find_shape(rebuild, partition->parent, &shape, &self) &&
+           shape.epoch < partition->parent_epoch;
+}
+
+static int32_t open_one(struct store_rebuild *rebuild, const struct store_table *table,
+                        const struct store_partition *partition, uint64_t self, int32_t joins)
+{
+    struct store_service *service = rebuild->service;
+    int32_t result = HF_OK;
+
+    if (partition->parent)
+        result = store_machine_discard(service->engine, service->database, partition->id, &rebuild->error);
+    if (result == HF_OK)
+        result = store_service_open_replica(service, partition, table, self, joins,
+                                            &rebuild->opened[rebuild->opened_count], &rebuild->error);
+    rebuild->opened_count += result == HF_OK;
+    return result;
+}
+
+/* The split has ended here, and the catalog does not know yet. */
+static int32_t open_split_off(struct store_rebuild *rebuild, const struct store_reshaping *reshaping)
+{
+    const struct store_routed *parent = store_routing_partition(rebuild->routing, reshaping->partition);
+    struct store_partition child = {.id = reshaping->other, .parent = reshaping->partition};
+    struct store_shape shape;
+    uint64_t self = 0;
+
+    if (reshaping->merges || !parent || store_service_has(rebuild->service, child.id) ||
+        !find_shape(rebuild, reshaping->partition, &shape, &self) || shape.other != child.id ||
+        shape.state != STORE_SHAPE_STEADY)
+        return HF_OK;
+    return open_one(rebuild, parent->table, &child, self, 1);
+}
+
 /* Opens the replicas of this node that are not there yet.  Blocks. */
 static int32_t open_missing(struct store_rebuild *rebuild)
 {
@@ -149,7 +204,7 @@ static int32_t open_missing(struct store_rebuild *rebuild)
     const struct store_routing *routing = rebuild->routing;
     uint64_t oldest = oldest_generation(service, routing);
 
-    rebuild->opened = calloc(routing->partition_count + 1, sizeof(struct store_replica *));
+    rebuild->opened = calloc(routing->partition_count + routing->reshaping_count + 1, sizeof(struct store_replica *));
     if (!rebuild->opened)
         return hf_error_set(&rebuild->error, HF_ENOMEM, "no memory for new replicas");
     for (uint32_t i = 0; i < routing->partition_count; i++) {
@@ -162,12 +217,18 @@ static int32_t open_missing(struct store_rebuild *rebuild)
             continue;
         if (store_replica_generation(self) < oldest)
             continue; /* of the disk that this one replaces */
-        result = store_service_open_replica(service, routed->partition, routed->table, self,
-                                            !is_first(routed->partition, self), &rebuild->opened[rebuild->opened_count],
-                                            &rebuild->error);
+        if (must_wait_for_parent(rebuild, routed->partition))
+            continue;
+        result = open_one(rebuild, routed->table, routed->partition, self,
+                          !is_first(routed->partition, self) || routed->partition->parent);
         if (result != HF_OK)
             return result;
-        rebuild->opened_count++;
+    }
+    for (uint32_t i = 0; i < routing->reshaping_count; i++) {
+        int32_t result = open_split_off(rebuild, &routing->reshaping[i]);
+
+        if (result != HF_OK)
+            return result;
     }
     return HF_OK;
 }
@@ -247,6 +308,8 @@ static void adopt(struct store_service *service, struct store_rebuild *rebuild)
     }
 }
 
+static void start_rebuild(struct store_service *service);
+
 static void rebuild_done(hf_job *job)
 {
     struct store_rebuild *rebuild = (struct store_rebuild *)(void *)job;
@@ -255,12 +318,15 @@ static void rebuild_done(hf_job *job)
     adopt(service, rebuild);
     free(rebuild->opened);
     service->rebuilding = 0;
+    if (service->rebuild_again)
+        start_rebuild(service);
 }
 
 static void start_rebuild(struct store_service *service)
 {
     struct store_rebuild *rebuild = &service->rebuild;
 
+    service->rebuild_again = service->rebuilding;
     if (service->rebuilding || service->draining)
         return;
     *rebuild = (struct store_rebuild){.service = service};

@@ -84,8 +84,8 @@ static void flushed(hf_job *job)
     }
 }
 
-/* The applied positions, before the flush that makes them durable. */
-static int32_t note_applied(struct store_service *service, struct store_compaction *compaction)
+/* The applied positions, before the flush that makes them durable: of all, or of those that ask for it. */
+static int32_t note_applied(struct store_service *service, struct store_compaction *compaction, int32_t asked_only)
 {
     int32_t result = HF_OK;
 
@@ -95,13 +95,14 @@ static int32_t note_applied(struct store_service *service, struct store_compacti
     if (!compaction->applied)
         result = HF_ENOMEM;
     for (uint64_t id = 0; id < compaction->count && result == HF_OK; id++)
-        if (service->replicas[id])
+        if (service->replicas[id] &&
+            (!asked_only || atomic_exchange(&store_replica_published(service->replicas[id])->compact, 0)))
             compaction->applied[id] = atomic_load(&store_replica_published(service->replicas[id])->applied);
     pthread_rwlock_unlock(&service->lock);
     return result;
 }
 
-static void begin(struct store_service *service, uint64_t keep)
+static void begin(struct store_service *service, uint64_t keep, int32_t asked_only)
 {
     struct store_compaction *compaction = calloc(1, sizeof *compaction);
 
@@ -113,11 +114,22 @@ static void begin(struct store_service *service, uint64_t keep)
     compaction->job.loop = service->loops->main_loop(service->host);
     compaction->job.work = flush;
     compaction->job.done = flushed;
-    if (!compaction->shares || note_applied(service, compaction) != HF_OK ||
+    if (!compaction->shares || note_applied(service, compaction, asked_only) != HF_OK ||
         service->loops->submit(service->host, &compaction->job, NULL) != HF_OK)
         free_compaction(compaction);
     else
         service->compaction = compaction;
+}
+
+static int32_t is_asked_for(struct store_service *service)
+{
+    int32_t asked = 0;
+
+    pthread_rwlock_rdlock(&service->lock);
+    for (uint64_t id = 0; id < service->replica_count && !asked; id++)
+        asked = service->replicas[id] && atomic_load(&store_replica_published(service->replicas[id])->compact);
+    pthread_rwlock_unlock(&service->lock);
+    return asked;
 }
 
 /* [main] A log over an engine that forgets everything is all there is: it must stay whole. */
@@ -131,7 +143,9 @@ void store_compact_tick(struct store_service *service)
     store_log_metrics(service->log, &metrics);
     bytes = metrics.segments * service->options->log.segment_size;
     if (bytes > maximum)
-        begin(service, bytes > maximum + maximum / 2 ? 0 : KEEP_ENTRIES);
+        begin(service, bytes > maximum + maximum / 2 ? 0 : KEEP_ENTRIES, 0);
+    else if (is_asked_for(service))
+        begin(service, 0, 1);
 }
 
 void store_compact_free(struct store_service *service)

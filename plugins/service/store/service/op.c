@@ -5,8 +5,8 @@
  * Request: format 1, type 1, stale 1, partition 8, time left in us 8, and
  *   WRITE    command: size 4 and bytes
  *   GET      key: size 2 and bytes
- *   SCAN     prefix: size 2 and bytes, start: size 2 and bytes, limit 4
- *   CHANGES  from 8, limit 4, wait in ms 4
+ *   SCAN     prefix: size 2 and bytes, start: size 2 and bytes, limit 4, hash from 8 and to 8
+ *   CHANGES  from 8, limit 4, wait in ms 4, hash from 8 and to 8
  *
  * Answer: format 1, code 4 (negated), leader 4, version 8, operation 8, more 1, age in ms 4; with a code other than 0
  *   retry 1, retry after in ms 8, message: size 2 and bytes; always the result: size 4 and bytes.
@@ -15,6 +15,8 @@
  *   records  key: size 2 and bytes, version 8, time 8, checksum 4, value: size 4 and bytes
  *   changes  index 8, time 8, type 1, superseded 1, key: size 2 and bytes, and of a put that is not superseded the
  *            value: size 4 and bytes
+ *   shapes   state 1, has strays 1, is forked 1, epoch, other, hash from and to, changed, applied, version, bytes, rate
+ *            8 each; one row only
  *
  * Each has exactly one encoding, and nothing follows it. */
 #include "service/op.h"
@@ -35,6 +37,7 @@ enum {
     ANSWER_ERROR_SIZE = 1 + 8 + 2,
     ROW_HEAD_SIZE = 2 + 8 + 8 + 4 + 4,
     CHANGE_HEAD_SIZE = 8 + 8 + 1 + 1 + 2,
+    SHAPE_SIZE = 3 + 9 * 8,
     START_MAX = STORE_KEY_MAX + 1 /* bytes: a key and a zero byte, which is the next key that there can be */
 };
 
@@ -204,6 +207,46 @@ int32_t store_result_next_change(hf_slice *rest, struct store_feed_row *ret_row)
     return 1;
 }
 
+int32_t store_result_add_shape(hf_buffer *result, const struct store_shape_row *row)
+{
+    const uint64_t numbers[] = {row->epoch,   row->other,   row->hash_from, row->hash_to, row->changed,
+                                row->applied, row->version, row->bytes,     row->rate};
+    int32_t r = hf_buffer_reserve(result, SHAPE_SIZE);
+
+    if (r < 0)
+        return r;
+    uint8_t *to = put_number(result->data + result->size, (uint64_t)row->state, 1);
+
+    to = put_number(to, row->has_strays != 0, 1);
+    to = put_number(to, row->is_forked != 0, 1);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        to = put_number(to, numbers[i], 8);
+    result->size += SHAPE_SIZE;
+    return 0;
+}
+
+int32_t store_result_shape(hf_slice result, struct store_shape_row *ret_row)
+{
+    struct reader reader = {result, 0};
+    struct store_shape_row row = {.state = (int32_t)read_number(&reader, 1)};
+
+    row.has_strays = read_flag(&reader);
+    row.is_forked = read_flag(&reader);
+    row.epoch = read_number(&reader, 8);
+    row.other = read_number(&reader, 8);
+    row.hash_from = read_number(&reader, 8);
+    row.hash_to = read_number(&reader, 8);
+    row.changed = read_number(&reader, 8);
+    row.applied = read_number(&reader, 8);
+    row.version = read_number(&reader, 8);
+    row.bytes = read_number(&reader, 8);
+    row.rate = read_number(&reader, 8);
+    if (reader.failed || reader.rest.size > 0)
+        return HF_ECORRUPT;
+    *ret_row = row;
+    return 0;
+}
+
 /* ---- Requests ---------------------------------------------------------------------------------------------------- */
 
 /* What must hold of every request, written or read. */
@@ -218,10 +261,11 @@ static int request_is_valid(const struct store_op *op)
         return op->key.size >= 1 && op->key.size <= STORE_KEY_MAX;
     case STORE_OP_SCAN:
         return op->key.size <= STORE_KEY_MAX && op->start.size <= START_MAX && op->limit >= 1 &&
-               op->limit <= STORE_SCAN_RECORDS_MAX;
+               op->limit <= STORE_SCAN_RECORDS_MAX && op->hash_from <= op->hash_to;
     case STORE_OP_CHANGES:
-        return op->limit >= 1 && op->limit <= STORE_SCAN_RECORDS_MAX;
+        return op->limit >= 1 && op->limit <= STORE_SCAN_RECORDS_MAX && op->hash_from <= op->hash_to;
     case STORE_OP_MEMBERS:
+    case STORE_OP_SHAPE:
         return 1;
     default:
         return 0;
@@ -236,12 +280,18 @@ static uint64_t request_size(const struct store_op *op)
     case STORE_OP_GET:
         return REQUEST_HEAD_SIZE + 2 + op->key.size;
     case STORE_OP_SCAN:
-        return REQUEST_HEAD_SIZE + 2 + op->key.size + 2 + op->start.size + 4;
+        return REQUEST_HEAD_SIZE + 2 + op->key.size + 2 + op->start.size + 4 + 8 + 8;
     case STORE_OP_MEMBERS:
+    case STORE_OP_SHAPE:
         return REQUEST_HEAD_SIZE;
     default:
-        return REQUEST_HEAD_SIZE + 8 + 4 + 4;
+        return REQUEST_HEAD_SIZE + 8 + 4 + 4 + 8 + 8;
     }
+}
+
+static void put_range(uint8_t *to, const struct store_op *op)
+{
+    put_number(put_number(to, op->hash_from, 8), op->hash_to, 8);
 }
 
 static void put_arguments(uint8_t *to, const struct store_op *op)
@@ -256,14 +306,17 @@ static void put_arguments(uint8_t *to, const struct store_op *op)
     case STORE_OP_SCAN:
         to = put_sized(to, op->key, 2);
         to = put_sized(to, op->start, 2);
-        put_number(to, op->limit, 4);
+        to = put_number(to, op->limit, 4);
+        put_range(to, op);
         break;
     case STORE_OP_MEMBERS:
+    case STORE_OP_SHAPE:
         break;
     default:
         to = put_number(to, op->from, 8);
         to = put_number(to, op->limit, 4);
-        put_number(to, op->wait_ms, 4);
+        to = put_number(to, op->wait_ms, 4);
+        put_range(to, op);
     }
 }
 
@@ -287,6 +340,12 @@ int32_t store_op_write_request(hf_buffer *buffer, const struct store_op *op, uin
     return 0;
 }
 
+static void read_range(struct reader *reader, struct store_op *op)
+{
+    op->hash_from = read_number(reader, 8);
+    op->hash_to = read_number(reader, 8);
+}
+
 static void read_arguments(struct reader *reader, struct store_op *op)
 {
     switch (op->type) {
@@ -300,13 +359,16 @@ static void read_arguments(struct reader *reader, struct store_op *op)
         op->key = read_sized(reader, 2);
         op->start = read_sized(reader, 2);
         op->limit = (uint32_t)read_number(reader, 4);
+        read_range(reader, op);
         break;
     case STORE_OP_CHANGES:
         op->from = read_number(reader, 8);
         op->limit = (uint32_t)read_number(reader, 4);
         op->wait_ms = (uint32_t)read_number(reader, 4);
+        read_range(reader, op);
         break;
     case STORE_OP_MEMBERS:
+    case STORE_OP_SHAPE:
         break;
     default:
         reader->failed = 1;

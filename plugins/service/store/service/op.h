@@ -7,7 +7,7 @@
 
 struct store_payload;
 
-enum { STORE_OP_WRITE = 1, STORE_OP_GET = 2, STORE_OP_SCAN = 3, STORE_OP_CHANGES = 4, STORE_OP_MEMBERS = 5 };
+enum { STORE_OP_WRITE = 1, STORE_OP_GET = 2, STORE_OP_SCAN = 3, STORE_OP_CHANGES = 4, STORE_OP_MEMBERS = 5, STORE_OP_SHAPE = 6 };
 
 enum {
     STORE_SCAN_RECORDS_MAX = 10000,
@@ -28,17 +28,21 @@ struct store_op {
     uint64_t from;    /* CHANGES: the first version; 0: the oldest that is kept */
     uint32_t limit;   /* SCAN, CHANGES: records, 1..STORE_SCAN_RECORDS_MAX */
     uint32_t wait_ms; /* CHANGES: how long to wait when there is none yet */
+    uint64_t hash_from, hash_to; /* SCAN, CHANGES: the range that the partition has as far as who asks knows; SCAN gives
+                                    the keys in it */
 
     int32_t code;     /* 0; HF_ENOTFOUND: no such record; HF_ECONFLICT: a condition did not hold; HF_ENOTLEADER: nobody
                          leads, nothing was done; HF_EBUSY: overload, nothing was done; HF_ETIMEOUT: a write's outcome
-                         is unknown; HF_ECLOSED: shutting down, nothing was done; others: see the message */
+                         is unknown; HF_ECLOSED: shutting down, nothing was done; HF_EMOVED: what was asked for is another
+                         partition's by now, nothing was done; others: see the message */
     uint32_t leader;  /* with HF_ENOTLEADER: node + 1 that is said to lead; 0: unknown */
     uint64_t version; /* WRITE: as struct store_outcome; CHANGES: the version to go on with; with HF_ENOTFOUND the
                          oldest kept */
     uint64_t operation; /* WRITE with HF_ECONFLICT: which one */
     int32_t more;       /* SCAN: 1: the page is full and there may be more */
     uint32_t age_ms;    /* stale reads: time since the replica last heard from a leader */
-    hf_buffer result;   /* records or changes, see store_result_...; MEMBERS: of each replica its id 8 and learner 1 */
+    hf_buffer result;   /* records or changes, see store_result_...; MEMBERS: of each replica its id 8 and learner 1; SHAPE: a
+                         store_shape_row */
     hf_error error;
 };
 
@@ -61,10 +65,25 @@ struct store_feed_row {
     hf_slice value;
 };
 
+/* What SHAPE tells of a replica's partition; see machine/machine.h: struct store_shape. */
+struct store_shape_row {
+    int32_t state; /* STORE_SHAPE_... */
+    int32_t has_strays;
+    int32_t is_forked; /* 1: this replica has copied what a split under way takes away */
+    uint64_t epoch, other, hash_from, hash_to, changed;
+    uint64_t applied, version; /* of the machine */
+    uint64_t bytes, rate;      /* about: what it takes, and operations per second lately, of a leader */
+};
+
 /* Append a row to a result, all or nothing.  Errors as hf_buffer_append; HF_ETOOLARGE also for a key or value over its
  * limit; HF_EINVAL: a change that cannot be, such as a delete with a value. */
 int32_t store_result_add(hf_buffer *result, const struct store_row *row);
 int32_t store_result_add_change(hf_buffer *result, const struct store_feed_row *row);
+
+int32_t store_result_add_shape(hf_buffer *result, const struct store_shape_row *row);
+
+/* HF_ECORRUPT. */
+int32_t store_result_shape(hf_slice result, struct store_shape_row *ret_row);
 
 /* Take the next row from `rest`; slices point into it.  0: the end; 1: a row; HF_ECORRUPT: `rest` is as it was, and
  * what is in *ret_row is of no use. */

@@ -102,6 +102,17 @@ const hf_option store_option_rows[STORE_OPTION_COUNT] = {
                       .maximum = 100,
                       .doc = "How many folders with damaged data that was set aside there may be before this node "
                              "refuses to start instead of setting aside more. 0: it never sets any aside."),
+    HF_CONFIG_SIZE("partition_max_size", struct store_options, partition_max_size, .default_text = "1GiB", .minimum = 0,
+                   .maximum = INT64_C(1) << 44, .flags = HF_OPTION_RELOADABLE,
+                   .doc = "Bytes of records at which a partition is split in two. 0: never. Two neighbours that have a "
+                          "quarter of it together may be merged."),
+    HF_CONFIG_INTEGER("partition_max_rate", struct store_options, partition_max_rate, .default_text = "50000",
+                      .minimum = 0, .maximum = 1000000000, .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Operations per second, over ten seconds, at which a partition is split in two. 0: never."),
+    HF_CONFIG_DURATION("merge_after", struct store_options, merge_after_us, .default_text = "10m", .minimum = 0,
+                       .maximum = INT64_C(365) * 86400 * 1000000, .flags = HF_OPTION_RELOADABLE,
+                       .doc = "How long two neighbours that came of splits have to be small and quiet until they are "
+                              "merged. 0: never."),
     HF_CONFIG_GROUPS("tables", struct store_options, tables, struct store_table_settings, .members = &table_table,
                      .flags = HF_OPTION_RELOADABLE,
                      .doc = "Tables that are made when they are missing; those that are there are left as they are."),

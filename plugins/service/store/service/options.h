@@ -40,10 +40,13 @@ struct store_options {
     uint64_t scrub_interval_us;
     int64_t heal_maximum;
     uint64_t body_maximum;
+    uint64_t partition_max_size;
+    int64_t partition_max_rate;
+    uint64_t merge_after_us;
     hf_groups tables; /* struct store_table_settings */
 };
 
-enum { STORE_OPTION_COUNT = 14 };
+enum { STORE_OPTION_COUNT = 17 };
 extern const hf_option store_option_rows[STORE_OPTION_COUNT];
 
 /* The table as the catalog knows it; borrows from the settings. */

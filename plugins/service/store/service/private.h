@@ -110,7 +110,7 @@ struct store_service {
 
     /* Main loop. */
     struct store_rebuild rebuild;
-    int32_t rebuilding;
+    int32_t rebuilding, rebuild_again;
     uint64_t rebuilt_index; /* the catalog's applied index that the routing has */
     struct store_routing *routing;
     hf_timer *timer;
@@ -124,12 +124,15 @@ struct store_service {
     uint64_t slow_us;            /* [first worker loop] when the next two look again */
     struct store_placer *placer; /* [first worker loop] */
     struct store_retire *retire; /* likewise */
+    struct store_driver *driver; /* likewise */
+    struct store_growth *growth; /* likewise */
     hf_task join_task;
     _Atomic int32_t join_posted;
     int32_t joins;
     uint64_t join_replica;
     _Atomic uint64_t applied_total;
     uint64_t applied_shown;
+    _Atomic uint64_t partition_max_size;
     _Atomic uint64_t snapshot_free_us, scrub_free_us;
     struct store_integrity integrity;
     struct {
@@ -243,6 +246,13 @@ void store_compared_free(struct store_shard *shard);
 /* fill.c: nodes with damaged data are filled anew.  [first worker loop] */
 void store_fill_tick(struct store_shard *shard, uint64_t now_us);
 void store_fill_free(struct store_service *service);
+/* reshape.c: the catalog's leader carries out splits and merges.  [first worker loop] */
+void store_driver_tick(struct store_shard *shard, uint64_t now_us);
+void store_driver_free(struct store_service *service);
+
+/* growth.c: leaders ask for splits of what has grown too large or too busy.  [first worker loop] */
+void store_growth_tick(struct store_shard *shard);
+void store_growth_free(struct store_service *service);
 
 /* catalog.c */
 struct store_replica *store_catalog_replica(struct store_service *service); /* NULL: there is none yet; [any] */
@@ -268,6 +278,9 @@ int32_t store_service_register(struct store_service *service, struct store_repli
 /* The node + 1 that leads the partition as far as its replica here knows; 0: unknown, or no replica here.  [any] */
 uint32_t store_service_leader(struct store_service *service, uint64_t partition);
 int32_t store_service_has(struct store_service *service, uint64_t partition);
+/* What this node's replica is like, and its id; 0: there is none.  [any] */
+int32_t store_service_shape(struct store_service *service, uint64_t partition, struct store_shape *ret_shape,
+                            uint64_t *ret_self);
 void store_service_log(const struct store_service *service, int32_t level, const char *format, ...) HF_PRINTF(3, 4);
 
 #endif

@@ -141,6 +141,18 @@ static int is_placed(const struct store_partition *partition, uint64_t replica)
     return 0;
 }
 
+/* A partition that was merged into another, and whose change feed is not kept any more. */
+static int is_gone(const struct store_routing *routing, uint64_t partition)
+{
+    for (uint32_t i = 0; i < routing->table_count; i++) {
+        const struct store_retired *retired = store_table_retired(routing->tables[i], partition);
+
+        if (retired)
+            return retired->is_gone;
+    }
+    return 0;
+}
+
 /* The next replica of this node that the catalog does not place here; 0: none. */
 static uint64_t find_misplaced(struct store_retire *retire, const struct store_routing *routing)
 {
@@ -153,7 +165,8 @@ static uint64_t find_misplaced(struct store_retire *retire, const struct store_r
         const struct store_replica *replica = service->replicas[id];
         const struct store_routed *routed = replica ? store_routing_partition(routing, id) : NULL;
 
-        if (!routed || id == STORE_CATALOG_PARTITION || is_placed(routed->partition, store_replica_self(replica)))
+        if (!replica || id == STORE_CATALOG_PARTITION ||
+            (routed ? is_placed(routed->partition, store_replica_self(replica)) : !is_gone(routing, id)))
             continue;
         found = id;
         retire->self = store_replica_self(replica);
@@ -177,6 +190,11 @@ void store_retire_tick(struct store_shard *shard, uint64_t now_us)
     if (!retire->partition)
         return;
     retire->busy = 1;
+    if (!store_routing_partition(shard->routing, retire->partition)) { /* there is nobody to ask any more */
+        retire->task.run = stop_it;
+        service->loops->post(store_shard_of(service, retire->partition)->loop, &retire->task);
+        return;
+    }
     retire->call = (struct store_call){
         .op = {.type = STORE_OP_MEMBERS, .partition = retire->partition, .deadline_us = now_us + ASK_TIMEOUT_US},
         .finished = asked};

@@ -52,6 +52,8 @@ int32_t store_service_open_replica(struct store_service *service, const struct s
         setup.members[i] = (hf_replication_member){.replica = partition->first[i]};
     if (partition->id == STORE_CATALOG_PARTITION)
         setup.changed = store_catalog_changed;
+    else
+        setup.reshaped = store_catalog_changed; /* the partition that came of a split is to be opened */
     int32_t result = store_replica_open(&setup, ret_replica, error);
 
     service->is_damaged |= result == HF_ECORRUPT;
@@ -96,6 +98,22 @@ int32_t store_service_has(struct store_service *service, uint64_t partition)
     int32_t has = partition < service->replica_count && service->replicas[partition];
     pthread_rwlock_unlock(&service->lock);
     return has;
+}
+
+int32_t store_service_shape(struct store_service *service, uint64_t partition, struct store_shape *ret_shape,
+                            uint64_t *ret_self)
+{
+    struct store_replica *replica = NULL;
+
+    pthread_rwlock_rdlock(&service->lock);
+    if (partition < service->replica_count)
+        replica = service->replicas[partition];
+    if (replica) {
+        store_machine_shape(store_replica_machine(replica), ret_shape);
+        *ret_self = store_replica_self(replica);
+    }
+    pthread_rwlock_unlock(&service->lock);
+    return replica != NULL;
 }
 
 uint32_t store_service_leader(struct store_service *service, uint64_t partition)
@@ -334,6 +352,8 @@ static void fill_environment(struct store_service *service)
     environment->integrity = &service->integrity;
     environment->wall_us = service->node->wall_us;
     environment->clock_us = clock_us;
+    atomic_store(&service->partition_max_size, service->options->partition_max_size);
+    environment->partition_max_size = &service->partition_max_size;
     environment->applied_total = &service->applied_total;
 }
 
@@ -525,7 +545,10 @@ static void shard_tick(void *arg)
         store_retire_tick(shard, now);
         store_scrub_tick(shard, now);
         store_fill_tick(shard, now);
+        store_growth_tick(shard);
     }
+    if (shard->index == 0)
+        store_driver_tick(shard, now);
     if (shard->service->peers)
         store_hello_tick(shard, now);
     slow_down(shard);
@@ -574,6 +597,7 @@ static void main_tick(void *arg)
 
     if (service->options_next && !service->ensuring) {
         service->options = service->options_next;
+        atomic_store(&service->partition_max_size, service->options->partition_max_size);
         service->options_next = NULL;
         service->ensure_table = 0;
     }
@@ -716,6 +740,8 @@ void store_service_destroy(void *self)
     store_retire_free(service);
     store_scrub_free(service);
     store_fill_free(service);
+    store_driver_free(service);
+    store_growth_free(service);
     if (service->witness_open)
         store_witness_close(&service->witness);
     store_compact_free(service);

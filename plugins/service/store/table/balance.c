@@ -82,7 +82,8 @@ static void count_loads(struct balance *b)
         struct store_partition *partition = &b->partitions[p];
 
         *partition = *b->routing->partitions[p].partition;
-        b->done[p] = partition->id == STORE_CATALOG_PARTITION || partition->leaving_count > 0;
+        b->done[p] = partition->id == STORE_CATALOG_PARTITION || partition->leaving_count > 0 ||
+                     partition->is_reshaping;
         if (partition->id == STORE_CATALOG_PARTITION)
             continue;
         b->leads[partition->members[0]]++;

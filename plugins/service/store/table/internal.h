@@ -21,4 +21,7 @@ int32_t store_check_text(const char *what, hf_slice text, hf_error *error);
 int32_t store_read_text(const char *what, const hf_value *value, hf_arena *arena, const char **ret_text,
                         hf_error *error);
 
+/* 16 digits of 0-9 and a-f; 0: it is not that. */
+int store_read_hash(hf_slice text, uint64_t *ret_number);
+
 #endif

@@ -190,7 +190,7 @@ int32_t store_placement_apply(hf_slice json, uint64_t version, const struct stor
     return r;
 }
 
-static int read_hex(hf_slice text, uint64_t *ret_number)
+int store_read_hash(hf_slice text, uint64_t *ret_number)
 {
     *ret_number = 0;
     for (uint64_t i = 0; i < text.size; i++) {
@@ -216,7 +216,7 @@ static int32_t apply_node(const hf_value *root, uint64_t version, struct store_r
         if (hf_slice_is(state, state_names[i]))
             record.state = i;
     if (record.state > STORE_NODE_REMOVED || generation < 0 || generation > STORE_GENERATION_MAX ||
-        !read_hex(hf_value_get_string(root, "disk", (hf_slice){NULL, 0}), &record.disk))
+        !store_read_hash(hf_value_get_string(root, "disk", (hf_slice){NULL, 0}), &record.disk))
         return damaged(error, "that of a node has no valid state, generation or disk");
     if (node != UINT32_MAX)
         routing->nodes[node] = record;

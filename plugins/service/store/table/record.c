@@ -1,10 +1,15 @@
 /* A table as the catalog's record, and back; see table.h.
  *
- * {"record":2,"name":"tickets","declaration":{...},
- *  "partitions":[{"id":2,"value":"eu","hash_from":"0000000000000000","hash_to":"ffffffffffffffff",
- *                 "nodes":["n1","n2"]}]}
- * A record is of format 1 where nothing that came with format 2 is declared (fields, expiry), so that nodes of a
- * release before it go on reading it.  Partitions by value, then hash; without partition_by the value is "".  Nodes by
+ * {"record":3,"name":"tickets","declaration":{...},
+ *  "partitions":[{"id":2,"value":"eu","hash_from":"0000000000000000","hash_to":"7fffffffffffffff",
+ *                 "nodes":["n1","n2"]},
+ *                {"id":9,"value":"eu","hash_from":"8000000000000000","hash_to":"ffffffffffffffff",
+ *                 "nodes":["n1","n2"],"parent":2,"parent_epoch":1,"parent_version":700}],
+ *  "retired":[{"id":7,"value":"eu","hash_from":"c000000000000000","hash_to":"ffffffffffffffff","nodes":["n1","n2"],
+ *              "heir":9,"version":900,"time":1764370000000000,"gone":false}]}
+ * `nodes` are those that the partition began on.  A record is of format 1 where nothing that came with format 2 is
+ * declared (fields, expiry), and of format 3 where partitions were split, so that nodes of a release before it go on
+ * reading it where they can.  Partitions by value, then hash; without partition_by the value is "".  Nodes by
  * name, so that the record does not depend on their order in a configuration. */
 #include "table/internal.h"
 
@@ -16,7 +21,8 @@
 #include <string.h>
 
 enum {
-    RECORD = 2, /* newest version of the format */
+    RECORD = 3, /* newest version of the format */
+    RECORD_OF_FIELDS = 2,
     RECORD_FIRST = 1,
     SCRATCH_MAXIMUM = 128 << 20 /* bytes: the largest record as a tree of values */
 };
@@ -36,7 +42,7 @@ static int has_generations(const struct store_partition *partition)
 {
     uint64_t any = 0;
 
-    for (uint32_t i = 0; i < partition->member_count; i++)
+    for (uint32_t i = 0; i < partition->first_count; i++)
         any |= store_replica_generation(partition->first[i]);
     return any != 0;
 }
@@ -48,7 +54,7 @@ static void write_generations(hf_json_writer *writer, const struct store_partiti
         return;
     hf_json_name(writer, "generations");
     hf_json_begin_list(writer);
-    for (uint32_t i = 0; i < partition->member_count; i++)
+    for (uint32_t i = 0; i < partition->first_count; i++)
         hf_json_unsigned(writer, store_replica_generation(partition->first[i]));
     hf_json_end_list(writer);
 }
@@ -65,28 +71,60 @@ static void write_partition(hf_json_writer *writer, const struct store_partition
     write_hash(writer, "hash_to", partition->hash_to);
     hf_json_name(writer, "nodes");
     hf_json_begin_list(writer);
-    for (uint32_t i = 0; i < partition->member_count; i++)
-        hf_json_text(writer, nodes->names[partition->members[i]]);
+    for (uint32_t i = 0; i < partition->first_count; i++)
+        hf_json_text(writer, nodes->names[store_replica_node(partition->first[i])]);
     hf_json_end_list(writer);
     write_generations(writer, partition);
+}
+
+static void write_number(hf_json_writer *writer, const char *name, uint64_t number)
+{
+    hf_json_name(writer, name);
+    hf_json_unsigned(writer, number);
+}
+
+static void write_present(hf_json_writer *writer, const struct store_partition *partition,
+                          const struct store_nodes *nodes)
+{
+    write_partition(writer, partition, nodes);
+    if (partition->parent) {
+        write_number(writer, "parent", partition->parent);
+        write_number(writer, "parent_epoch", partition->parent_epoch);
+        write_number(writer, "parent_version", partition->parent_version);
+    }
     hf_json_end_object(writer);
 }
 
-static int needs_newest(const struct store_table *table)
+static void write_retired(hf_json_writer *writer, const struct store_retired *retired, const struct store_nodes *nodes)
+{
+    write_partition(writer, &retired->partition, nodes);
+    write_number(writer, "heir", retired->heir);
+    write_number(writer, "version", retired->version);
+    write_number(writer, "time", retired->time_us);
+    hf_json_name(writer, "gone");
+    hf_json_boolean(writer, retired->is_gone);
+    hf_json_end_object(writer);
+}
+
+static int format_of(const struct store_table *table)
 {
     const struct store_declaration *declaration = &table->declaration;
+    int is_split = table->retired_count > 0;
 
     for (uint32_t i = 0; i < table->partition_count; i++)
-        if (has_generations(&table->partitions[i]))
-            return 1;
-    return declaration->fields.count > 0 || declaration->expire_after_us > 0;
+        is_split |= table->partitions[i].parent != 0;
+    for (uint32_t i = 0; i < table->partition_count; i++)
+        is_split |= has_generations(&table->partitions[i]);
+    if (is_split)
+        return RECORD;
+    return declaration->fields.count > 0 || declaration->expire_after_us > 0 ? RECORD_OF_FIELDS : RECORD_FIRST;
 }
 
 static void write_table(hf_json_writer *writer, const struct store_table *table, const struct store_nodes *nodes)
 {
     hf_json_begin_object(writer);
     hf_json_name(writer, "record");
-    hf_json_unsigned(writer, needs_newest(table) ? RECORD : RECORD_FIRST);
+    hf_json_unsigned(writer, (uint64_t)format_of(table));
     hf_json_name(writer, "name");
     hf_json_text(writer, table->declaration.name);
     hf_json_name(writer, "declaration");
@@ -96,8 +134,15 @@ static void write_table(hf_json_writer *writer, const struct store_table *table,
     hf_json_name(writer, "partitions");
     hf_json_begin_list(writer);
     for (uint32_t i = 0; i < table->partition_count && writer->result == 0; i++)
-        write_partition(writer, &table->partitions[i], nodes);
+        write_present(writer, &table->partitions[i], nodes);
     hf_json_end_list(writer);
+    if (table->retired_count > 0) {
+        hf_json_name(writer, "retired");
+        hf_json_begin_list(writer);
+        for (uint32_t i = 0; i < table->retired_count && writer->result == 0; i++)
+            write_retired(writer, &table->retired[i], nodes);
+        hf_json_end_list(writer);
+    }
     hf_json_end_object(writer);
 }
 
@@ -106,12 +151,12 @@ static int32_t check_members(const struct store_table *table, const struct store
     for (uint32_t i = 0; i < table->partition_count; i++) {
         const struct store_partition *partition = &table->partitions[i];
 
-        for (uint32_t m = 0; m < partition->member_count; m++)
-            if (partition->members[m] >= nodes->count)
+        for (uint32_t m = 0; m < partition->first_count; m++)
+            if (store_replica_node(partition->first[m]) >= nodes->count)
                 return hf_error_set(error, HF_EINVAL,
                                     "table '%s', partition %llu: there is no node %u; expected below %u",
                                     table->declaration.name, (unsigned long long)partition->id,
-                                    (unsigned)partition->members[m], (unsigned)nodes->count);
+                                    (unsigned)store_replica_node(partition->first[m]), (unsigned)nodes->count);
     }
     return 0;
 }
@@ -183,20 +228,10 @@ static int32_t check_map(struct reading *reading, const hf_value *value, const c
 static int32_t read_hash(struct reading *reading, const hf_value *map, const char *name, uint64_t *ret_hash)
 {
     const hf_value *value = member(reading, map, name, HF_VALUE_STRING);
-    uint64_t hash = 0;
 
     if (!value)
         return HF_ECORRUPT;
-    int good = value->count == 16;
-
-    for (uint64_t i = 0; i < value->count && good; i++) {
-        uint8_t c = value->as.text[i];
-
-        good = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-        hash = hash << 4 | (c <= '9' ? c - '0' : c - 'a' + 10) % 16;
-    }
-    *ret_hash = hash;
-    if (good)
+    if (store_read_hash(hf_value_slice(value), ret_hash))
         return 0;
     return hf_error_set(reading->error, HF_ECORRUPT, "'%s' is not a hash; expected 16 digits of 0-9 and a-f", name);
 }
@@ -225,6 +260,11 @@ static int32_t add_member(struct reading *reading, struct store_partition *parti
     partition->first[partition->member_count++] = store_replica_id(node, 0);
     partition->first_count = partition->member_count;
     return 0;
+}
+
+static uint64_t tells_generations(const hf_value *map)
+{
+    return hf_value_get(map, "generations") != NULL;
 }
 
 static int32_t read_generations(struct reading *reading, const hf_value *map, struct store_partition *partition)
@@ -266,6 +306,19 @@ static int32_t read_members(struct reading *reading, const hf_value *map, struct
     return read_generations(reading, map, partition);
 }
 
+static int32_t read_number(struct reading *reading, const hf_value *map, const char *name, uint64_t *ret_number)
+{
+    const hf_value *value = member(reading, map, name, HF_VALUE_INTEGER);
+
+    if (!value)
+        return HF_ECORRUPT;
+    if (value->as.integer < 0)
+        return hf_error_set(reading->error, HF_ECORRUPT, "'%s' is %lld; expected 0 or more", name,
+                            (long long)value->as.integer);
+    *ret_number = (uint64_t)value->as.integer;
+    return 0;
+}
+
 /* The values come one after the other, each with ranges that begin at 0, follow each other and end at 2^64 - 1.
  * `before` is NULL for the first partition. */
 static int32_t check_order(struct reading *reading, const struct store_partition *before,
@@ -295,8 +348,15 @@ static int32_t check_order(struct reading *reading, const struct store_partition
 static int32_t read_partition(struct reading *reading, const hf_value *map, const struct store_partition *before,
                               struct store_partition *partition, uint32_t *value_index)
 {
-    int32_t r = check_map(reading, map, "it", 5 + (hf_value_get(map, "generations") != NULL));
+    int has_parent = hf_value_get(map, "parent") != NULL;
+    int32_t r = check_map(reading, map, "it", (has_parent ? 8 : 5) + tells_generations(map));
 
+    if (r == 0 && has_parent)
+        r = read_number(reading, map, "parent", &partition->parent);
+    if (r == 0 && has_parent)
+        r = read_number(reading, map, "parent_epoch", &partition->parent_epoch);
+    if (r == 0 && has_parent)
+        r = read_number(reading, map, "parent_version", &partition->parent_version);
     if (r < 0)
         return r;
     const hf_value *id = member(reading, map, "id", HF_VALUE_INTEGER);
@@ -319,6 +379,62 @@ static int32_t read_partition(struct reading *reading, const hf_value *map, cons
     return read_members(reading, map, partition);
 }
 
+static int32_t read_one_retired(struct reading *reading, const hf_value *map, struct store_retired *retired)
+{
+    struct store_partition *partition = &retired->partition;
+    int32_t r = check_map(reading, map, "it", 9 + tells_generations(map));
+
+    if (r == 0)
+        r = read_number(reading, map, "id", &partition->id);
+    if (r == 0)
+        r = read_hash(reading, map, "hash_from", &partition->hash_from);
+    if (r == 0)
+        r = read_hash(reading, map, "hash_to", &partition->hash_to);
+    if (r == 0)
+        r = read_number(reading, map, "heir", &retired->heir);
+    if (r == 0)
+        r = read_number(reading, map, "version", &retired->version);
+    if (r == 0)
+        r = read_number(reading, map, "time", &retired->time_us);
+    const hf_value *value = r == 0 ? member(reading, map, "value", HF_VALUE_STRING) : NULL;
+    const hf_value *gone = value ? member(reading, map, "gone", HF_VALUE_BOOLEAN) : NULL;
+
+    if (!gone || partition->id <= STORE_CATALOG_PARTITION)
+        return r < 0 ? r : hf_error_set(reading->error, HF_ECORRUPT, "it is not a partition that was");
+    retired->is_gone = gone->boolean != 0;
+    for (uint32_t i = 0; i < reading->value_count && !partition->value; i++)
+        if (store_compare_text(hf_value_slice(value), reading->values[i]) == 0)
+            partition->value = reading->values[i];
+    if (!partition->value)
+        return hf_error_set(reading->error, HF_ECORRUPT, "its value is not one of the table's");
+    return read_members(reading, map, partition);
+}
+
+static int32_t read_retired(struct reading *reading, const hf_value *root)
+{
+    const hf_value *list = hf_value_get(root, "retired");
+
+    if (!list)
+        return 0;
+    if (list->type != HF_VALUE_LIST || list->count > STORE_TABLE_RETIRED_MAX)
+        return hf_error_set(reading->error, HF_ECORRUPT, "'retired' is not a list, or too long");
+    reading->table.retired = hf_arena_alloc(reading->arena, (list->count + 1) * sizeof *reading->table.retired);
+    if (!reading->table.retired)
+        return no_memory(reading);
+    for (uint64_t i = 0; i < list->count; i++) {
+        int32_t r;
+
+        reading->table.retired[i] = (struct store_retired){0};
+        r = read_one_retired(reading, &list->as.items[i], &reading->table.retired[i]);
+        if (r < 0) {
+            hf_error_prefix(reading->error, "retired partition %llu of the list", (unsigned long long)i + 1);
+            return r;
+        }
+    }
+    reading->table.retired_count = (uint32_t)list->count;
+    return 0;
+}
+
 static int compare_ids(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -328,13 +444,15 @@ static int compare_ids(const void *a, const void *b)
 
 static int32_t check_ids(struct reading *reading)
 {
-    uint32_t count = reading->table.partition_count;
+    uint32_t present = reading->table.partition_count, count = present + reading->table.retired_count;
     uint64_t *ids = hf_arena_alloc(&reading->scratch, count * sizeof *ids);
 
     if (!ids)
         return no_memory(reading);
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < present; i++)
         ids[i] = reading->table.partitions[i].id;
+    for (uint32_t i = present; i < count; i++)
+        ids[i] = reading->table.retired[i - present].partition.id;
     qsort(ids, count, sizeof *ids, compare_ids);
     for (uint32_t i = 1; i < count; i++)
         if (ids[i] == ids[i - 1])
@@ -390,9 +508,7 @@ static int32_t read_partitions(struct reading *reading, const hf_value *list)
         return no_memory(reading);
     int32_t r = sort_values(reading);
 
-    if (r == 0)
-        r = read_each_partition(reading, list);
-    return r < 0 ? r : check_ids(reading);
+    return r < 0 ? r : read_each_partition(reading, list);
 }
 
 static int32_t read_declaration(struct reading *reading, const hf_value *root)
@@ -429,7 +545,7 @@ static int32_t read_root(struct reading *reading, const hf_value *root)
     if (record->as.integer < RECORD_FIRST)
         return hf_error_set(reading->error, HF_ECORRUPT, "'record' is %lld; expected %d to %d",
                             (long long)record->as.integer, RECORD_FIRST, RECORD);
-    int32_t r = check_map(reading, root, "it", 4);
+    int32_t r = check_map(reading, root, "it", hf_value_get(root, "retired") ? 5 : 4);
 
     if (r == 0)
         r = read_declaration(reading, root);
@@ -437,7 +553,12 @@ static int32_t read_root(struct reading *reading, const hf_value *root)
         return r;
     const hf_value *list = member(reading, root, "partitions", HF_VALUE_LIST);
 
-    return list ? read_partitions(reading, list) : HF_ECORRUPT;
+    if (!list)
+        return HF_ECORRUPT;
+    r = read_partitions(reading, list);
+    if (r == 0)
+        r = read_retired(reading, root);
+    return r < 0 ? r : check_ids(reading);
 }
 
 static int32_t read_json(struct reading *reading, hf_slice json)

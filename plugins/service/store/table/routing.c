@@ -40,6 +40,8 @@ static int32_t add_table(struct building *building, const struct store_table *ta
     *copy = *table;
     building->tables[routing->table_count++] = copy;
     routing->partition_count += table->partition_count;
+    for (uint32_t i = 0; i < table->retired_count; i++)
+        routing->partition_count += !table->retired[i].is_gone;
     return 0;
 }
 
@@ -143,6 +145,7 @@ static int32_t add_tables(struct building *building, store_next_record next, voi
             return 0;
         if (r == 0)
             r = store_table_parse(json, building->nodes, &building->routing->arena, &table, error);
+        table.version = version;
         if (r == 0)
             r = add_table(building, &table, error);
         if (r < 0)
@@ -190,6 +193,11 @@ static int32_t sort_partitions(struct store_routing *routing, hf_error *error)
     for (uint32_t t = 0; t < routing->table_count; t++)
         for (uint32_t p = 0; p < routing->tables[t]->partition_count; p++)
             routed[count++] = (struct store_routed){routing->tables[t], &routing->tables[t]->partitions[p]};
+    for (uint32_t t = 0; t < routing->table_count; t++)
+        for (uint32_t p = 0; p < routing->tables[t]->retired_count; p++)
+            if (!routing->tables[t]->retired[p].is_gone)
+                routed[count++] =
+                    (struct store_routed){routing->tables[t], &routing->tables[t]->retired[p].partition};
     qsort(routed, count, sizeof *routed, compare_routed);
     for (uint32_t i = 1; i < count; i++)
         if (routed[i - 1].partition->id == routed[i].partition->id)
@@ -198,6 +206,40 @@ static int32_t sort_partitions(struct store_routing *routing, hf_error *error)
                                 (unsigned long long)routed[i].partition->id);
     routing->partitions = routed;
     return 0;
+}
+
+/* The routing is being built and nobody else has it. */
+static void mark(const struct store_routing *routing, uint64_t partition)
+{
+    const struct store_routed *routed = store_routing_partition(routing, partition);
+
+    if (routed)
+        ((struct store_partition *)(uintptr_t)routed->partition)->is_reshaping = 1;
+}
+
+static int32_t add_reshaping(struct building *building, store_next_record next, void *arg, hf_error *error)
+{
+    struct store_routing *routing = building->routing;
+
+    routing->reshaping = hf_arena_alloc(&routing->arena, STORE_RESHAPING_MAX * sizeof *routing->reshaping);
+    if (!routing->reshaping)
+        return no_memory(error);
+    for (;;) {
+        struct store_reshaping *reshaping = &routing->reshaping[routing->reshaping_count];
+        hf_slice json = {NULL, 0};
+        uint64_t version = 0;
+        int32_t r = next(arg, STORE_RECORDS_OF_RESHAPES, &json, &version, error);
+
+        if (r == HF_ENOTFOUND || routing->reshaping_count == STORE_RESHAPING_MAX)
+            return 0; /* more than these have their turn later */
+        if (r == 0)
+            r = store_reshaping_read(json, version, reshaping, error);
+        if (r < 0)
+            return r;
+        routing->reshaping_count++;
+        mark(routing, reshaping->partition);
+        mark(routing, reshaping->other);
+    }
 }
 
 static int32_t fill(struct building *building, store_next_record next, void *arg, hf_error *error)
@@ -212,7 +254,9 @@ static int32_t fill(struct building *building, store_next_record next, void *arg
         r = sort_tables(building, error);
     if (r == 0)
         r = sort_partitions(building->routing, error);
-    return r < 0 ? r : add_placements(building, next, arg, error);
+    if (r == 0)
+        r = add_placements(building, next, arg, error);
+    return r < 0 ? r : add_reshaping(building, next, arg, error);
 }
 
 int32_t store_routing_build(const struct store_nodes *nodes, uint64_t catalog_index, store_next_record next, void *arg,

@@ -2,8 +2,8 @@
  *
  * A table's partitions are its `partition_by` field's declared values times `hash_ranges` ranges of the key's hash. The
  * catalog's record "tables/NAME" is the table as JSON with its partitions and their first nodes; "placements/ID" says
- * where a partition that has moved is; "nodes/NAME" is what the cluster knows of a node; "meta" has the next
- * partition's number. */
+ * where a partition that has moved is; "reshapes/ID" that a partition is being split or merged; "nodes/NAME" is what
+ * the cluster knows of a node; "meta" has the next partition's number. */
 #ifndef STORE_TABLE_H
 #define STORE_TABLE_H
 
@@ -19,7 +19,8 @@ enum {
     STORE_TABLE_NAME_MAX = 63,     /* bytes: a lower-case letter, then letters, digits, '_' and '-' */
     STORE_TABLE_VALUES_MAX = 1024, /* of partition_by */
     STORE_TABLE_HASH_RANGES_MAX = 1024,
-    STORE_TABLE_PARTITIONS_MAX = 4096, /* values times hash ranges */
+    STORE_TABLE_PARTITIONS_MAX = 4096, /* values times hash ranges, and what splits make */
+    STORE_TABLE_RETIRED_MAX = 4096,    /* kept in mind; the oldest are forgotten */
     STORE_TABLE_TEXT_MAX = 255,        /* bytes: of partition_by and of each of its values; no control characters */
     STORE_TABLE_VALUE_MAXIMUM_MIN = 1 << 10,
     STORE_TABLE_VALUE_MAXIMUM_MAX = 16 << 20,
@@ -27,6 +28,7 @@ enum {
     STORE_TABLE_RECORD_MAX = STORE_TABLE_VALUE_MAXIMUM_MAX, /* bytes of a table's record in the catalog */
     STORE_NODES_MAX = 31,
     STORE_GENERATION_MAX = 1 << 30,
+    STORE_RESHAPING_MAX = 64, /* at a time, that are looked after */
     STORE_CATALOG_PARTITION = 1 /* the catalog's own partition; other tables' count from 2 */
 };
 
@@ -63,6 +65,29 @@ struct store_partition {
     uint64_t placement_version; /* of the catalog's record; 0: there is none, it is where it began */
     uint32_t first_count;       /* replicas that the group began with */
     uint64_t first[STORE_NODES_MAX];
+    uint64_t parent;         /* partition that it was split off; 0: it was made with its table */
+    uint64_t parent_epoch;   /* of the parent with that split */
+    uint64_t parent_version; /* of the parent at that split; its own changes are newer */
+    int32_t is_reshaping;    /* 1: it is being split or merged, and stays where it is */
+};
+
+/* A partition that was merged into its lower neighbour.  Its change feed stays for as long as changes are kept; what is
+ * known of it stays for ever, for readers that still name it. */
+struct store_retired {
+    struct store_partition partition;
+    uint64_t heir;    /* the partition that has its records */
+    uint64_t version; /* its last one */
+    uint64_t time_us; /* of the merge, since 1970 */
+    int32_t is_gone;  /* 1: it has no replicas any more */
+};
+
+/* A split or merge under way. */
+struct store_reshaping {
+    uint64_t partition; /* that is split, or the lower neighbour */
+    uint64_t other;     /* that is to come, or the upper neighbour */
+    uint64_t from;      /* a split's first hash of the other */
+    int32_t merges;     /* 1: a merge */
+    uint64_t version;   /* of the catalog's record */
 };
 
 /* A replica's id is unique within its group for ever: a node that lost its disk takes part again under the next
@@ -99,6 +124,9 @@ struct store_table {
     struct store_declaration declaration;
     uint32_t partition_count;
     struct store_partition *partitions; /* by value (in the order of its bytes), then hash_from */
+    uint32_t retired_count;
+    struct store_retired *retired;
+    uint64_t version; /* of the catalog's record; 0: not known */
 };
 
 /* Everything that a node knows of the tables.  Immutable. */
@@ -113,7 +141,9 @@ struct store_routing {
     struct store_routed {
         const struct store_table *table;
         const struct store_partition *partition;
-    } * partitions; /* by id */
+    } * partitions; /* by id; those that were merged into others are among them until they are gone */
+    uint32_t reshaping_count;
+    struct store_reshaping *reshaping;
     struct store_node_record nodes[STORE_NODES_MAX];
     uint32_t node_records; /* in the catalog; 0: the cluster has just begun */
 };
@@ -179,7 +209,8 @@ const struct store_partition *store_table_candidate(const struct store_table *ta
 
 /* Gives a record of one kind after the other until it returns HF_ENOTFOUND; any other error ends the building.  A
  * record need only be valid until the next call. */
-enum { STORE_RECORDS_OF_NODES = 0, STORE_RECORDS_OF_TABLES, STORE_RECORDS_OF_PLACEMENTS, STORE_RECORD_KINDS };
+enum { STORE_RECORDS_OF_NODES = 0, STORE_RECORDS_OF_TABLES, STORE_RECORDS_OF_PLACEMENTS, STORE_RECORDS_OF_RESHAPES,
+       STORE_RECORD_KINDS };
 typedef int32_t (*store_next_record)(void *arg, int32_t kind, hf_slice *ret_json, uint64_t *ret_version,
                                      hf_error *error);
 
@@ -198,6 +229,24 @@ int32_t store_placement_apply(hf_slice json, uint64_t version, const struct stor
 int32_t store_node_write(hf_buffer *buffer, const char *name, const struct store_node_record *record);
 int32_t store_node_apply(hf_slice json, uint64_t version, struct store_routing *routing,
                          const struct store_nodes *nodes, hf_error *error);
+
+/* A split or merge as the catalog's record.  Reading marks the partitions in a routing that is being built.  Errors as
+ * for placements. */
+int32_t store_reshaping_write(hf_buffer *buffer, const struct store_reshaping *reshaping);
+int32_t store_reshaping_read(hf_slice json, uint64_t version, struct store_reshaping *ret_reshaping, hf_error *error);
+const struct store_reshaping *store_routing_reshaping(const struct store_routing *routing, uint64_t partition);
+
+/* The table as it is after a split or a merge, in the arena, which must outlive it as must the table's own.  `child` of
+ * a split has id, members, parent's epoch and version; HF_EINVAL: the hash is not within the partition.  HF_ENOTFOUND:
+ * there is no such partition, or no such neighbour.  HF_ENOMEM, HF_ETOOLARGE: too many partitions. */
+int32_t store_table_split(const struct store_table *table, uint64_t partition, uint64_t from,
+                          const struct store_partition *child, hf_arena *arena, struct store_table *ret_table);
+int32_t store_table_merge(const struct store_table *table, uint64_t partition, uint64_t upper, uint64_t version,
+                          uint64_t time_us, hf_arena *arena, struct store_table *ret_table);
+
+/* The partition's upper neighbour, of the same value; NULL: there is none. */
+const struct store_partition *store_table_neighbour(const struct store_table *table, uint64_t partition);
+const struct store_retired *store_table_retired(const struct store_table *table, uint64_t partition);
 
 /* "new", "active", "draining" or "removed". */
 const char *store_node_state_name(int32_t state);

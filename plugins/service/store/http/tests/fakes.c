@@ -179,6 +179,15 @@ void store_service_transfer(struct store_service *service, uint64_t partition, u
     done(arg, fake.code, &error);
 }
 
+void store_service_reshape(struct store_service *service, uint64_t partition, int32_t merge,
+                           void (*done)(void *arg, int32_t code, const hf_error *error), void *arg)
+{
+    hf_error error = {0};
+
+    (void)service, (void)partition, (void)merge;
+    done(arg, fake.code, &error);
+}
+
 int32_t store_node_action(hf_slice name)
 {
     return hf_slice_is(name, "drain") ? STORE_NODE_DRAIN : HF_EINVAL;

@@ -168,7 +168,7 @@ static void requests_over_a_limit_are_not_written(void **state)
     for (int i = 0; i < REQUESTS; i++) {
         struct store_op bad[] = {requests[i](), requests[i](), requests[i](), requests[i]()};
 
-        bad[0].type = STORE_OP_MEMBERS + 1;
+        bad[0].type = STORE_OP_SHAPE + 1;
         bad[1].type = 0;
         bad[2].stale = 2;
         bad[3].partition = 0;

@@ -599,7 +599,7 @@ static void records_of_newer_releases_and_endless_ones_are_refused(void **state)
     char *blanks = malloc(STORE_TABLE_RECORD_MAX + 1);
 
     (void)state;
-    assert_int_equal(parse_changed("\"record\":1,", "\"record\":3,\"what\":{},", &error), HF_EVERSION);
+    assert_int_equal(parse_changed("\"record\":1,", "\"record\":4,\"what\":{},", &error), HF_EVERSION);
     assert_non_null(strstr(error.message, "upgrade this node"));
     assert_non_null(blanks);
     memset(blanks, ' ', STORE_TABLE_RECORD_MAX + 1);
