@@ -39,7 +39,8 @@ void client(void)
     raft->status(n->g, &s);
     if (s.role != HF_ROLE_LEADER)
         return;
-    *o = (operation){.used = true, .write = roll(2) && !settled_term, .key = (uint32_t)roll(KEYS), .node = id, .life = n->life};
+    *o = (operation){
+        .used = true, .write = roll(2) && !settled_term, .key = (uint32_t)roll(KEYS), .node = id, .life = n->life};
     o->floor = floors[o->key];
     op_count++;
     if (!o->write) {

@@ -231,8 +231,8 @@ static void check_write(uint32_t number)
         check_condition(number, i);
 }
 
-/* The earliest deadline of the change and of those behind it that may have been there by then: a later one may have had a
- * slower clock. */
+/* The earliest deadline of the change and of those behind it that may have been there by then: a later one may have had
+ * a slower clock. */
 static uint64_t deadline_from(const changes *list, uint32_t i, uint64_t by)
 {
     uint64_t least = UINT64_MAX;

@@ -1,4 +1,5 @@
-/* events.c: what happens next: a heap ordered by time, then by when it was scheduled; and the one source of randomness. */
+/* events.c: what happens next: a heap ordered by time, then by when it was scheduled; and the one source of
+ * randomness. */
 #include "sim.h"
 
 #include <stdarg.h>

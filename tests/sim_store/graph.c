@@ -1,7 +1,7 @@
 /* graph.c: is there one order of all operations that explains everything that was seen, and in which what ended before
  * something else began comes before it?  Versions tell in which order the writes of a key were, so nothing has to be
- * searched: the orders that are known make a graph, and it must not have a cycle (Adya, "Weak Consistency", 1999; Kingsbury
- * and Alvaro, "Elle", 2020, for the reading of versions). */
+ * searched: the orders that are known make a graph, and it must not have a cycle (Adya, "Weak Consistency", 1999;
+ * Kingsbury and Alvaro, "Elle", 2020, for the reading of versions). */
 #include "sim.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* node.c: a node: the product's store, begun, ticked and killed; and what its code asks of the parts of the service that
- * are not simulated. */
+/* node.c: a node: the product's store, begun, ticked and killed; and what its code asks of the parts of the service
+ * that are not simulated. */
 #include "sim.h"
 
 #include <stdarg.h>
@@ -210,7 +210,8 @@ static void engine_damaged(void *arg, uint64_t partition, const char *what)
 
 static void begin_service(node *n)
 {
-    static const raft_configuration options = {300 * MS, 60 * MS, 1 << 20, 64 << 10, 16, 80 * MS, CLOCK_DRIFT, 800 * MS};
+    static const raft_configuration options = {300 * MS, 60 * MS, 1 << 20,     64 << 10,
+                                               16,       80 * MS, CLOCK_DRIFT, 800 * MS};
     struct store_service *service = &n->service;
 
     memset(service, 0, sizeof *service);
@@ -347,7 +348,8 @@ void flush_and_compact(node *n)
     engine_flush(n);
     for (uint32_t i = 0; i < partition_count && !calm; i++) {
         struct store_replica *replica = replica_of(n, FIRST_PARTITION + i);
-        uint64_t keep = roll(2) ? 0 : roll(30), applied = replica ? atomic_load(&store_replica_published(replica)->applied) : 0;
+        uint64_t applied = replica ? atomic_load(&store_replica_published(replica)->applied) : 0;
+        uint64_t keep = roll(2) ? 0 : roll(30);
 
         if (applied <= keep || chance(60))
             continue;
