@@ -159,6 +159,7 @@ static const hf_http_interface http_interface = {
     .stream_begin = hf_http_stream_begin,
     .stream_write = hf_http_stream_write,
     .stream_end = hf_http_stream_end,
+    .client = hf_http_client,
 };
 
 /* ---- hf.peer/1 ----------------------------------------------------------------------------------------------- */

@@ -284,7 +284,7 @@ static void ask(node *n, request *r, const operation *o, uint64_t id)
     }
     encode(r, o, id);
     if (r->part_count > 1) {
-        store_service_transact(&n->service, r->parts, r->part_count, deadline_us, transaction_finished, r);
+        store_service_transact(&n->service, r->parts, r->part_count, deadline_us, 0, transaction_finished, r);
         return;
     }
     r->call.op.type = STORE_OP_WRITE;

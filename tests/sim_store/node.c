@@ -78,6 +78,13 @@ void store_witness_hear(struct store_witness *witness, uint32_t other, uint64_t 
     (void)position;
 }
 
+int32_t store_compared_open(struct store_service *service, hf_error *error)
+{
+    (void)service;
+    (void)error;
+    return HF_OK;
+}
+
 int32_t store_recover_open(struct store_service *service, hf_error *error)
 {
     (void)service;
@@ -154,6 +161,53 @@ typedef struct {
 /* Percent: of two clocks, one a tenth too fast and one a tenth too slow. */
 enum { CLOCK_DRIFT = 23 };
 
+/* Nobody looks at the metrics. */
+static int32_t add_metric(const hf_host *host, int32_t type, const char *name, const char *help,
+                          const char *const (*labels)[2], uint64_t label_count, hf_metric **ret_metric, hf_error *error)
+{
+    (void)host, (void)type, (void)name, (void)help, (void)labels, (void)label_count, (void)error;
+    *ret_metric = NULL;
+    return HF_OK;
+}
+
+static void increment_metric(hf_metric *metric, uint64_t by)
+{
+    (void)metric, (void)by;
+}
+
+static void set_metric(hf_metric *metric, double value)
+{
+    (void)metric, (void)value;
+}
+
+static void begin_admission(node *n)
+{
+    static const hf_metrics_interface metrics = {.add = add_metric, .increment = increment_metric, .set = set_metric};
+    static const struct store_admission_settings settings = {.partition_operations = 1 << 14,
+                                                             .table_operations = 1 << 16,
+                                                             .node_operations = 1 << 16,
+                                                             .table_bytes = 8 << 20,
+                                                             .node_bytes = 8 << 20,
+                                                             .client_share = 100,
+                                                             .retry_minimum_us = 100 * MS,
+                                                             .retry_maximum_us = 1000 * MS};
+
+    store_admission_configure(&n->service.admission, &settings, 1 << 20);
+    if (store_admission_open(&n->service.admission, &n->host, &metrics, n->index, NULL))
+        abort();
+}
+
+/* Nothing is damaged here that the machine would not notice. */
+static void damage_changed(void *arg, uint64_t partition, int32_t damaged, const char *why)
+{
+    (void)arg, (void)partition, (void)damaged, (void)why;
+}
+
+static void engine_damaged(void *arg, uint64_t partition, const char *what)
+{
+    (void)arg, (void)partition, (void)what;
+}
+
 static void begin_service(node *n)
 {
     static const raft_configuration options = {300 * MS, 60 * MS, 1 << 20, 64 << 10, 16, 80 * MS, CLOCK_DRIFT, 800 * MS};
@@ -170,6 +224,9 @@ static void begin_service(node *n)
     service->shards = &n->shard;
     service->replication = raft;
     atomic_store(&service->partition_max_size, UINT64_MAX); /* nothing is split here */
+    begin_admission(n);
+    service->integrity.changed = damage_changed;
+    service->integrity.engine_damaged = engine_damaged;
     n->shard.service = service;
     n->shard.loop = &n->loop;
     if (raft->create(&n->host, &options, &n->raft, NULL))
@@ -184,8 +241,12 @@ static void begin_service(node *n)
                                                       .log = &n->log,
                                                       .self = n->index,
                                                       .cache_maximum = 4 << 10,
-                                                      .queue_maximum = 1 << 20,
+                                                      .admission = &service->admission,
+                                                      .refresh = store_service_refresh,
+                                                      .refresh_arg = service,
                                                       .snapshot_free_us = &service->snapshot_free_us,
+                                                      .scrub_free_us = &service->scrub_free_us,
+                                                      .integrity = &service->integrity,
                                                       .wall_us = sim_node_interface.wall_us,
                                                       .clock_us = sim_clock_us,
                                                       .applied_total = &service->applied_total,
@@ -197,6 +258,7 @@ static void open_replica(node *n, const struct store_partition *partition, uint6
 {
     struct store_replica_setup setup = {.environment = &n->service.environment,
                                         .partition = partition->id,
+                                        .table = store_admission_table(&n->service.admission, "t"),
                                         .loop = &n->loop,
                                         .self = self,
                                         .member_count = partition->first_count,

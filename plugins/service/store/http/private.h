@@ -14,6 +14,9 @@ enum { STORE_HTTP_KINDS = 5, STORE_HTTP_TRANSACTION_MAX = 4 << 20 /* bytes of a 
 enum { STORE_HTTP_RECOVERY_MAX = 28 << 20 /* bytes of a recovery's plan, with what it stands in */ };
 enum { STORE_HTTP_WRITE = 0, STORE_HTTP_GET, STORE_HTTP_SCAN, STORE_HTTP_CHANGES, STORE_HTTP_OTHER };
 
+/* Why streams of changes ended that were to go on. */
+enum { STORE_HTTP_ENDED_SLOW = 0, STORE_HTTP_ENDED_GONE, STORE_HTTP_ENDINGS };
+
 struct store_stream;
 struct transaction;
 
@@ -26,6 +29,7 @@ struct store_http {
     hf_metric *requests[STORE_HTTP_KINDS];
     hf_metric *microseconds[STORE_HTTP_KINDS];
     hf_metric *streams;
+    hf_metric *ended[STORE_HTTP_ENDINGS];
     const hf_metrics_interface *metrics;
     pthread_mutex_t lock; /* guards the list */
     struct store_stream *open_streams;

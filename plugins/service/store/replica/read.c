@@ -150,7 +150,7 @@ static int32_t add_change(void *arg, const struct store_change *change)
                                  change->superseded, change->key,     change->value};
 
     /* A page ends between commands, so that the version to go on with is exact. */
-    if (change->version != op->version && (work->index >= op->limit || op->result.size >= STORE_SCAN_BYTES_MAX)) {
+    if (change->version != op->version && (work->index >= op->limit || op->result.size >= STORE_CHANGES_BYTES_MAX)) {
         op->more = 1;
         return 1;
     }
@@ -197,6 +197,7 @@ static void read_members(struct store_work *work)
     struct store_machine_state state;
 
     store_machine_state(work->replica->machine, &state);
+    op->version = work->index;
     op->code = HF_OK;
     for (uint32_t i = 0; i < state.member_count && op->code == HF_OK; i++) {
         uint8_t bytes[9];
@@ -262,6 +263,7 @@ static void answer_or_wait(struct store_work *work)
 {
     struct store_replica *replica = work->replica;
 
+    store_repair_meet(work);
     if (!work->is_locked)
         store_work_answer(work);
     else if (replica->stopping || replica->failed)
@@ -298,12 +300,15 @@ static void read_done(hf_job *job)
     struct store_replica *replica = work->replica;
 
     replica->jobs--;
+    store_work_count_result(work);
     answer_or_wait(work);
     store_replica_check_stopped(replica);
 }
 
 void store_work_submit(struct store_replica *replica, struct store_work *work)
 {
+    if (store_work_reserve_result(work) != HF_OK)
+        return;
     work->state = STORE_WORK_RUNNING;
     work->job.loop = replica->setup.loop;
     work->job.work = read_job;
@@ -331,6 +336,7 @@ void store_work_read(struct store_replica *replica, struct store_work *work)
     if (work->op->type == STORE_OP_GET) {
         read_record(work, HF_ENGINE_CACHED_ONLY);
         if (work->op->code != HF_EBUSY) {
+            store_work_count_result(work);
             answer_or_wait(work);
             return;
         }

@@ -21,6 +21,7 @@ struct store_call {
     hf_loop *loop;
     struct store_call *next, **link; /* in the shard's list of waiting calls */
     uint64_t retry_us;
+    uint64_t asked_us; /* when the node that is being asked was */
     uint32_t attempts;
     uint32_t target; /* node + 1 to ask next; 0: find out */
     uint32_t turn;   /* of asking members in turn */
@@ -55,7 +56,7 @@ struct store_verdict {
 };
 typedef void (*store_transact_done)(void *arg, const struct store_verdict *verdict);
 void store_service_transact(struct store_service *service, struct store_part *parts, uint32_t count,
-                            uint64_t deadline_us, store_transact_done done, void *arg);
+                            uint64_t deadline_us, uint64_t client, store_transact_done done, void *arg);
 
 /* What the HTTP interface needs besides calls. ------------------------------------------------------------------- */
 
@@ -86,12 +87,14 @@ struct store_replica_info {
     int32_t present; /* 0: this node has no replica of the partition */
     int32_t role;    /* HF_ROLE_... */
     int32_t failed;  /* 1: it stopped on an error; see the log */
+    int32_t damaged; /* 1: it has damaged data, which is being repaired */
     int32_t moving;  /* of a leader, 1: its group's members are changing */
     uint32_t leader; /* node + 1, 0: unknown */
     uint64_t term;
     uint64_t commit;
     uint64_t applied;
-    uint64_t bytes; /* about */
+    uint64_t bytes;      /* about */
+    uint64_t checked_us; /* since 1970: when it was last looked through for damage; 0: not since the start */
 };
 void store_service_replica_info(struct store_service *service, uint64_t partition, struct store_replica_info *ret_info);
 
@@ -133,7 +136,7 @@ int32_t store_service_node_up(struct store_service *service, uint32_t node);
 /* A sentence when the node is there and kept out, else "".  [worker loops] */
 void store_service_stranger(struct store_service *service, uint32_t node, char *text, uint64_t capacity);
 
-/* A sentence when the node cannot serve fully, else "".  [any] */
-void store_service_problem(struct store_service *service, char *text, uint64_t capacity);
+/* A sentence when the node cannot serve fully, else ""; HF_HEALTH_...  [any] */
+int32_t store_service_problem(struct store_service *service, char *text, uint64_t capacity);
 
 #endif

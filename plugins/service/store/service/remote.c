@@ -110,7 +110,7 @@ static void asked_done(struct store_work *work)
     else /* too much for one message, or no memory: what was asked for may be done */
         peers->respond(asked->request, HF_EIO, (hf_slice){NULL, 0});
     hf_buffer_done(&answer);
-    hf_buffer_done(&asked->op.result);
+    store_op_done(&asked->op);
     free(asked);
 }
 
@@ -226,6 +226,8 @@ int32_t store_remote_open(struct store_service *service, hf_error *error)
     result = store_hello_open(service, error);
     if (result == HF_OK)
         result = store_recover_open(service, error);
+    if (result == HF_OK)
+        result = store_compared_open(service, error);
     if (result == HF_OK)
         result = peers->channel(service->host, "store.raft", &messages, service, &service->environment.messages, error);
     if (result == HF_OK)

@@ -39,6 +39,7 @@ static void a_put_is_one_command(void **state)
     assert_int_equal(request.status, 200);
     assert_int_equal(request.answers, 1);
     assert_int_equal(fake.call_count, 1);
+    assert_int_equal(fake.calls[0].client, FAKE_CLIENT);
     fake_command(0, &operation, 1, &command);
     assert_true(hf_slice_is(command.idempotency_key, "once"));
     assert_int_equal(command.user, 5);
