@@ -94,6 +94,14 @@ static void settle(struct store_replica *replica, struct store_apply *apply)
         store_replica_fail(replica, "applying entries", &apply->error);
 }
 
+void store_apply_free(struct store_replica *replica)
+{
+    if (replica->apply)
+        free(replica->apply->outcomes.items);
+    free(replica->apply);
+    replica->apply = NULL;
+}
+
 /* [pool] */
 static void work(hf_job *job)
 {
@@ -106,10 +114,12 @@ static void done(hf_job *job)
 {
     struct store_apply *apply = (struct store_apply *)(void *)job;
     struct store_replica *replica = apply->replica;
+    int32_t code = apply->code;
 
     replica->exclusive = 0;
     settle(replica, apply);
-    if (apply->code == HF_OK)
+    store_apply_free(replica);
+    if (code == HF_OK)
         store_replica_run(replica);
     store_replica_check_stopped(replica);
 }
@@ -125,6 +135,7 @@ static void submit(struct store_replica *replica, struct store_apply *apply)
     replica->exclusive = 0; /* the pool is full: the next tick tries again */
     for (uint64_t i = 0; i < apply->count; i++)
         store_payload_release(apply->payloads[i]);
+    store_apply_free(replica);
 }
 
 /* A few entries in memory cost less than the way to the pool and back. */
@@ -148,29 +159,21 @@ static int may_start(struct store_replica *replica)
            !store_snapshot_send_claim(replica) && replica->applied < replica->commit;
 }
 
-static struct store_apply *take_apply(struct store_replica *replica)
+static struct store_apply *begin(struct store_replica *replica)
 {
-    if (replica->apply)
-        return replica->apply;
-    replica->apply = malloc(sizeof *replica->apply);
-    if (!replica->apply)
-        return NULL; /* the next tick tries again */
-    replica->apply->replica = replica;
-    replica->apply->outcomes = (struct store_outcomes){0};
-    return replica->apply;
-}
+    struct store_apply *apply = replica->apply ? NULL : malloc(sizeof *apply);
 
-void store_apply_free(struct store_replica *replica)
-{
-    if (replica->apply)
-        free(replica->apply->outcomes.items);
-    free(replica->apply);
-    replica->apply = NULL;
+    if (!apply)
+        return NULL; /* in the midst of one, or no memory: the next tick tries again */
+    apply->replica = replica;
+    apply->outcomes = (struct store_outcomes){0};
+    replica->apply = apply;
+    return apply;
 }
 
 void store_apply_start(struct store_replica *replica)
 {
-    struct store_apply *apply = may_start(replica) ? take_apply(replica) : NULL;
+    struct store_apply *apply = may_start(replica) ? begin(replica) : NULL;
 
     if (!apply)
         return;
@@ -178,8 +181,10 @@ void store_apply_start(struct store_replica *replica)
     if (is_small(replica, apply)) {
         apply_gathered(replica, apply, HF_ENGINE_CACHED_ONLY);
         settle(replica, apply);
-        if (apply->code != HF_EBUSY || !may_start(replica))
+        if (apply->code != HF_EBUSY || !may_start(replica)) {
+            store_apply_free(replica);
             return;
+        }
         gather(replica, apply); /* the rest needs the disk, or the engine is behind */
     }
     submit(replica, apply);

@@ -103,7 +103,7 @@ struct store_replica {
     uint64_t unlocks_seen;
     uint64_t queued_bytes;
 
-    struct store_apply *apply; /* NULL: nothing was applied lately */
+    struct store_apply *apply; /* NULL: nothing is being applied, as with most replicas most of the time */
     int32_t exclusive; /* 1: a job has the state machine for itself */
     uint32_t jobs;     /* others in the pool */
     uint32_t slow_sends;
@@ -159,7 +159,6 @@ void store_members_tick(struct store_replica *replica);
 
 /* apply.c */
 void store_apply_start(struct store_replica *replica);
-/* Gives back its memory, which most replicas do not need most of the time; no job has it. */
 void store_apply_free(struct store_replica *replica);
 
 /* work.c */

@@ -322,8 +322,6 @@ static void trim_entries(struct store_replica *replica)
     int idle = replica->now_us - replica->entries_used_us > ENTRIES_IDLE_US;
     uint64_t durable;
 
-    if (idle && replica->apply && !replica->exclusive)
-        store_apply_free(replica);
     if (replica->entries.count == 0 || (!idle && replica->entries.bytes < replica->environment->cache_maximum))
         return;
     replica->environment->replication->status(replica->group, &status);
