@@ -160,6 +160,8 @@ int cli_table_list(cli_run *cli);
 int cli_table_show(cli_run *cli);
 int cli_table_create(cli_run *cli);
 int cli_table_rebalance(cli_run *cli);
+int cli_table_split(cli_run *cli);
+int cli_table_merge(cli_run *cli);
 int cli_node_add(cli_run *cli);
 int cli_node_drain(cli_run *cli);
 int cli_node_remove(cli_run *cli);

@@ -1,6 +1,6 @@
 /* heal.h: a node whose own files are damaged may have forgotten what it promised or acknowledged, so it must not go on
  * with them.  It sets them aside, where they stay, and begins as an empty node that asks the others to be replaced; see
- * docs/decisions/0012-damage.md.
+ * docs/decisions/0013-damage.md.
  *
  * It does so only when the others can go on without it: what it alone has, or what needs its vote, is kept from it by a
  * file that counts such partitions.  All functions block. */

@@ -1,5 +1,5 @@
 /* service/recover.h: bringing back a cluster that lost its majority for good; see recover/plan.h and
- * docs/decisions/0012-recovery.md.
+ * docs/decisions/0014-recovery.md.
  *
  * One node drives: it asks all that are left what they have, and the plan that comes of it is shown to the operator.
  * To carry it out, every node that is left first binds itself to it; only then the catalog's chosen replica is made
