@@ -78,6 +78,36 @@ int cli_table_rebalance(cli_run *cli)
     return result;
 }
 
+static int reshape(cli_run *cli, const char *action, const char *done)
+{
+    cli_answer answer;
+    cli_path path;
+
+    cli_path_begin(&path, "/v1/tables/");
+    cli_path_segment(&path, hf_slice_of(cli->arguments[0]));
+    cli_path_text(&path, "/partitions/");
+    cli_path_segment(&path, hf_slice_of(cli->arguments[1]));
+    cli_path_text(&path, "/");
+    cli_path_text(&path, action);
+    int result = cli_request(cli, "POST", cli_path_end(cli, &path), NULL, (hf_slice){(const uint8_t *)"", 0}, &answer);
+
+    if (result == CLI_OK && !cli->json)
+        printf("partition %s of '%s' %s; see 'holdfast table show %s'\n", cli->arguments[1], cli->arguments[0], done,
+               cli->arguments[0]);
+    cli_answer_done(&answer);
+    return result;
+}
+
+int cli_table_split(cli_run *cli)
+{
+    return reshape(cli, "split", "is being split");
+}
+
+int cli_table_merge(cli_run *cli)
+{
+    return reshape(cli, "merge", "is being merged with its upper neighbour");
+}
+
 /* ---- Nodes ------------------------------------------------------------------------------------------------------- */
 
 static int change_node(cli_run *cli, const char *action, const char *done)

@@ -1,6 +1,8 @@
 /* The state directory; see state.h. */
 #include "daemon/state.h"
 
+#include "folder.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <holdfast/lib/error.h>
@@ -21,12 +23,16 @@ int32_t hf_state_make(const char *directory, hf_error *error)
         return hf_error_set(error, HF_EINVAL, "the state directory's path is too long: '%s'", directory);
     for (char *slash = path + 1; (slash = strchr(slash, '/')); slash++) {
         *slash = '\0';
-        if (mkdir(path, 0755) != 0 && errno != EEXIST)
-            return hf_error_set_errno(error, HF_EIO, errno, "cannot make the folder '%s'", path);
+        int32_t result = hf_folder_make(path, 0755, error);
+
+        if (result != HF_OK)
+            return result;
         *slash = '/';
     }
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
-        return hf_error_set_errno(error, HF_EIO, errno, "cannot make the folder '%s'", path);
+    int32_t result = hf_folder_make(path, 0700, error);
+
+    if (result != HF_OK)
+        return result;
     if (stat(path, &status) != 0 || access(path, W_OK | X_OK) != 0)
         return hf_error_set_errno(error, HF_EIO, errno, "cannot use the folder '%s'", path);
     if (!S_ISDIR(status.st_mode))

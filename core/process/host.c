@@ -2,6 +2,7 @@
  * can ask for by name. */
 #include "host.h"
 
+#include "folder.h"
 #include "log.h"
 #include "loop.h"
 
@@ -16,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <time.h>
 
 struct plugin_host {
@@ -256,12 +256,19 @@ static int32_t signal_clear(const hf_host *host, const char *name, const char *s
     return hf_signals_clear(signals_of(host), name, subject);
 }
 
+static int32_t signal_note(const hf_host *host, const char *actor, const char *kind, const hf_value *detail,
+                           hf_error *error)
+{
+    return hf_signals_write_note(signals_of(host), actor, kind, detail, error);
+}
+
 static const hf_signal_interface signal_interface = {
     .head = HF_HEAD(hf_signal_interface),
     .declare = signal_declare,
     .offer = signal_offer,
     .raise = signal_raise,
     .clear = signal_clear,
+    .note = signal_note,
 };
 
 /* ---- hf.node/1 ----------------------------------------------------------------------------------------------- */
@@ -291,8 +298,7 @@ static const char *node_state_directory(const hf_host *host, hf_error *error)
     }
     for (char *slash = path + strlen(parent) + 1; (slash = strchr(slash, '/'));)
         *slash = '-';
-    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
-        hf_error_set_errno(error, HF_EIO, errno, "cannot make the folder '%s'", path);
+    if (hf_folder_make(path, 0700, error) != HF_OK) {
         free(path);
         return NULL;
     }

@@ -19,6 +19,14 @@ def state_of(pid):
         return "X"
 
 
+def is_dead(pid):
+    """Whether nothing of it has a file or a port any more: its first thread may be gone before the others are."""
+    try:
+        return state_of(pid) in "ZX" and len(os.listdir("/proc/%d/task" % pid)) <= 1
+    except OSError:
+        return True
+
+
 def processes_of(group):
     found = []
     for name in os.listdir("/proc"):
@@ -31,14 +39,24 @@ def processes_of(group):
     return found
 
 
+class Host:
+    """Where a node runs: its address, and the command before its own that brings it there."""
+
+    def __init__(self, address="127.0.0.1", prefix=()):
+        self.address = address
+        self.prefix = list(prefix)
+
+
 class Node:
     """One node.  `address` serves HTTP, `peer_port` the other nodes; its folder has holdfast.cfg, data/, log and pid."""
 
-    def __init__(self, name, address, directory, holdfastd):
+    def __init__(self, name, address, directory, holdfastd, host=Host()):
         self.name = name
         self.address = address
         self.directory = directory
         self.holdfastd = holdfastd
+        self.host = host
+        self.environment = {} # beside the test's own
         self.peer_port = None
         self.process = None
         self.pid = None
@@ -66,8 +84,8 @@ class Node:
     def start(self, wait=True):
         with open(os.path.join(self.directory, "log"), "ab") as log:
             self.process = subprocess.Popen(
-                [self.holdfastd, "--config", os.path.join(self.directory, "holdfast.cfg")],
-                stdout=log, stderr=log, start_new_session=True)
+                self.host.prefix + [self.holdfastd, "--config", os.path.join(self.directory, "holdfast.cfg")],
+                stdout=log, stderr=log, start_new_session=True, env={**os.environ, **self.environment})
         self.pid = self.process.pid
         with open(os.path.join(self.directory, "pid"), "w") as file:
             file.write("%d\n" % self.pid)
@@ -104,7 +122,7 @@ class Node:
                 os.killpg(self.pid, 0)
             except ProcessLookupError:
                 return
-            if all(state_of(pid) in "ZX" for pid in processes_of(self.pid)):
+            if all(is_dead(pid) for pid in processes_of(self.pid)):
                 return # dead, and not yet waited for by whoever inherited them
             time.sleep(0.005)
 
@@ -122,9 +140,11 @@ class Node:
 
 
 class Cluster:
-    """Nodes n1, n2, ... in `directory`.  `store` is the text of the section `store`, `more` that of further sections."""
+    """Nodes n1, n2, ... in `directory`.  `store` is the text of the section `store`, `more` that of further sections,
+    `hosts` where each node runs: on loopback when it is not given, and what others can reach is open to everybody."""
 
-    def __init__(self, directory, binaries, plugins, store, count=3, enabled=(), more=""):
+    def __init__(self, directory, binaries, plugins, store, count=3, enabled=(), hosts=None, more=""):
+        hosts = hosts or [Host()] * count
         self.directory = directory
         self.binaries = binaries
         ports = free_ports(2 * count)
@@ -138,17 +158,19 @@ class Cluster:
         self.zones = {}
         self.nodes = []
         for i, name in enumerate(names):
-            self.run("ca", "issue", certificates, name, "--name", "127.0.0.1")
+            self.run("ca", "issue", certificates, name, "--name", hosts[i].address)
             folder = os.path.join(directory, name)
             os.makedirs(folder)
-            self.nodes.append(Node(name, "127.0.0.1:%d" % ports[i], folder, os.path.join(binaries, "holdfastd")))
+            self.nodes.append(Node(name, "%s:%d" % (hosts[i].address, ports[i]), folder,
+                                   os.path.join(binaries, "holdfastd"), hosts[i]))
             self.nodes[-1].peer_port = ports[count + i]
         self.configure(self.nodes)
 
     def configure(self, members):
         """Writes the configuration of each of the nodes, which are the members; it is read at the next start."""
-        listed = " ".join('%s: { address = "127.0.0.1:%d"; zone = "%s"; };' %
-                          (node.name, node.peer_port, self.zones.get(node.name, "")) for node in members)
+        listed = " ".join('%s: { address = "%s:%d"; zone = "%s"; };' %
+                          (node.name, node.host.address, node.peer_port, self.zones.get(node.name, ""))
+                          for node in members)
         plugin_list = ", ".join('"%s"' % p
                                 for p in ("service/store", "replication/raft", "engine/rocksdb", *self.enabled))
         for node in members:
@@ -159,6 +181,8 @@ class Cluster:
                 file.write('processes: { run: { main: { services = [ "store" ]; peers = true; '
                            'listen = "%s"; }; }; };\n' % node.address)
                 file.write("store: { %s };\n" % self.store)
+                if not node.host.address.startswith("127."):
+                    file.write('http: { anonymous = "admin"; };\n')
                 file.write(self.more)
 
     def run(self, *arguments):

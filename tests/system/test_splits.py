@@ -5,6 +5,7 @@ Clients write, read, scan and follow the change feed all the time; none of their
 record is there once, with its last value, on every way to read it."""
 import json
 import os
+import random
 import shutil
 import sys
 import tempfile
@@ -238,10 +239,11 @@ def grown_partitions_split_by_themselves(directory, binaries, plugins):
     cluster = Cluster(directory, binaries, plugins, STORE % ("2s", "2MiB", 0, "1s"))
     try:
         cluster.start("t")
-        text = "x" * 10000
-        keys = ["k%04d" % i for i in range(800)]
+        chance = random.Random(1)
+        keys = ["k%04d" % i for i in range(1600)]
         for at in range(0, len(keys), 50):
-            body = {"operations": [{"op": "put", "key": k, "value": text} for k in keys[at:at + 50]]}
+            body = {"operations": [{"op": "put", "key": k, "value": chance.randbytes(5000).hex()}
+                                   for k in keys[at:at + 50]]}
             status, answer = cluster.nodes[0].json("POST", "/v1/tables/t/batch", json.dumps(body))
             assert status == 200, answer
         cluster.wait(lambda: len(partitions(cluster.nodes[0])) >= 4, "splits by size", 120)

@@ -5,12 +5,19 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WRITE_BUFFERS = 3, BLOCK_SIZE = 8192, FILTER_BITS_PER_KEY = 10 };
+enum {
+    LOG_LEVEL_FATAL = 4,
+    WRITE_BUFFERS = 3,
+    BLOCK_SIZE = 8192,
+    FILTER_BITS_PER_KEY = 10,
+    LEVEL0_FILES = 8
+};
 
 static void set_table_options(rocksdb_options_t *options, const rocksdb_config *config)
 {
@@ -29,6 +36,16 @@ static void set_table_options(rocksdb_options_t *options, const rocksdb_config *
     rocksdb_cache_destroy(cache); /* the options hold a reference */
 }
 
+/* Compactions are not urgent; they go on with what the threads that serve leave of the processors. */
+static void lower_compactions(rocksdb_options_t *options)
+{
+    rocksdb_env_t *environment = rocksdb_create_default_env();
+
+    rocksdb_env_lower_thread_pool_cpu_priority(environment);
+    rocksdb_options_set_env(options, environment);
+    rocksdb_env_destroy(environment); /* the default one itself stays */
+}
+
 static rocksdb_options_t *make_options(const rocksdb_config *config)
 {
     static const int compressions[] = {rocksdb_no_compression, rocksdb_lz4_compression, rocksdb_zstd_compression,
@@ -43,13 +60,17 @@ static rocksdb_options_t *make_options(const rocksdb_config *config)
     rocksdb_options_set_max_background_jobs(options, (int)config->background_threads);
     rocksdb_options_set_compression(options, compressions[config->compression]);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
+    rocksdb_options_set_level0_file_num_compaction_trigger(options, LEVEL0_FILES); /* half as many compactions as by 4 */
     rocksdb_options_set_bytes_per_sync(options, 1 << 20);
-    /* RocksDB's own text log: warnings only, bounded. */
-    rocksdb_options_set_info_log_level(options, 2);
+    /* Nothing goes to RocksDB's own text log but what it always writes when it opens: after a failed write to that,
+     * Debian's build of 7.8 aborts the process at the next one, on every full or broken disk.  Calls return what went
+     * wrong. */
+    rocksdb_options_set_info_log_level(options, LOG_LEVEL_FATAL);
     rocksdb_options_set_max_log_file_size(options, 1 << 20);
     rocksdb_options_set_keep_log_file_num(options, 4);
     rocksdb_options_set_stats_dump_period_sec(options, 0);
     set_table_options(options, config);
+    lower_compactions(options);
     return options;
 }
 
@@ -70,8 +91,35 @@ static int32_t check_directory(const char *directory, hf_error *error)
     closedir(folder);
     if (has_tables && !has_current)
         return hf_error_set(error, HF_ECORRUPT, "the database in '%s' has tables but its file CURRENT is missing; "
-                            "restore it, or empty the directory to fetch the data from other nodes", directory);
+                            "empty the node's state directory and replace the node (holdfast node replace)",
+                            directory);
     return 0;
+}
+
+/* CURRENT has the name of the manifest.  RocksDB would say only that a file with a damaged name is missing. */
+static int32_t check_current(const char *directory, hf_error *error)
+{
+    char path[PATH_MAX], name[64] = "";
+
+    snprintf(path, sizeof path, "%s/CURRENT", directory);
+    FILE *file = fopen(path, "re");
+
+    if (!file)
+        return errno == ENOENT ? 0 : hf_error_set_errno(error, HF_EIO, errno, "cannot read '%s'", path);
+    size_t size = fread(name, 1, sizeof name - 1, file);
+    int failed = ferror(file);
+
+    fclose(file);
+    if (failed)
+        return hf_error_set_errno(error, HF_EIO, errno, "cannot read '%s'", path);
+    name[strcspn(name, "\n")] = '\0';
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    if (strncmp(name, "MANIFEST-", 9) == 0 && strlen(name) + 1 == size && access(path, F_OK) == 0)
+        return 0;
+    return hf_error_set(error, HF_ECORRUPT,
+                        "the file CURRENT of the database in '%s' is damaged: it names no manifest that is there; "
+                        "empty the node's state directory and replace the node (holdfast node replace)",
+                        directory);
 }
 
 /* Imports under way write their files to a folder of their own; what a crash left there is of no use. */
@@ -117,13 +165,21 @@ static int32_t open_files(hf_engine_database *database, const rocksdb_config *co
     int32_t r = check_directory(directory, error);
 
     if (r == 0)
+        r = check_current(directory, error);
+    if (r == 0)
         r = prepare_import_directory(database, directory, error);
     if (r < 0)
         return r;
     make_call_options(database);
     database->options = make_options(config);
     database->db = rocksdb_open(database->options, directory, &message);
-    return database_error(error, message, "cannot open the database");
+    /* Files that CURRENT or the manifest name and that are not there are no failure of the disk. */
+    int names_missing = message && strstr(message, "No such file or directory");
+
+    r = database_error(error, message, "cannot open the database");
+    if (r == HF_EIO && names_missing && error)
+        error->code = HF_ECORRUPT;
+    return r == HF_EIO && names_missing ? HF_ECORRUPT : r;
 }
 
 int32_t database_open(const hf_host *host, const rocksdb_config *config, const char *directory,
@@ -150,6 +206,8 @@ void database_close(hf_engine_database *database)
         return;
     if (database->db)
         rocksdb_close(database->db);
+    if (database->spare_batch)
+        rocksdb_writebatch_destroy(database->spare_batch);
     if (database->options)
         rocksdb_options_destroy(database->options);
     if (database->write_options) {

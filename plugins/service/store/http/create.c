@@ -37,6 +37,10 @@ static int32_t add_routes(struct store_http *http, hf_error *error)
         {sizeof(hf_http_route), HF_HTTP_ADMIN, "POST", "/v1/nodes/{node}/{action}", small,
          "Adds, drains, removes or replaces a node.", store_http_node},
         {sizeof(hf_http_route), HF_HTTP_READ, "GET", "/v1/plan", 0, "What would move between nodes.", store_http_plan},
+        {sizeof(hf_http_route), HF_HTTP_ADMIN, "GET", "/v1/recovery", 0,
+         "What would bring back a cluster that lost its majority for good.", store_http_recovery_plan},
+        {sizeof(hf_http_route), HF_HTTP_ADMIN, "POST", "/v1/recovery", STORE_HTTP_RECOVERY_MAX,
+         "Carries out such a plan; what only the lost nodes had is lost.", store_http_recover},
         {sizeof(hf_http_route), HF_HTTP_READ, "GET", "/v1/cluster", 0, "The cluster's health.", store_http_cluster},
     };
 

@@ -11,6 +11,7 @@
 #include <pthread.h>
 
 enum { STORE_HTTP_KINDS = 5, STORE_HTTP_TRANSACTION_MAX = 4 << 20 /* bytes of a transaction's body */ };
+enum { STORE_HTTP_RECOVERY_MAX = 28 << 20 /* bytes of a recovery's plan, with what it stands in */ };
 enum { STORE_HTTP_WRITE = 0, STORE_HTTP_GET, STORE_HTTP_SCAN, STORE_HTTP_CHANGES, STORE_HTTP_OTHER };
 
 /* Why streams of changes ended that were to go on. */
@@ -166,6 +167,10 @@ void store_http_cluster(void *arg, hf_http_request *request);
 /* nodes.c */
 void store_http_node(void *arg, hf_http_request *request);
 void store_http_plan(void *arg, hf_http_request *request);
+
+/* recovery.c */
+void store_http_recovery_plan(void *arg, hf_http_request *request);
+void store_http_recover(void *arg, hf_http_request *request);
 
 /* cursor.c: pure */
 /* HF_EINVAL: no key, or one over its limit; errors also as hf_buffer_append. */

@@ -124,6 +124,10 @@ int32_t store_log_open(const struct store_log_options *options, struct store_log
 /* Completes everything submitted, stops the thread and frees the log.  NULL is fine.  [main] */
 void store_log_close(struct store_log *log);
 
+/* The same, and begins a segment, whose header says where the records end: when the log is opened again, damage of the
+ * last write is then not taken for an interrupted one.  HF_EIO, HF_ENOMEM: it is closed all the same.  [main] */
+int32_t store_log_finish(struct store_log *log, hf_error *error);
+
 /* Hands a batch to the writer.  On failure `done` is not called and no record was taken.  HF_EBUSY: the queue is full;
  * HF_ENOMEM: the index is; HF_EIO: the log has failed for good; HF_ECLOSED: it is closing; HF_EINVAL: a record is
  * malformed or does not follow what was submitted before (an entry leaves a gap or was compacted, a compaction goes
@@ -142,6 +146,10 @@ int32_t store_log_entry(struct store_log *log, uint64_t group, uint64_t index, s
  * needed; HF_ECORRUPT; HF_EIO.  Blocks on the disk.  [pool] */
 int32_t store_log_read(struct store_log *log, uint64_t group, uint64_t index, void *buffer, uint64_t buffer_size,
                        struct store_log_entry *ret_entry, hf_error *error);
+
+/* How far the log is durable: a number that only grows, over restarts, too, as long as the files are the same.  Whoever
+ * was told of one knows an older image of the files by it.  [any] */
+uint64_t store_log_position(struct store_log *log);
 
 void store_log_metrics(struct store_log *log, struct store_log_metrics *ret_metrics);
 

@@ -1,6 +1,7 @@
 /* Reads: what a replica's state machine has, once it has applied enough. */
 #include "replica/private.h"
 
+#include "bug.h"
 #include "bytes.h"
 
 #include <holdfast/lib/error.h>
@@ -77,7 +78,7 @@ static void find_record(struct store_work *work, uint32_t flags)
     struct store_record record;
 
     work->unlocks = store_machine_unlocks(work->replica->machine);
-    int32_t locked = op->stale ? 0 : store_machine_locked(work->replica->machine, op->key, flags, &op->error);
+    int32_t locked = op->stale || STORE_BUG(SEE_PART) ? 0 : store_machine_locked(work->replica->machine, op->key, flags, &op->error);
 
     work->is_locked = locked > 0;
     op->code = locked > 0 ? HF_OK : locked;
@@ -262,6 +263,7 @@ static void answer_or_wait(struct store_work *work)
 {
     struct store_replica *replica = work->replica;
 
+    store_repair_meet(work);
     if (!work->is_locked)
         store_work_answer(work);
     else if (replica->stopping || replica->failed)

@@ -94,9 +94,9 @@ static int32_t begin_without_log(const struct store_replica *replica, const stru
     return HF_OK;
 }
 
-/* The applied position is not in the log: a snapshot was installed, the log's last entries were applied before they were
- * durable here, or the partition came of a split and begins here.  The log's entries are then of no use, and it begins
- * anew behind what is applied. */
+/* The applied position is not in the log: a snapshot was installed, the log's last entries were applied before they
+ * were durable here, or the partition came of a split and begins here.  The log's entries are then of no use, and it
+ * begins anew behind what is applied. */
 static int32_t begin_log_behind(const struct store_replica *replica, const struct store_machine_state *state,
                                 struct store_log_group_info *info, hf_error *error)
 {
@@ -263,12 +263,8 @@ int32_t store_replica_open(const struct store_replica_setup *setup, struct store
     struct store_replica *replica = calloc(1, sizeof *replica);
     int32_t result;
 
-    if (!replica || !(replica->apply = malloc(sizeof *replica->apply))) {
-        free(replica);
+    if (!replica)
         return hf_error_set(error, HF_ENOMEM, "no memory for a replica");
-    }
-    replica->apply->replica = replica;
-    replica->apply->outcomes = (struct store_outcomes){0};
     replica->setup = *setup;
     replica->environment = setup->environment;
     replica->now_us = setup->now_us;
@@ -289,15 +285,14 @@ void store_replica_close(struct store_replica *replica)
         return;
     store_snapshot_send_free(replica);
     store_snapshot_receive_free(replica);
+    store_check_free(replica);
     store_removal_free(replica);
     if (replica->group)
         replica->environment->replication->group_close(replica->group);
     if (replica->machine)
         store_machine_close(replica->machine);
     store_entries_done(&replica->entries);
-    if (replica->apply)
-        free(replica->apply->outcomes.items);
-    free(replica->apply);
+    store_apply_free(replica);
     free(replica);
 }
 
@@ -329,10 +324,13 @@ static void trim_entries(struct store_replica *replica)
     int idle = replica->now_us - replica->entries_used_us > ENTRIES_IDLE_US;
     uint64_t durable;
 
+    if (idle && replica->apply && !replica->exclusive)
+        store_apply_free(replica);
     if (replica->entries.count == 0 || (!idle && replica->entries.bytes < replica->environment->cache_maximum))
         return;
     replica->environment->replication->status(replica->group, &status);
-    durable = status.persisted_index < replica->applied ? status.persisted_index : replica->applied;
+    durable = status.persisted_index < replica->applied || store_repair_holds(replica) ? status.persisted_index
+                                                                                       : replica->applied;
     store_entries_trim(&replica->entries, durable, idle ? 0 : replica->environment->cache_maximum);
 }
 
@@ -365,6 +363,8 @@ void store_replica_tick(struct store_replica *replica, uint64_t now_us)
     store_works_expire(replica);
     store_stale_tick(replica);
     store_snapshot_receive_tick(replica);
+    store_check_tick(replica);
+    store_repair_tick(replica);
     store_removal_tick(replica);
     store_fork_tick(replica);
     store_measure_tick(replica);
@@ -374,8 +374,10 @@ void store_replica_tick(struct store_replica *replica, uint64_t now_us)
     if (due)
         replica->environment->replication->tick(replica->group, now_us);
     if (due || replica->queued.count || replica->applied < replica->commit || store_snapshot_send_busy(replica) ||
-        store_snapshot_receive_busy(replica))
+        store_snapshot_receive_busy(replica) || store_check_busy(replica))
         store_replica_run(replica);
+    if (replica->applied < replica->commit)
+        store_apply_now(replica);
 }
 
 void store_replica_receive(struct store_replica *replica, struct store_message *message)
@@ -456,11 +458,19 @@ int32_t store_replica_transfer(struct store_replica *replica, uint32_t node, hf_
 void store_replica_compact(struct store_replica *replica, uint64_t index)
 {
     const hf_replication *replication = replica->environment->replication;
+    struct store_machine_state state;
     struct store_storage *storage;
     uint64_t term = 0;
 
-    if (replica->failed || replica->stopping || index <= replica->compacted || index > replica->applied ||
+    /* Behind a snapshot that is being installed, this would go back. */
+    if (replica->failed || replica->stopping || replica->installing || index <= replica->compacted ||
+        index > replica->applied ||
         replication->term_at(replica->group, index, &term) != HF_OK)
+        return;
+    /* One that has joined and not yet applied the entry that says so has no members to give away with a snapshot:
+     * nobody could install it, so the entries must stay. */
+    store_machine_state(replica->machine, &state);
+    if (state.member_count == 0)
         return;
     storage = store_storage_create(replica, 1);
     if (!storage)
@@ -483,7 +493,7 @@ void store_replica_check_stopped(struct store_replica *replica)
 
     if (!replica->stopping || !stopped || replica->storage || replica->exclusive || replica->jobs ||
         replica->slow_sends || replica->run_posted || store_snapshot_send_busy(replica) ||
-        store_snapshot_receive_busy(replica))
+        store_snapshot_receive_busy(replica) || store_check_busy(replica))
         return;
     replica->stopped = NULL;
     stopped(replica->stopped_arg);
@@ -514,6 +524,7 @@ void store_replica_stop(struct store_replica *replica, void (*stopped)(void *arg
     store_works_end(replica, HF_ECLOSED, "this node is shutting down");
     store_snapshot_send_stop(replica);
     store_snapshot_receive_stop(replica);
+    store_check_stop(replica);
     store_replica_check_stopped(replica);
 }
 
@@ -542,5 +553,6 @@ void store_replica_fail(struct store_replica *replica, const char *what, const h
     store_works_end(replica, HF_EIO, "this node's replica has stopped on an error, see its log");
     if (replica->setup.changed)
         replica->setup.changed(replica->setup.arg, replica);
+    store_check_stop(replica);
     store_replica_check_stopped(replica);
 }

@@ -17,6 +17,18 @@
 
 struct store_replica;
 
+/* What is noticed of damage, by all replicas of a node. */
+struct store_integrity {
+    _Atomic uint64_t checks, bytes; /* replicas that were looked through, and what was read for it */
+    _Atomic uint64_t damages, repairs;
+    _Atomic uint64_t reads; /* that met damage, and were answered by another replica */
+    /* A replica was found damaged (1), or is repaired (0).  [worker loops] */
+    void (*changed)(void *arg, uint64_t partition, int32_t damaged, const char *why);
+    /* The engine's own files are damaged: no replica of the node can be relied on.  [any] */
+    void (*engine_damaged)(void *arg, uint64_t partition, const char *what);
+    void *arg;
+};
+
 /* What all replicas of a node share.  All is borrowed. */
 struct store_environment {
     const hf_host *host;
@@ -34,6 +46,9 @@ struct store_environment {
     struct store_admission *admission;
     uint64_t snapshot_rate;             /* bytes per second that all snapshots of this node may send; 0: any */
     _Atomic uint64_t *snapshot_free_us; /* when the next piece may go */
+    uint64_t scrub_rate;                /* bytes per second that all looking through replicas may read; 0: any */
+    _Atomic uint64_t *scrub_free_us;    /* when the next piece may be read */
+    struct store_integrity *integrity;
     uint64_t (*wall_us)(const hf_host *host);
     uint64_t (*clock_us)(void);      /* as the loops' time, read at the call */
     const _Atomic uint64_t *partition_max_size; /* bytes of records; 0: any */
@@ -67,8 +82,12 @@ struct store_replica_setup {
 struct store_replica_published {
     _Atomic int32_t role;
     _Atomic int32_t failed;
-    _Atomic uint32_t leader; /* node + 1 */
-    _Atomic int32_t moving;  /* of a leader, 1: the group's members are not yet those that are wanted */
+    _Atomic uint32_t leader;     /* node + 1 */
+    _Atomic int32_t damaged;     /* 1: it has something damaged, and waits to be repaired */
+    _Atomic int32_t repaired;    /* 1: it was repaired, and is to be looked through once more */
+    _Atomic uint64_t looked_us;  /* monotonic: the same */
+    _Atomic uint64_t checked_us; /* wall clock: when it was last looked through; 0: not since the start */
+    _Atomic int32_t moving;      /* of a leader, 1: the group's members are not yet those that are wanted */
     _Atomic uint64_t term;
     _Atomic uint64_t commit;
     _Atomic uint64_t applied;
@@ -131,6 +150,27 @@ int32_t store_replica_transfer(struct store_replica *replica, uint32_t node, hf_
 /* The members that the group should have, the one that should lead first.  A leader gets there step by step: what is to
  * come copies everything as a learner, then votes, and only then goes what is to go. */
 void store_replica_want(struct store_replica *replica, const hf_replication_member *members, uint32_t count);
+
+/* How the replica stands, for a recovery. */
+struct store_replica_standing {
+    int32_t failed;
+    int32_t leads;
+    uint64_t last_term, last_index; /* of its log */
+    uint64_t commit;
+    uint32_t transactions; /* open here, at most 64 are counted */
+    uint32_t member_count; /* in force; 0: it waits to be told */
+    hf_replication_member members[STORE_MEMBERS_MAX];
+};
+void store_replica_stand(struct store_replica *replica, struct store_replica_standing *ret_standing);
+
+/* Makes this replica the group's only member, where the group lost its majority for good and this log is the latest of
+ * all that are left: it ends at `last_index` of `last_term`.  0 also when that was done already.  HF_ECONFLICT: it ends
+ * elsewhere; HF_ESTATE: it leads; HF_EBUSY: a leader was just heard, or a snapshot is coming; HF_EIO: it has failed;
+ * HF_EUNSUPPORTED: the replication plugin cannot do it; HF_ENOMEM. */
+int32_t store_replica_force(struct store_replica *replica, uint64_t last_term, uint64_t last_index, hf_error *error);
+
+/* Takes no part any more, for others know better than this node's disk: sends nothing, answers nothing. */
+void store_replica_leave(struct store_replica *replica);
 
 /* Drops the stored log up to and including `index`, which the engine has flushed. */
 void store_replica_compact(struct store_replica *replica, uint64_t index);

@@ -87,12 +87,14 @@ struct store_replica_info {
     int32_t present; /* 0: this node has no replica of the partition */
     int32_t role;    /* HF_ROLE_... */
     int32_t failed;  /* 1: it stopped on an error; see the log */
+    int32_t damaged; /* 1: it has damaged data, which is being repaired */
     int32_t moving;  /* of a leader, 1: its group's members are changing */
     uint32_t leader; /* node + 1, 0: unknown */
     uint64_t term;
     uint64_t commit;
     uint64_t applied;
-    uint64_t bytes; /* about */
+    uint64_t bytes;      /* about */
+    uint64_t checked_us; /* since 1970: when it was last looked through for damage; 0: not since the start */
 };
 void store_service_replica_info(struct store_service *service, uint64_t partition, struct store_replica_info *ret_info);
 
@@ -110,6 +112,18 @@ int32_t store_node_action(hf_slice name); /* HF_EINVAL */
 void store_service_node_change(struct store_service *service, uint32_t node, int32_t action,
                                void (*done)(void *arg, int32_t code, const hf_error *error), void *arg);
 
+/* What would be done about a cluster that lost its majority when the nodes in `dead` (bit per node) are lost for good:
+ * done(arg, code, plan as JSON, error) on the calling loop, maybe before this returns.  HF_EINVAL; HF_ENOTFOUND:
+ * nothing is to be done; HF_ECONFLICT: a node is not dead, or one more must be; HF_EBUSY: soon.  [worker loops] */
+typedef void (*store_recover_done)(void *arg, int32_t code, hf_slice plan, const hf_error *error);
+void store_service_recover_plan(struct store_service *service, uint32_t dead, store_recover_done done, void *arg);
+
+/* Carries out a plan as it was given above: likewise, with the plan again when everything leads.  Errors also:
+ * HF_ECONFLICT: something is not as it was then; HF_EBUSY, HF_ETIMEOUT: it may be done in part, and another plan goes
+ * on from there. */
+void store_service_recover(struct store_service *service, hf_slice plan, const char *actor, store_recover_done done,
+                           void *arg);
+
 /* Asks that the partition be split in the middle, or merged with its upper neighbour.  HF_ENOTFOUND: no such partition;
  * HF_ECONFLICT: it is being split, merged or moved, it is the last of its value, or it is too narrow; else as a call.
  * done(arg, code, error) on the calling loop, maybe before this returns.  [worker loops] */
@@ -119,7 +133,10 @@ void store_service_reshape(struct store_service *service, uint64_t partition, in
 /* Whether the link to the node is up, as seen by the calling loop.  [worker loops] */
 int32_t store_service_node_up(struct store_service *service, uint32_t node);
 
-/* A sentence when the node cannot serve fully, else "".  [any] */
-void store_service_problem(struct store_service *service, char *text, uint64_t capacity);
+/* A sentence when the node is there and kept out, else "".  [worker loops] */
+void store_service_stranger(struct store_service *service, uint32_t node, char *text, uint64_t capacity);
+
+/* A sentence when the node cannot serve fully, else ""; HF_HEALTH_...  [any] */
+int32_t store_service_problem(struct store_service *service, char *text, uint64_t capacity);
 
 #endif

@@ -4,17 +4,24 @@
 
 #include "http/http.h"
 #include "machine/phase.h"
+#include "recover/fence.h"
 #include "replica/replica.h"
 #include "service/identity.h"
 #include "service/options.h"
 
 #include <holdfast/host/metrics.h>
 #include <holdfast/host/node.h>
+#include <holdfast/host/signal.h>
 
 #include <pthread.h>
 
 struct store_creation;
+struct store_drive;
 struct store_sweep;
+struct store_scrub;
+struct store_compare;
+struct store_compared;
+struct store_fill;
 
 /* What one worker loop has of the store. */
 struct store_shard {
@@ -34,6 +41,7 @@ struct store_shard {
     hf_task begin_task, stop_task;
     uint32_t stopping; /* replicas that have not stopped, and one */
     struct store_sweep *sweep;
+    struct store_compared *compared; /* trees that others ask for */
 };
 
 /* Work on the catalog, in the pool. */
@@ -51,6 +59,7 @@ struct store_metrics {
     hf_metric *applied;
     hf_metric *leaders;
     hf_metric *replicas;
+    hf_metric *checks, *check_bytes, *damages, *repairs, *damaged_reads, *comparisons, *differences;
     hf_metric *log_bytes, *log_syncs, *log_records, *log_segments, *log_queue_bytes, *log_sync_us_max;
 };
 
@@ -63,6 +72,7 @@ struct store_service {
     const hf_peer_interface *peers; /* NULL: alone */
     const hf_node_interface *node;
     const hf_metrics_interface *metrics;
+    const hf_signal_interface *signals; /* NULL: the host has none */
     struct store_nodes nodes;
 
     struct store_environment environment;
@@ -75,13 +85,22 @@ struct store_service {
     struct store_log_file_system file_system;
     int32_t file_system_open;
     struct store_log *log;
-    hf_peer_channel *calls, *hello;
+    hf_peer_channel *calls, *hello, *recoveries, *compare_channel;
     struct store_http *http;
     struct store_identity identity;
     struct store_witness witness;
     int32_t witness_open;
+    struct store_fence fence;
+    int32_t fence_open;
+    _Atomic int32_t out;  /* 1: this node takes no part any more, for others know better than its disk */
+    _Atomic int32_t lost; /* 1: because an operator has called it lost */
+    hf_job lost_job;
+    _Atomic uint32_t lost_by; /* the node + 1 that said so */
+    _Atomic(struct store_drive *) drive; /* a recovery that this node drives */
     hf_job witness_job;
     _Atomic int32_t witness_saving, witness_again;
+    uint64_t witness_us;    /* [first worker loop] when it is saved again */
+    uint64_t told_position; /* likewise; of the log, that the others were told */
     struct store_membership membership; /* [main] */
     _Atomic uint64_t cluster;           /* of the membership; 0: there is no catalog here yet */
     _Atomic uint64_t cluster_heard;     /* that others have, 0: none did */
@@ -91,6 +110,7 @@ struct store_service {
     _Atomic int32_t refused_why;        /* STORE_IDENTITY_... */
     _Atomic uint32_t fresh;             /* bit per node that has no catalog either, as it said */
     _Atomic uint64_t strangers[STORE_NODES_MAX];   /* the disk that was refused and complained about, 0: none */
+    _Atomic int32_t strangers_why[STORE_NODES_MAX]; /* STORE_IDENTITY_... */
     _Atomic uint64_t replaceable[STORE_NODES_MAX]; /* likewise, when it is empty and could replace the known one */
     uint64_t begin_us;                             /* when the loops began to run */
 
@@ -126,7 +146,22 @@ struct store_service {
     _Atomic uint64_t applied_total;
     uint64_t applied_shown;
     _Atomic uint64_t partition_max_size;
-    _Atomic uint64_t snapshot_free_us;
+    _Atomic uint64_t snapshot_free_us, scrub_free_us;
+    struct store_integrity integrity;
+    struct {
+        uint64_t checks, bytes, damages, repairs, reads, comparisons, differences;
+    } shown;                                   /* of `integrity`, in the metrics */
+    _Atomic uint64_t comparisons, differences; /* of groups; those whose replicas were not the same */
+    _Atomic int32_t engine_damaged;
+    _Atomic uint64_t damaged_partition;        /* where it was noticed */
+    const char *directory;                     /* with the state of this node */
+    int32_t is_damaged;                        /* 1: opening has met damage in this node's own files */
+    int32_t begins_anew;                       /* 1: what the node had was set aside just now */
+    _Atomic int32_t heals;                     /* 1: it asks the others to be filled anew */
+    uint64_t needed_saved;                     /* the count that is remembered, and one; 0: none yet */
+    _Atomic uint64_t healing[STORE_NODES_MAX]; /* the disk that a node asks to be filled on, 0: none */
+    struct store_fill *fill;                   /* [first worker loop] */
+    struct store_scrub *scrub;                 /* [first worker loop] */
     struct store_metrics series;
     int32_t started;
     int32_t draining;
@@ -183,13 +218,23 @@ int32_t store_hello_open(struct store_service *service, hf_error *error);
 void store_hello_link(struct store_service *service, uint32_t node, int32_t up);
 /* Says it again to those who have not believed it, or all while there is no catalog.  [worker loops] */
 void store_hello_tick(struct store_shard *shard, uint64_t now_us);
+/* What a node that was judged so runs on: "another disk than before".  Static. */
+const char *store_hello_describe(int32_t judgement);
+/* This node takes no part any more: its replicas leave.  [loop of the shard] */
+void store_hello_leave(struct store_shard *shard);
 /* 1 when the node may take part.  [worker loops] */
 int32_t store_hello_trusts(struct store_service *service, uint32_t node);
 /* A message for this node's replica of the catalog, which is not open: this node was made a member.  [worker loops] */
 void store_hello_join(struct store_service *service, uint32_t node, uint64_t replica);
 
+/* recover.c, recover_drive.c: see recover.h. */
+int32_t store_recover_open(struct store_service *service, hf_error *error);
+void store_recover_tick(struct store_shard *shard, uint64_t now_us);
+
 /* edit.c: writes records of the catalog, all or nothing, and says what came of it.  What the operations refer to is
  * copied.  [worker loops] */
+/* Says of a failure that the catalog could not be reached, which is what `code` means there. */
+void store_catalog_explain(int32_t code, hf_error *error);
 typedef void (*store_edit_done)(void *arg, int32_t code, const hf_error *error);
 void store_edit(struct store_service *service, const struct store_operation *operations, uint64_t count,
                 store_edit_done done, void *arg);
@@ -205,6 +250,29 @@ void store_retire_free(struct store_service *service);
 /* Whether the answer to STORE_OP_MEMBERS has the replica. */
 int32_t store_members_have(hf_slice members, uint64_t replica);
 
+/* integrity.c: what is said of damage. */
+int32_t store_integrity_open(struct store_service *service, hf_error *error); /* [main] */
+void store_integrity_show(struct store_service *service);                     /* [main] */
+
+/* scrub.c: looks for damage.  [first worker loop] */
+void store_scrub_tick(struct store_shard *shard, uint64_t now_us);
+void store_scrub_free(struct store_service *service);
+
+/* compare.c: of a partition whose replica here leads.  done(arg) is called once, never before this returned; NULL: no
+ * memory.  [first worker loop] */
+typedef void (*store_compare_done)(void *arg, int32_t code);
+struct store_compare *store_compare_start(struct store_service *service, uint64_t partition, store_compare_done done,
+                                          void *arg);
+void store_compare_tick(struct store_compare *compare); /* every second */
+void store_compare_free(struct store_compare *compare); /* of one that is not done, when no loop runs any more */
+
+/* compared.c: answers other nodes that compare. */
+int32_t store_compared_open(struct store_service *service, hf_error *error); /* [main] */
+void store_compared_free(struct store_shard *shard);
+
+/* fill.c: nodes with damaged data are filled anew.  [first worker loop] */
+void store_fill_tick(struct store_shard *shard, uint64_t now_us);
+void store_fill_free(struct store_service *service);
 /* reshape.c: the catalog's leader carries out splits and merges.  [first worker loop] */
 void store_driver_tick(struct store_shard *shard, uint64_t now_us);
 void store_driver_free(struct store_service *service);

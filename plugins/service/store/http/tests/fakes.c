@@ -204,16 +204,41 @@ void store_service_node_change(struct store_service *service, uint32_t node, int
     done(arg, fake.code, &error);
 }
 
+void store_service_recover_plan(struct store_service *service, uint32_t dead, store_recover_done done, void *arg)
+{
+    hf_error error = {0};
+
+    (void)service;
+    fake.dead = dead;
+    done(arg, fake.code, hf_slice_of("{}"), &error);
+}
+
+void store_service_recover(struct store_service *service, hf_slice plan, const char *actor, store_recover_done done,
+                           void *arg)
+{
+    hf_error error = {0};
+
+    (void)service, (void)actor;
+    done(arg, fake.code, plan, &error);
+}
+
+void store_service_stranger(struct store_service *service, uint32_t node, char *text, uint64_t capacity)
+{
+    (void)service, (void)node, (void)capacity;
+    text[0] = '\0';
+}
+
 int32_t store_service_node_up(struct store_service *service, uint32_t node)
 {
     (void)service, (void)node;
     return 1;
 }
 
-void store_service_problem(struct store_service *service, char *text, uint64_t capacity)
+int32_t store_service_problem(struct store_service *service, char *text, uint64_t capacity)
 {
     (void)service;
     snprintf(text, capacity, "%s", "");
+    return HF_HEALTH_OK;
 }
 
 /* ---- The host ---------------------------------------------------------------------------------------------------- */

@@ -39,6 +39,7 @@ struct fake {
     int32_t code; /* the answer to every call */
     uint64_t version;
     uint32_t call_count, created_count;
+    uint32_t dead; /* of the last plan of a recovery */
     struct fake_call calls[FAKE_CALLS_MAX];
 };
 

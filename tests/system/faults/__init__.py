@@ -1,0 +1,1 @@
+"""What store_faults is made of."""
