@@ -83,12 +83,14 @@ struct moved {
     struct store_routing *routing; /* that was out of date */
     hf_timer *timer;
     uint64_t begun_us, until_us;
+    int32_t was_unknown;
 };
 
 enum { LOOK_EVERY_US = 5000, LOOK_FOR_US = 250000 };
 
-/* While a request is handled anew: when it was first. */
+/* While a request is handled anew: when it was first, and whether it may have been done then. */
 static _Thread_local uint64_t first_begun_us;
+static _Thread_local int32_t first_unknown;
 
 static void look_again(void *arg)
 {
@@ -100,8 +102,10 @@ static void look_again(void *arg)
     http->loops->timer_destroy(moved->timer);
     store_routing_release(moved->routing);
     first_begun_us = moved->begun_us;
+    first_unknown = moved->was_unknown;
     moved->again(http, moved->request);
     first_begun_us = 0;
+    first_unknown = 0;
     free(moved);
 }
 
@@ -123,6 +127,9 @@ void store_exchange_again(struct exchange *exchange)
     moved->again = exchange->again;
     moved->routing = store_routing_hold(exchange->routing);
     moved->begun_us = exchange->begun_us;
+    moved->was_unknown = exchange->was_unknown;
+    for (uint32_t i = 0; i < exchange->count; i++)
+        moved->was_unknown |= exchange->calls[i].call.op.type == STORE_OP_WRITE && exchange->calls[i].call.unknown;
     moved->until_us = now + LOOK_FOR_US;
     http->loops->timer_start(moved->timer, LOOK_EVERY_US, LOOK_EVERY_US);
     store_exchange_end(exchange);
@@ -159,6 +166,7 @@ static struct exchange *allocate(struct store_http *http, hf_http_request *reque
     exchange->count = calls;
     exchange->started_us = store_now_us(http);
     exchange->begun_us = first_begun_us ? first_begun_us : exchange->started_us;
+    exchange->was_unknown = first_unknown;
     exchange->routing = store_routing_hold(store_service_routing(http->service));
     hf_buffer_init(&exchange->command, UINT32_MAX);
     return exchange;
@@ -295,6 +303,7 @@ void store_exchange_start(struct exchange *exchange, uint32_t place)
     const struct store_http_options *options = &exchange->http->options;
 
     call->exchange = exchange;
+    call->call.was_unknown = exchange->was_unknown;
     call->call.op.partition = call->partition->id;
     call->call.op.client = exchange->http->http->client(exchange->request);
     call->call.op.deadline_us =

@@ -161,6 +161,12 @@ static void answered(struct store_call *call)
         else
             pause_call(call);
         break;
+    case HF_EBUSY: /* this attempt was not done, but one before it may have been */
+        if (call->unknown)
+            pause_call(call);
+        else
+            finish(call);
+        break;
     default:
         finish(call);
     }
@@ -345,7 +351,7 @@ void store_call_start(struct store_service *service, struct store_call *call)
     call->target = 0;
     call->turn = 0;
     call->attempts = 0;
-    call->unknown = 0;
+    call->unknown = call->was_unknown;
     call->routing = store_routing_hold(shard->routing);
     if (call->op.type == STORE_OP_CHANGES) /* its wait is not a delay */
         call->op.deadline_us += (uint64_t)call->op.wait_ms * 1000 + CHANGES_MARGIN_US;

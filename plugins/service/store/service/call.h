@@ -12,6 +12,7 @@ struct store_service;
 struct store_call {
     struct store_op op;
     int32_t repeatable; /* 1: a write with an idempotency key: try again also when the outcome is unknown */
+    int32_t was_unknown; /* 1: a call before this one, of the same write, may have been carried out */
     uint32_t only;      /* node + 1 that alone is asked, and once; 0: whoever can answer, as often as it takes */
     void (*finished)(struct store_call *call); /* on the loop of store_call_start, once; never before it returned */
 
