@@ -2,6 +2,7 @@
 #   $run_directory     nodes' configurations, certificates, data and logs
 #   $binaries          folder of holdfastd and holdfast
 #   $plugins           folder of the plugins
+#   $HOLDFAST_WORKER_THREADS   worker loops of each node, by default 2
 run_directory=${HOLDFAST_RUN_DIRECTORY:-$PWD/.run}
 port_base=${HOLDFAST_PORT_BASE:-7400}
 binaries=${HOLDFAST_BINARIES:-$PWD/build/run/bin}
@@ -45,7 +46,7 @@ write_configuration() { # NODE
         echo "plugins: { directory = \"$plugins\";"
         echo "  enabled = [ \"service/store\", \"replication/raft\", \"engine/rocksdb\", \"detector/threshold\" ]; };"
         echo "policies: { directory = \"$PWD/lua/remediation\"; };"
-        echo "processes: { run: { main: { services = [ \"store\" ]; peers = true; listen = \"127.0.0.1:$(http_port "$name")\"; }; }; };"
+        echo "processes: { run: { main: { services = [ \"store\" ]; peers = true; worker_threads = ${HOLDFAST_WORKER_THREADS:-2}; listen = \"127.0.0.1:$(http_port "$name")\"; }; }; };"
         echo "include = [ \"conf.d/*.cfg\" ];"
     } >"$run_directory/$name/holdfast.cfg"
 }

@@ -1,6 +1,7 @@
 /* store_load holdfast|etcd put|get NODE[,NODE...] [--clients N] [--seconds S] [--keys N] [--value BYTES] [--table T]
  *
- * Prints one line: what was done a second, and how long it took: "put_per_second p50_us p99_us worst_us done refused".
+ * Prints one line: what was done a second, how long it took, and what a request cost this program of the processor:
+ * "per_second p50_us p99_us worst_us done refused own_cpu_us".
  * Each client has a connection of its own, to the nodes in turn, and one request under way.  --fill writes each key
  * once, and ends. */
 #include "load.h"
@@ -15,11 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { CLIENTS_MAX = 4096, NODES_MAX = 16, VALUE_MAX = 32768, EVENTS = 256, WARM_UP_PERCENT = 20 };
+enum { CLIENTS_MAX = 4096, NODES_MAX = 16, VALUE_MAX = 32768, EVENTS = 256, KEY_SIZE = 10, WARM_UP_PERCENT = 20 };
 
 static struct {
     const load_protocol *protocol;
@@ -32,7 +34,7 @@ static struct {
     int epoll;
     uint32_t *times_us; /* of what was done after the warm-up */
     size_t time_count, time_capacity;
-    uint64_t refused, begin_ns, measure_ns, end_ns;
+    uint64_t answered, refused, begin_ns, measure_ns, end_ns;
     unsigned busy;
 } load = {.client_count = 64, .seconds = 10, .keys = 100000, .random = 88172645463325252u};
 
@@ -89,16 +91,25 @@ static void flush(load_client *client)
     client->output_size = 0;
 }
 
+/* "k" and the number with leading zeros. */
+static void write_key(char key[KEY_SIZE + 1], uint64_t number)
+{
+    key[0] = 'k';
+    for (int i = KEY_SIZE - 1; i > 0; i--, number /= 10)
+        key[i] = (char)('0' + number % 10);
+    key[KEY_SIZE] = '\0';
+}
+
 static void begin(load_client *client)
 {
-    char key[24];
+    char key[KEY_SIZE + 1];
     uint64_t number = load.fill ? load.next_key++ : next_random() % load.keys;
 
     if (load.fill ? number >= load.keys : now_ns() >= load.end_ns) {
         load.busy--;
         return;
     }
-    snprintf(key, sizeof key, "k%09llu", (unsigned long long)number);
+    write_key(key, number);
     client->started_ns = now_ns();
     if (load.protocol->send(client, key) != 0)
         fail(client->host, "a request does not fit");
@@ -135,6 +146,7 @@ static void on_readable(load_client *client)
         flush(client);
         return;
     }
+    load.answered++;
     if (result > 0)
         note(client->started_ns, now_ns());
     else
@@ -190,13 +202,21 @@ static uint32_t quantile(double share)
     return load.time_count ? load.times_us[(size_t)(share * (double)(load.time_count - 1))] : 0;
 }
 
+static double used_us(struct timeval time)
+{
+    return (double)time.tv_sec * 1e6 + (double)time.tv_usec;
+}
+
 static void report(void)
 {
     double seconds = (double)(load.end_ns - load.measure_ns) / 1e9;
+    struct rusage own;
 
+    getrusage(RUSAGE_SELF, &own);
     qsort(load.times_us, load.time_count, sizeof *load.times_us, compare);
-    printf("%.0f %u %u %u %zu %llu\n", (double)load.time_count / seconds, quantile(0.5), quantile(0.99), quantile(1),
-           load.time_count, (unsigned long long)load.refused);
+    printf("%.0f %u %u %u %zu %llu %.1f\n", (double)load.time_count / seconds, quantile(0.5), quantile(0.99), quantile(1),
+           load.time_count, (unsigned long long)load.refused,
+           load.answered ? (used_us(own.ru_utime) + used_us(own.ru_stime)) / (double)load.answered : 0);
 }
 
 static void read_nodes(char *text)

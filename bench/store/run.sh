@@ -2,6 +2,9 @@
 # Three nodes, ours against etcd's, in turn on this machine: 256-byte values, every write durable on a majority before it
 # is acknowledged, reads linearizable, each system over its own interface (HTTP/1.1, gRPC), the load from one program.
 #   bench/store/run.sh [ROUNDS [SECONDS]]       needs the Debian packages etcd-server and libnghttp2-dev
+# A client is a connection with one request under way, to the three nodes in turn.  The table has PARTITIONS ranges, by
+# default one, as etcd has one group.  Our nodes have WORKERS worker_threads, by default a third of the processors and at
+# least one; etcd keeps its own default, which serves it best (GOMAXPROCS=1 makes it slower).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds=${1:-1} seconds=${2:-6}
@@ -26,6 +29,9 @@ if [ -z "${HOLDFAST_BINARIES:-}" ]; then
     cmake --build build/run --target store_load -- --quiet
 fi
 store_load=$binaries/store_load
+processors=$(nproc)
+workers=${WORKERS:-$((processors < 6 ? 1 : processors / 3))}
+export HOLDFAST_WORKER_THREADS=$workers
 
 start_etcd() { # ROUND
     local i cluster=e1=http://127.0.0.1:23801,e2=http://127.0.0.1:23802,e3=http://127.0.0.1:23803
@@ -45,7 +51,7 @@ start_holdfast() {
     rm -rf "$HOLDFAST_RUN_DIRECTORY"
     make_cluster
     start_cluster
-    "$binaries/holdfast" --node "$(node_addresses)" table create bench --format bytes --hash-ranges "${PARTITIONS:-3}" >/dev/null
+    "$binaries/holdfast" --node "$(node_addresses)" table create bench --format bytes --hash-ranges "${PARTITIONS:-1}" >/dev/null
 }
 
 # A supervisor's child does the work, so each of our nodes is its process group; etcd's nodes are the processes.
@@ -84,12 +90,20 @@ measure() { # holdfast|etcd NODES
             print "put_" clients "_per_second", who, $1
             print "put_" clients "_p50_us", who, $2
             print "put_" clients "_p99_us", who, $3
-            print "put_" clients "_cpu_us", who, ($10 - $7) / tick * 1e6 / writes
-            print "put_" clients "_bytes_written_per_byte", who, ($11 - $8) / (writes * value)
+            print "put_" clients "_cpu_us", who, ($11 - $8) / tick * 1e6 / writes
+            print "put_" clients "_client_cpu_us", who, $7
+            print "put_" clients "_bytes_written_per_byte", who, ($12 - $9) / (writes * value)
             print "put_" clients "_refused", who, $6 }' >>"$work/results"
     done
+    before=$(usage "$1")
     line=$("$store_load" "$1" get "$2" --clients 64 --seconds "$seconds" --keys $keys)
-    echo "$line" | awk -v who="$1" '{ print "get_64_per_second", who, $1; print "get_64_p50_us", who, $2; print "get_64_p99_us", who, $3 }' >>"$work/results"
+    after=$(usage "$1")
+    echo "$line $before $after" | awk -v who="$1" -v tick="$(getconf CLK_TCK)" '{
+        print "get_64_per_second", who, $1
+        print "get_64_p50_us", who, $2
+        print "get_64_p99_us", who, $3
+        print "get_64_cpu_us", who, ($11 - $8) / tick * 1e6 / ($5 / 0.8)
+        print "get_64_client_cpu_us", who, $7 }' >>"$work/results"
     usage "$1" | awk -v who="$1" '{ print "memory_per_node_mib", who, $3 / 3 / 1024 }' >>"$work/results"
 }
 

@@ -164,6 +164,7 @@ int cli_node_add(cli_run *cli);
 int cli_node_drain(cli_run *cli);
 int cli_node_remove(cli_run *cli);
 int cli_node_replace(cli_run *cli);
+int cli_cluster_recover(cli_run *cli);
 int cli_plugin_list(cli_run *cli);
 int cli_plugin_show(cli_run *cli);
 int cli_policy_list(cli_run *cli);

@@ -9,6 +9,7 @@
 
 #include <curl/curl.h>
 #include <holdfast/lib/hash.h>
+#include <holdfast/lib/json.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@ enum {
     PARALLEL_MAX = 256,
     LINE_MAXIMUM = 32 << 20,
     ANSWER_MAXIMUM = 1 << 20,
+    PROBLEM_MAX = 4 << 20, /* of an answer that was read as JSON */
     CONNECT_SECONDS = 2,
     RETRY_FOR_USUAL = 30,
     PAUSE_FIRST_MS = 50,
@@ -206,20 +208,37 @@ static void begin_slot(load_run *load, load_slot *slot)
     load->busy++;
 }
 
+/* Milliseconds that the answer asks to wait, 0: none.  Who refuses is the partition's leader, whichever node was asked,
+ * so it counts for all of them.  The head's time is in whole seconds. */
+static uint64_t asked_pause(const load_slot *slot)
+{
+    hf_value document = hf_value_null();
+    curl_off_t seconds = 0;
+    hf_arena arena;
+    int64_t asked = 0;
+
+    hf_arena_init(&arena, PROBLEM_MAX);
+    if (hf_json_parse((hf_slice){slot->answer.data, slot->answer.size}, &arena, &document, NULL) == 0)
+        asked = hf_value_get_integer(&document, "retry_after_ms", 0);
+    hf_arena_done(&arena);
+    if (asked <= 0 && curl_easy_getinfo(slot->curl, CURLINFO_RETRY_AFTER, &seconds) == CURLE_OK && seconds > 0)
+        asked = seconds * 1000;
+    return asked > 0 ? (uint64_t)asked : 0;
+}
+
 /* Doubles with each round over all nodes and is spread, so that what failed together does not come back together; never
- * before the time that an only node asked for. */
+ * before the time that was asked for. */
 static uint64_t pause_of(load_run *load, const load_slot *slot, CURLcode code)
 {
     uint32_t round = (slot->attempts - 1) / load->cli->node_count;
     uint64_t pause = round > 6 ? PAUSE_MAX_MS : (uint64_t)PAUSE_FIRST_MS << round;
-    curl_off_t seconds = 0;
+    uint64_t asked = code == CURLE_OK ? asked_pause(slot) : 0;
 
     pause = pause > PAUSE_MAX_MS ? PAUSE_MAX_MS : pause;
     pause = pause / 2 + hf_random_below(&load->random, pause);
-    if (code == CURLE_OK && curl_easy_getinfo(slot->curl, CURLINFO_RETRY_AFTER, &seconds) == CURLE_OK && seconds > 0 &&
-        load->cli->node_count == 1)
-        pause = (uint64_t)seconds * 1000 < load->retry_for_ms ? (uint64_t)seconds * 1000 : load->retry_for_ms;
-    return pause;
+    if (asked > load->retry_for_ms)
+        asked = load->retry_for_ms;
+    return asked > pause ? asked : pause;
 }
 
 static void give_up(load_run *load, const load_slot *slot, long status, CURLcode code)

@@ -271,6 +271,8 @@ static int32_t create_http(struct child *child, hf_error *error)
             .authority = hf_tokens_authority(child->tokens),
             .head_maximum = options->head_maximum,
             .body_memory_maximum = options->body_memory_maximum,
+            .answer_memory_maximum = options->answer_memory_maximum,
+            .client_share = (uint64_t)options->client_share,
             .connections_maximum = (uint32_t)options->connections_maximum,
             .idle_timeout_us = options->idle_timeout_us,
             .receive_timeout_us = options->receive_timeout_us,

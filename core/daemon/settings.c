@@ -130,8 +130,15 @@ static const hf_option http_options[] = {
     HF_CONFIG_SIZE("head_maximum", hf_http_options, head_maximum, .default_text = "16KiB", .minimum = 1024,
                    .maximum = 1 << 20, .doc = "Bytes of a request's head."),
     HF_CONFIG_SIZE("body_memory_maximum", hf_http_options, body_memory_maximum, .default_text = "256MiB",
-                   .minimum = 1 << 20, .maximum = INT64_C(1) << 40,
+                   .minimum = 1 << 20, .maximum = INT64_C(1) << 38,
                    .doc = "Memory for the bodies of all requests under way; beyond it they are answered 503."),
+    HF_CONFIG_SIZE("answer_memory_maximum", hf_http_options, answer_memory_maximum, .default_text = "256MiB",
+                   .minimum = 64 << 20, .maximum = INT64_C(1) << 38,
+                   .doc = "Memory for answers over 64 KiB that clients have not taken yet; beyond it requests are "
+                          "answered 503, and who takes nothing for 2 s is disconnected."),
+    HF_CONFIG_INTEGER("client_share", hf_http_options, client_share, .default_text = "50", .minimum = 1, .maximum = 100,
+                      .doc = "Percent of these, and of the connections, that one client (the same token, or the same "
+                             "address) may have of what others leave. 100: one may take everything."),
     HF_CONFIG_INTEGER("connections_maximum", hf_http_options, connections_maximum, .default_text = "10000",
                       .minimum = 1, .maximum = 1000000,
                       .doc = "Connections at the same time; further ones are closed at once."),

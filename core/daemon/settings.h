@@ -66,6 +66,8 @@ typedef struct hf_http_options {
     int32_t anonymous; /* HF_ANONYMOUS_...; see hf_settings_anonymous_given */
     uint64_t head_maximum;
     uint64_t body_memory_maximum;
+    uint64_t answer_memory_maximum;
+    int64_t client_share;
     int64_t connections_maximum;
     uint64_t idle_timeout_us;
     uint64_t receive_timeout_us;

@@ -12,14 +12,16 @@
 
 #include <errno.h>
 #include <holdfast/lib/error.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum { HEAD, BODY, SKIP, HANDLER, STREAM, LINGER };
 
-enum { LINGER_US = 2000000 };
+enum { LINGER_US = 2000000, SHORT_SEND_US = 2000000 };
 
 enum { READ_SIZE = 16 * 1024, SKIP_MAXIMUM = 64 * 1024 * 1024, PIPELINE_MAXIMUM = 64 * 1024 };
 
@@ -27,6 +29,7 @@ struct http_connection {
     http_shard *shard;
     http_connection *next, *previous;
     int fd;
+    uint64_t address; /* a number for where it comes from */
     hf_watch *watch;
     uint32_t watched; /* events */
     int hasty;        /* it sends, or closes, while a handler has its request */
@@ -35,7 +38,7 @@ struct http_connection {
     int closed;
     int ending;           /* close when the output is out */
     int throttled;        /* a stream's writer was told to wait */
-    uint64_t deadline_us; /* 0: none */
+    uint64_t deadline_us; /* 0: none; while something waits to be sent, only that has to go on */
     uint64_t skip_left;   /* of a body that is discarded */
     hf_http1_chunked chunked;
     uint64_t chunk_begin; /* where in the input undecoded chunks begin */
@@ -43,6 +46,11 @@ struct http_connection {
     hf_http_request *request; /* the present one */
     hf_buffer ahead;          /* received after the present request */
     hf_buffer output;
+    uint64_t output_at;       /* how much of it the client has taken */
+    uint64_t counted;         /* bytes of it in the server's gate of answers */
+    uint64_t taken_us;        /* when the client last took something, or what it is to take began to wait */
+    uint64_t left_in_kernel;  /* then */
+    int sending;              /* something waits */
 };
 
 static void process(http_connection *connection);
@@ -52,9 +60,34 @@ http_connection *hf_http_connection_next(http_connection *connection)
     return connection->next;
 }
 
+uint64_t hf_http_connection_address(const http_connection *connection)
+{
+    return connection->address;
+}
+
+/* Bytes that were not given to the kernel. */
+static uint64_t waiting_of(const http_connection *connection)
+{
+    return connection->output.size - connection->output_at;
+}
+
+/* Bytes that the kernel has and the client has not.  The kernel takes more only when a good part of them is gone, which
+ * may take a slow client long. */
+static uint64_t in_kernel(const http_connection *connection)
+{
+    int bytes = 0;
+
+    return ioctl(connection->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (uint64_t)bytes : 0;
+}
+
+uint64_t hf_http_connection_waiting(const http_connection *connection)
+{
+    return waiting_of(connection) + in_kernel(connection);
+}
+
 int hf_http_connection_idle(const http_connection *connection)
 {
-    return connection->state == HEAD && !connection->output.size &&
+    return connection->state == HEAD && !waiting_of(connection) &&
            (!connection->request || !connection->request->input.size);
 }
 
@@ -68,11 +101,11 @@ static void watch(http_connection *connection)
     uint32_t events = 0;
 
     if (connection->state == LINGER ||
-        (connection->state != HANDLER && !connection->ending && connection->output.size <= HF_HTTP_STREAM_HIGH))
+        (connection->state != HANDLER && !connection->ending && waiting_of(connection) <= HF_HTTP_STREAM_HIGH))
         events |= HF_WATCH_READ;
     if (connection->state == HANDLER && !connection->hasty) /* nothing comes of a client that waits for its answer */
         events |= connection->watched & HF_WATCH_READ;
-    if (connection->output.size)
+    if (waiting_of(connection))
         events |= HF_WATCH_WRITE;
     if (events == connection->watched)
         return;
@@ -80,6 +113,38 @@ static void watch(http_connection *connection)
         connection->watched = events;
     else
         hf_http_connection_close(connection);
+}
+
+/* ---- Memory of answers ------------------------------------------------------------------------------------------- */
+
+/* Little is not counted: the number of connections bounds it. */
+enum { KEPT_MAXIMUM = 32 * 1024 };
+
+static void count_answers(http_connection *connection, uint64_t bytes)
+{
+    hf_http_server *server = connection->shard->server;
+    uint64_t now = bytes > HF_HTTP_ANSWER_LARGE ? bytes : 0;
+
+    if (now > connection->counted)
+        hf_gate_force(&server->answers, server->shares, connection->address, 0, now - connection->counted,
+                      hf_loop_now_us(connection->shard->loop));
+    else if (now < connection->counted)
+        hf_gate_leave(&server->answers, server->shares, connection->address, 0, connection->counted - now);
+    connection->counted = now;
+}
+
+/* The client has taken `size` bytes.  What is left moves forward seldom, so that moving costs no more than sending. */
+static void consume_output(http_connection *connection, uint64_t size)
+{
+    hf_buffer *output = &connection->output;
+
+    connection->output_at += size;
+    if (connection->output_at * 2 < output->size)
+        return;
+    hf_buffer_consume(output, connection->output_at);
+    connection->output_at = 0;
+    if (!output->size && output->capacity > KEPT_MAXIMUM)
+        hf_buffer_done(output);
 }
 
 /* ---- Life -------------------------------------------------------------------------------------------------------- */
@@ -112,9 +177,10 @@ void hf_http_connection_close(http_connection *connection)
     hf_watch_destroy(connection->watch);
     close(connection->fd);
     unlink_connection(connection);
-    uint32_t left = atomic_fetch_sub(&server->connection_count, 1) - 1;
-    hf_metric_set(server->connections, left);
+    hf_gate_leave(&server->connection_gate, server->shares, ~connection->address, 1, 0);
+    hf_metric_set(server->connections, (double)hf_gate_items(&server->connection_gate));
     connection->request = NULL;
+    count_answers(connection, 0);
     if (request && (connection->state == HANDLER || connection->state == STREAM)) {
         request->connection = NULL; /* its handler answers into nothing */
         if (connection->state == STREAM)
@@ -128,14 +194,22 @@ void hf_http_connection_close(http_connection *connection)
 
 /* ---- Output ------------------------------------------------------------------------------------------------------ */
 
-static void sent(http_connection *connection)
+static void sent(http_connection *connection, uint64_t taken)
 {
     hf_http_request *request = connection->request;
 
-    if (connection->output.size) {
-        set_deadline(connection, connection->shard->server->settings.send_timeout_us);
+    count_answers(connection, waiting_of(connection));
+    if (waiting_of(connection)) {
+        if (taken || !connection->sending) {
+            connection->taken_us = hf_loop_now_us(connection->shard->loop);
+            connection->left_in_kernel = in_kernel(connection);
+        }
+        connection->sending = 1;
         return;
     }
+    if (connection->sending && connection->state == HEAD && !request)
+        set_deadline(connection, connection->shard->server->settings.idle_timeout_us);
+    connection->sending = 0;
     if (connection->ending && connection->state != LINGER) {
         connection->state = LINGER;
         shutdown(connection->fd, SHUT_WR); /* a failure shows when reading */
@@ -152,8 +226,11 @@ static void sent(http_connection *connection)
 
 static void flush(http_connection *connection)
 {
-    while (connection->output.size) {
-        ssize_t size = send(connection->fd, connection->output.data, connection->output.size, MSG_NOSIGNAL);
+    uint64_t taken = 0;
+
+    while (waiting_of(connection)) {
+        ssize_t size = send(connection->fd, connection->output.data + connection->output_at, waiting_of(connection),
+                            MSG_NOSIGNAL);
         if (size < 0 && errno == EINTR)
             continue;
         if (size < 0) {
@@ -163,17 +240,22 @@ static void flush(http_connection *connection)
             return;
         }
         hf_metric_increment(connection->shard->server->sent_bytes, (uint64_t)size);
-        hf_buffer_consume(&connection->output, (uint64_t)size);
+        taken += (uint64_t)size;
+        consume_output(connection, (uint64_t)size);
     }
-    sent(connection);
+    sent(connection, taken);
 }
 
 /* Moves the request's bytes to the connection's output. */
 static int move_output(http_connection *connection, hf_buffer *from)
 {
+    hf_http_request *request = connection->request;
     int32_t result = 0;
 
-    if (!connection->output.size) {
+    connection->counted += request->answer_memory; /* it is in the gate already, under the same key */
+    request->answer_memory = 0;
+
+    if (!waiting_of(connection)) {
         hf_buffer empty = connection->output;
         connection->output = *from;
         *from = empty;
@@ -255,7 +337,7 @@ uint64_t hf_http_connection_stream(hf_http_request *request, int ended)
         flush(connection);
     if (!connection->closed)
         watch(connection);
-    uint64_t waiting = connection->closed ? UINT64_MAX : connection->output.size;
+    uint64_t waiting = connection->closed ? UINT64_MAX : waiting_of(connection);
     connection->throttled = waiting > HF_HTTP_STREAM_HIGH;
     request->writing = 0;
     if (--connection->processing == 0 && connection->closed)
@@ -314,26 +396,38 @@ static void refuse_head(http_connection *connection, uint32_t status, const char
     hf_http_request_refuse(connection->request, status, problem, error, NULL);
 }
 
-/* Counts memory for a body: 0 when the server holds too much already. */
-static int admit_memory(hf_http_request *request, uint64_t size)
+/* Counts memory for a body: HF_EBUSY when the server, or this client, holds too much already. */
+static int32_t admit_memory(hf_http_request *request, uint64_t size, hf_error *error)
 {
     hf_http_server *server = request->shard->server;
+    int32_t why = hf_gate_enter(&server->bodies, server->shares, request->client, 0, size,
+                                hf_loop_now_us(request->shard->loop));
 
-    if (atomic_fetch_add_explicit(&server->body_memory, size, memory_order_relaxed) + size >
-        server->settings.body_memory_maximum) {
-        atomic_fetch_sub_explicit(&server->body_memory, size, memory_order_relaxed);
-        return 0;
-    }
+    if (why)
+        return hf_http_server_refuse(server, HTTP_REFUSED_BODIES, why, hf_loop_now_us(request->shard->loop), error);
     request->memory += size;
-    return 1;
+    return 0;
 }
 
-static void refuse_busy(http_connection *connection)
+/* A client that does not take its answers is not given more; others are, as long as there is room for them. */
+static int32_t admit_answer(const http_connection *connection, hf_error *error)
 {
-    hf_error error;
+    hf_http_server *server = connection->shard->server;
+    uint64_t now = hf_loop_now_us(connection->shard->loop);
 
-    hf_error_set(&error, HF_EBUSY, "too many request bodies are under way; send this again later");
-    refuse(connection, 503, "busy", &error, NULL);
+    if (hf_gate_bytes(&server->answers) < server->answer_limits.bytes / 4)
+        return 0;
+    int32_t why = hf_gate_enter(&server->answers, server->shares, connection->address, 0, HF_HTTP_ANSWER_LARGE, now);
+
+    if (why)
+        return hf_http_server_refuse(server, HTTP_REFUSED_ANSWERS, why, now, error);
+    hf_gate_leave(&server->answers, server->shares, connection->address, 0, HF_HTTP_ANSWER_LARGE);
+    return 0;
+}
+
+static void refuse_busy(http_connection *connection, const hf_error *error)
+{
+    refuse(connection, 503, "busy", error, NULL);
 }
 
 static void refuse_large(http_connection *connection)
@@ -365,8 +459,9 @@ static void begin_body(http_connection *connection)
         refuse_large(connection);
         return;
     }
-    if (head->body == HF_HTTP1_BODY_LENGTH && !admit_memory(request, head->content_length)) {
-        refuse_busy(connection);
+    if ((head->body == HF_HTTP1_BODY_LENGTH && admit_memory(request, head->content_length, &error) != 0) ||
+        admit_answer(connection, &error) != 0) {
+        refuse_busy(connection, &error);
         return;
     }
     connection->state = BODY;
@@ -440,12 +535,15 @@ static void body_complete(http_connection *connection, uint64_t used)
 static void read_length(http_connection *connection)
 {
     hf_http_request *request = connection->request;
+    hf_error error;
     uint64_t whole = (uint64_t)connection->head_size + request->head.content_length;
 
     if (request->input.size >= whole)
         body_complete(connection, whole);
-    else if (hf_buffer_reserve(&request->input, whole - request->input.size) != 0)
-        refuse_busy(connection);
+    else if (hf_buffer_reserve(&request->input, whole - request->input.size) != 0) {
+        hf_error_set(&error, HF_EBUSY, "no memory for the body; send this again later");
+        refuse_busy(connection, &error);
+    }
 }
 
 static void refuse_chunk(http_connection *connection, const hf_error *error)
@@ -470,8 +568,10 @@ static int32_t take_chunk(hf_http_request *request, hf_slice data, hf_error *err
         return hf_error_set(error, HF_ETOOLARGE,
                             "the body is larger than %llu bytes, which is the most that is taken here",
                             (unsigned long long)maximum);
-    if (!admit_memory(request, data.size) || hf_buffer_append(&request->chunks, data.data, data.size) != 0)
-        return hf_error_set(error, HF_EBUSY, "too many request bodies are under way; send this again later");
+    if (admit_memory(request, data.size, error) != 0)
+        return HF_EBUSY;
+    if (hf_buffer_append(&request->chunks, data.data, data.size) != 0)
+        return hf_error_set(error, HF_EBUSY, "no memory for the body; send this again later");
     return 0;
 }
 
@@ -568,7 +668,7 @@ static void step(http_connection *connection)
         uint64_t ahead = connection->ahead.size;
 
         if (connection->closed || connection->ending || before == HANDLER || before == STREAM ||
-            connection->output.size > HF_HTTP_STREAM_HIGH)
+            waiting_of(connection) > HF_HTTP_STREAM_HIGH)
             return;
         if (before == SKIP) {
             skip(connection);
@@ -645,12 +745,13 @@ static void ready(void *arg, int32_t fd, uint32_t events)
         release(connection);
 }
 
-void hf_http_connection_open(http_shard *shard, int fd)
+void hf_http_connection_open(http_shard *shard, int fd, uint64_t address)
 {
     hf_http_server *server = shard->server;
     http_connection *connection = calloc(1, sizeof *connection);
 
     if (!connection || hf_watch_create(shard->loop, fd, HF_WATCH_READ, ready, connection, &connection->watch, NULL)) {
+        hf_gate_leave(&server->connection_gate, server->shares, ~address, 1, 0);
         free(connection);
         close(fd);
         hf_metric_increment(server->refused_connections, 1);
@@ -658,6 +759,7 @@ void hf_http_connection_open(http_shard *shard, int fd)
     }
     connection->shard = shard;
     connection->fd = fd;
+    connection->address = address;
     connection->watched = HF_WATCH_READ;
     hf_buffer_init(&connection->ahead, UINT64_MAX);
     hf_buffer_init(&connection->output, UINT64_MAX);
@@ -665,8 +767,35 @@ void hf_http_connection_open(http_shard *shard, int fd)
     if (connection->next)
         connection->next->previous = connection;
     shard->connections = connection;
-    hf_metric_set(server->connections, atomic_fetch_add(&server->connection_count, 1) + 1);
+    hf_metric_set(server->connections, (double)hf_gate_items(&server->connection_gate));
     set_deadline(connection, server->settings.idle_timeout_us);
+}
+
+/* While memory for answers is short, one that takes nothing has to make room soon. */
+static int is_stalled(http_connection *connection, uint64_t now_us)
+{
+    hf_http_server *server = connection->shard->server;
+    uint64_t patience_us = server->settings.send_timeout_us;
+
+    if (!connection->sending)
+        return 0;
+    if (connection->counted && patience_us > SHORT_SEND_US &&
+        hf_gate_bytes(&server->answers) > server->answer_limits.bytes / 4)
+        patience_us = SHORT_SEND_US;
+    if (now_us < connection->taken_us + patience_us)
+        return 0;
+    uint64_t left = in_kernel(connection);
+
+    if (left >= connection->left_in_kernel)
+        return 1;
+    connection->left_in_kernel = left; /* it is slow, but takes some */
+    connection->taken_us = now_us;
+    return 0;
+}
+
+static int is_late(const http_connection *connection, uint64_t now_us)
+{
+    return !connection->sending && connection->deadline_us && connection->deadline_us <= now_us;
 }
 
 void hf_http_connections_sweep(http_shard *shard)
@@ -676,9 +805,13 @@ void hf_http_connections_sweep(http_shard *shard)
 
     for (http_connection *connection = shard->connections; connection; connection = next) {
         next = connection->next;
-        if (connection->deadline_us && connection->deadline_us <= now)
+        if (is_stalled(connection, now)) {
+            hf_metric_increment(shard->server->stalled_connections, 1);
             hf_http_connection_close(connection);
-        else if (shard->stopping && (hf_http_connection_idle(connection) || now >= shard->stop_deadline_us))
+        } else if (is_late(connection, now)) {
             hf_http_connection_close(connection);
+        } else if (shard->stopping && (hf_http_connection_idle(connection) || now >= shard->stop_deadline_us)) {
+            hf_http_connection_close(connection);
+        }
     }
 }

@@ -6,12 +6,19 @@
 #include "http/server.h"
 
 #include <holdfast/lib/buffer.h>
+#include <holdfast/lib/gate.h>
 #include <holdfast/lib/hash.h>
 #include <holdfast/lib/http1.h>
 #include <stdatomic.h>
 
 /* Output beyond which a stream's writer is told to wait, and below which it is told to go on. */
 enum { HF_HTTP_STREAM_HIGH = 1 << 20, HF_HTTP_STREAM_LOW = 1 << 18 };
+
+/* An answer that counts in the server's memory for answers, and may be refused for want of it. */
+enum { HF_HTTP_ANSWER_LARGE = 64 * 1024 };
+
+/* Why requests are refused for want of memory. */
+enum { HTTP_REFUSED_BODIES = 0, HTTP_REFUSED_ANSWERS, HTTP_REFUSALS };
 
 typedef struct http_connection http_connection;
 
@@ -34,8 +41,14 @@ struct hf_http_server {
     hf_http_settings settings;
     hf_router router;
     http_shard *shards;
-    _Atomic uint64_t body_memory; /* bytes of request bodies */
-    _Atomic uint32_t connection_count;
+    hf_shares *shares; /* of clients and, for answers and connections, of addresses */
+    hf_gate_limits body_limits, answer_limits, connection_limits;
+    hf_gate bodies;          /* bytes of request bodies */
+    hf_gate answers;         /* bytes of answers that their clients have not taken */
+    hf_gate connection_gate; /* open connections */
+    hf_metric *refused[HTTP_REFUSALS];
+    hf_metric *body_bytes, *answer_bytes;
+    hf_metric *stalled_connections;
     hf_metric *requests[5]; /* by class of status: 1xx ... 5xx */
     hf_metric *request_microseconds;
     hf_metric *received_bytes;
@@ -58,13 +71,16 @@ struct hf_http_request {
     http_connection *connection; /* NULL: the client is gone.  The loop's thread only */
     hf_buffer input;             /* head and, unless chunked, body */
     hf_buffer chunks;            /* a chunked body, decoded */
-    uint64_t memory;             /* counted in the server's body_memory */
+    uint64_t memory;             /* counted in the server's gate of bodies */
+    uint64_t answer_memory;      /* of its answer, counted in the server's gate of answers */
+    uint64_t address;            /* of its connection */
     hf_http1_head head;          /* slices into input */
     hf_slice body;
     hf_slice query_text;
     hf_router_match match; /* values decoded */
     hf_arena arena;
     hf_http_principal principal;
+    uint64_t client; /* whose requests count together */
     uint8_t trace[16];
     uint64_t start_us;
     int keep_alive;
@@ -81,11 +97,19 @@ struct hf_http_request {
     int ended;   /* and the writer has ended before it came */
 };
 
+/* server.c */
+/* The error of a request that a gate refused, for HF_GATE_...; HF_EBUSY. */
+int32_t hf_http_server_refuse(hf_http_server *server, int what, int32_t why, uint64_t now_us, hf_error *error);
+
 /* connection.c */
-void hf_http_connection_open(http_shard *shard, int fd);
+/* `address`: a number for where it comes from, never 0. */
+void hf_http_connection_open(http_shard *shard, int fd, uint64_t address);
+uint64_t hf_http_connection_address(const http_connection *connection);
 void hf_http_connection_close(http_connection *connection);
 /* Puts the request's answer out and goes on with the connection; frees the request.  [the request's loop] */
 void hf_http_connection_answer(hf_http_request *request);
+/* Bytes that the client has not got. */
+uint64_t hf_http_connection_waiting(const http_connection *connection);
 /* Puts a stream's bytes out; returns what waits. */
 uint64_t hf_http_connection_stream(hf_http_request *request, int ended);
 /* Closes what has passed its deadline.  [loop] */

@@ -86,7 +86,11 @@ void hf_http_request_free(hf_http_request *request)
     if (!request)
         return;
     http_shard *shard = request->shard;
-    atomic_fetch_sub_explicit(&shard->server->body_memory, request->memory, memory_order_relaxed);
+    hf_http_server *server = shard->server;
+    if (request->memory)
+        hf_gate_leave(&server->bodies, server->shares, request->client, 0, request->memory);
+    if (request->answer_memory)
+        hf_gate_leave(&server->answers, server->shares, request->address, 0, request->answer_memory);
     if (shard->spare_count == SPARE_MAXIMUM) {
         release(request);
         return;
@@ -214,6 +218,8 @@ uint32_t hf_http_request_admit(hf_http_request *request, hf_error *error, const 
     uint32_t status = find_route(request, error, ret_problem, allow, allow_capacity);
     if (!status)
         status = authorise(request, error, ret_problem);
+    request->address = hf_http_connection_address(request->connection);
+    request->client = request->principal.user ? request->principal.user : request->address;
     if (!status)
         status = decode_parameters(request, error, ret_problem);
     return status;
@@ -277,6 +283,11 @@ const uint8_t *hf_http_trace(const hf_http_request *request)
 uint64_t hf_http_user(const hf_http_request *request)
 {
     return request->principal.user;
+}
+
+uint64_t hf_http_client(const hf_http_request *request)
+{
+    return request->client;
 }
 
 int32_t hf_http_allowed(const hf_http_request *request, int32_t right, hf_slice table)
@@ -373,11 +384,30 @@ static void begin_answer(hf_http_request *request, uint32_t status, const char *
         append_field(answer, "Connection", "keep-alive");
 }
 
+/* Memory for a large answer; 0 after answering that there is none. */
+static int admit_answer(hf_http_request *request, uint64_t size)
+{
+    hf_http_server *server = request->shard->server;
+    uint64_t now = hf_clock_us(); /* maybe of a thread without a loop */
+    int32_t why = hf_gate_enter(&server->answers, server->shares, request->address, 0, size, now);
+    hf_error error;
+
+    if (!why) {
+        request->answer_memory = size;
+        return 1;
+    }
+    hf_http_server_refuse(server, HTTP_REFUSED_ANSWERS, why, now, &error);
+    hf_http_problem(request, 503, "busy", &error, NULL);
+    return 0;
+}
+
 void hf_http_respond(hf_http_request *request, uint32_t status, const char *type, hf_slice body,
                      const hf_http_field *fields, uint32_t field_count)
 {
     hf_buffer *answer = &request->answer;
 
+    if (body.size > HF_HTTP_ANSWER_LARGE && !request->head_only && !admit_answer(request, body.size))
+        return;
     begin_answer(request, status, type);
     for (uint32_t i = 0; i < field_count; i++)
         append_field(answer, fields[i].name, fields[i].value);
@@ -500,8 +530,10 @@ uint64_t hf_http_stream_write(hf_http_request *request, hf_slice bytes)
 
     if (!request->connection)
         return UINT64_MAX;
-    if (!bytes.size || request->head_only)
+    if (request->head_only)
         return 0;
+    if (!bytes.size)
+        return hf_http_connection_waiting(request->connection);
     if (request->head.minor > 0)
         request->failed |= hf_buffer_append_format(answer, "%llx\r\n", (unsigned long long)bytes.size) != 0;
     request->failed |= hf_buffer_append(answer, bytes.data, bytes.size) != 0;

@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { SWEEP_US = 500000, ACCEPT_BATCH = 64 };
+enum { SWEEP_US = 500000, ACCEPT_BATCH = 64, RETRY_MINIMUM_MS = 100, RETRY_MAXIMUM_MS = 10000 };
 
 struct http_listener {
     struct http_listener *next;
@@ -59,9 +59,71 @@ static int32_t add_metrics(hf_http_server *server, hf_error *error)
     return result;
 }
 
+static int32_t add_memory_metrics(hf_http_server *server, hf_error *error)
+{
+    static const char *const whats[HTTP_REFUSALS][1][2] = {{{"memory", "bodies"}}, {{"memory", "answers"}}};
+    int32_t result = 0;
+
+    for (int i = 0; i < HTTP_REFUSALS && !result; i++)
+        result =
+            add_metric(server, HF_METRIC_COUNTER, "holdfast_http_refused_total",
+                       "Requests refused for want of memory, by what it is for", whats[i], &server->refused[i], error);
+    if (!result)
+        result = add_metric(server, HF_METRIC_GAUGE, "holdfast_http_body_bytes", "Bytes of request bodies under way",
+                            NULL, &server->body_bytes, error);
+    if (!result)
+        result = add_metric(server, HF_METRIC_GAUGE, "holdfast_http_answer_bytes",
+                            "Bytes of large answers that their clients have not taken", NULL, &server->answer_bytes,
+                            error);
+    if (!result)
+        result = add_metric(server, HF_METRIC_COUNTER, "holdfast_http_stalled_connections_total",
+                            "Connections closed because their clients took nothing of their answers", NULL,
+                            &server->stalled_connections, error);
+    return result;
+}
+
+static void set_limits(hf_http_server *server)
+{
+    const hf_http_settings *settings = &server->settings;
+    uint64_t share = settings->client_share ? settings->client_share : 100;
+
+    server->body_limits = (hf_gate_limits){HF_GATE_ITEMS_MAX, settings->body_memory_maximum, share};
+    server->answer_limits = (hf_gate_limits){HF_GATE_ITEMS_MAX, settings->answer_memory_maximum, share};
+    server->connection_limits = (hf_gate_limits){settings->connections_maximum, HF_GATE_BYTES_MAX, share};
+    server->bodies.limits = &server->body_limits;
+    server->answers.limits = &server->answer_limits;
+    server->connection_gate.limits = &server->connection_limits;
+}
+
+int32_t hf_http_server_refuse(hf_http_server *server, int what, int32_t why, uint64_t now_us, hf_error *error)
+{
+    static const char *const words[HTTP_REFUSALS] = {"request bodies are under way", "answers wait to be taken"};
+
+    hf_metric_increment(server->refused[what], 1);
+    hf_error_set(error, HF_EBUSY, "too many %s%s; send this again later", words[what],
+                 why != HF_GATE_SHARE ? ""
+                 : what == HTTP_REFUSED_BODIES ? " for this client"
+                                               : " by this client");
+    error->retry_after_ms = hf_gate_retry_after_ms(what == HTTP_REFUSED_BODIES ? &server->bodies : &server->answers,
+                                                   now_us, RETRY_MINIMUM_MS, RETRY_MAXIMUM_MS);
+    return HF_EBUSY;
+}
+
+static void measure(hf_http_server *server, uint64_t now_us)
+{
+    hf_gate_measure(&server->bodies, now_us);
+    hf_gate_measure(&server->answers, now_us);
+    hf_metric_set(server->body_bytes, (double)hf_gate_bytes(&server->bodies));
+    hf_metric_set(server->answer_bytes, (double)hf_gate_bytes(&server->answers));
+}
+
 static void sweep(void *arg)
 {
-    hf_http_connections_sweep(arg);
+    http_shard *shard = arg;
+
+    if (shard == shard->server->shards)
+        measure(shard->server, hf_loop_now_us(shard->loop));
+    hf_http_connections_sweep(shard);
 }
 
 static int32_t init_shard(hf_http_server *server, uint32_t index, hf_error *error)
@@ -80,6 +142,16 @@ static int32_t init_shard(hf_http_server *server, uint32_t index, hf_error *erro
     return result;
 }
 
+static int32_t make_shares(hf_http_server *server, hf_error *error)
+{
+    uint64_t seed = 0;
+
+    if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+        return hf_error_set_errno(error, HF_EIO, errno, "no random number for the shares of clients");
+    server->shares = hf_shares_create(seed);
+    return server->shares ? 0 : hf_error_set(error, HF_ENOMEM, "no memory for the shares of clients");
+}
+
 int32_t hf_http_server_create(const hf_http_settings *settings, hf_http_server **ret_server, hf_error *error)
 {
     hf_http_server *server = calloc(1, sizeof *server);
@@ -91,7 +163,12 @@ int32_t hf_http_server_create(const hf_http_settings *settings, hf_http_server *
         return hf_error_set(error, HF_ENOMEM, "no memory for the HTTP server");
     }
     server->settings = *settings;
+    set_limits(server);
     int32_t result = add_metrics(server, error);
+    if (!result)
+        result = add_memory_metrics(server, error);
+    if (!result)
+        result = make_shares(server, error);
     for (uint32_t i = 0; i < settings->loop_count && !result; i++)
         result = init_shard(server, i, error);
     if (result) {
@@ -125,6 +202,7 @@ void hf_http_server_destroy(hf_http_server *server)
         hf_timer_destroy(shard->sweep);
     }
     hf_router_done(&server->router);
+    hf_shares_destroy(server->shares);
     free(server->shards);
     free(server);
 }
@@ -136,18 +214,32 @@ int32_t hf_http_server_route(hf_http_server *server, const hf_http_route *route,
 
 /* ---- Listening --------------------------------------------------------------------------------------------------- */
 
-static void accept_one(http_shard *shard, int fd)
+/* Whoever has one address of IPv6 has the 2^64 others of its network too.  All of a Unix socket are one. */
+static uint64_t number_of(const struct sockaddr_storage *address)
+{
+    const struct sockaddr_in *four = (const void *)address;
+    const struct sockaddr_in6 *six = (const void *)address;
+
+    if (address->ss_family == AF_INET)
+        return hf_hash64(4, &four->sin_addr, sizeof four->sin_addr) | 1;
+    if (address->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr))
+        return hf_hash64(4, six->sin6_addr.s6_addr + 12, 4) | 1;
+    return address->ss_family == AF_INET6 ? hf_hash64(6, &six->sin6_addr, 8) | 1 : 1;
+}
+
+static void accept_one(http_shard *shard, int fd, const struct sockaddr_storage *address)
 {
     hf_http_server *server = shard->server;
     int on = 1;
 
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on a Unix socket, which needs it not */
-    if (atomic_load(&server->connection_count) >= server->settings.connections_maximum) {
+    if (hf_gate_enter(&server->connection_gate, server->shares, ~number_of(address), 1, 0,
+                      hf_loop_now_us(shard->loop)) != 0) {
         hf_metric_increment(server->refused_connections, 1);
         close(fd);
         return;
     }
-    hf_http_connection_open(shard, fd);
+    hf_http_connection_open(shard, fd, number_of(address));
 }
 
 static void listener_ready(void *arg, int32_t fd, uint32_t events)
@@ -156,9 +248,11 @@ static void listener_ready(void *arg, int32_t fd, uint32_t events)
 
     (void)events;
     for (int i = 0; i < ACCEPT_BATCH; i++) {
-        int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+        socklen_t size = sizeof address;
+        int client = accept4(fd, (struct sockaddr *)&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (client >= 0) {
-            accept_one(listener->shard, client);
+            accept_one(listener->shard, client, &address);
         } else if (errno != EINTR && errno != ECONNABORTED) {
             if (errno != EAGAIN)
                 hf_log(HF_LOG_WARNING, "http", "a connection could not be accepted: %s", strerror(errno));

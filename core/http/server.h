@@ -34,7 +34,9 @@ typedef struct hf_http_settings {
     hf_metrics *metrics;
     hf_http_authority authority;  /* NULL functions: everybody may do everything */
     uint64_t head_maximum;        /* bytes of a request's head */
-    uint64_t body_memory_maximum; /* bytes of all requests under way; beyond it: 503 */
+    uint64_t body_memory_maximum;   /* bytes of all requests under way; beyond it: 503 */
+    uint64_t answer_memory_maximum; /* bytes of large answers that were not taken yet; beyond it: 503 */
+    uint64_t client_share;          /* percent of each of these, and of connections, that one client may have; 0: all */
     uint32_t connections_maximum;
     uint64_t idle_timeout_us;    /* between requests */
     uint64_t receive_timeout_us; /* for a head or the next piece of a body */
@@ -75,5 +77,6 @@ void hf_http_stream_begin(hf_http_request *request, uint32_t status, const char 
                           void *arg);
 uint64_t hf_http_stream_write(hf_http_request *request, hf_slice bytes);
 void hf_http_stream_end(hf_http_request *request);
+uint64_t hf_http_client(const hf_http_request *request);
 
 #endif

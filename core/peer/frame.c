@@ -85,6 +85,8 @@ int32_t hf_hello_append(hf_buffer *buffer, const hf_hello *hello)
         (int)hello->from.size, (const char *)hello->from.data, (int)hello->to.size, (const char *)hello->to.data,
         hello->lane);
 
+    if (hello->run && !failed)
+        failed = hf_buffer_append_format(buffer, "run %016llx\n", (unsigned long long)hello->run);
     for (uint32_t i = 0; i < hello->channel_count && !failed; i++)
         failed = hf_buffer_append_format(buffer, "channel %.*s\n", (int)hello->channels[i].size,
                                          (const char *)hello->channels[i].data);
@@ -143,6 +145,8 @@ int32_t hf_hello_read(hf_slice bytes, hf_hello *ret_hello)
         !parse_number(value, 10, UINT32_MAX, &number))
         return HF_EPROTOCOL;
     ret_hello->lane = (uint32_t)number;
+    if (take_line(&rest, "run", &value) && !parse_number(value, 16, UINT64_MAX, &ret_hello->run))
+        return HF_EPROTOCOL;
     while (rest.size) {
         if (ret_hello->channel_count == HF_PEER_CHANNELS_MAX ||
             !take_line(&rest, "channel", &ret_hello->channels[ret_hello->channel_count]))

@@ -39,6 +39,7 @@ typedef struct hf_hello {
     uint32_t protocol;
     uint32_t lane;
     uint64_t members; /* hash of the list of members' names */
+    uint64_t run;     /* a number of the dialler's process; 0: it did not say */
     hf_slice cluster;
     hf_slice from; /* node names */
     hf_slice to;

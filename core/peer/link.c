@@ -82,8 +82,11 @@ int32_t peer_link_open(peer_lane *lane, int fd, int dialled, uint32_t node, peer
         free(link);
         return HF_ENOMEM;
     }
-    SSL_set_mode(link->ssl,
-                 SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_set_mode(link->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    /* One system call brings all records that have come; otherwise each would take two, its head and its body.  The
+     * links are few and busy, so they keep their buffers. */
+    SSL_set_read_ahead(link->ssl, 1);
+    SSL_set_default_read_buffer_len(link->ssl, READ_SIZE);
     if (dialled)
         SSL_set_connect_state(link->ssl);
     else
@@ -108,6 +111,8 @@ void peer_link_close(peer_link *link, const char *why)
 
     if (link->state == LINK_CLOSED)
         return;
+    if (was_up && link->run)
+        peer_link_unhold(link);
     if (was_up && link->lane->stopping) {
         ERR_clear_error();
         (void)SSL_shutdown(link->ssl); /* one try, so that the other side sees no accident */
@@ -259,8 +264,11 @@ static int receive(peer_link *link)
         if (size <= 0)
             return blocked(link, size);
         link->in.size += (uint64_t)size;
-        if (link->state == LINK_UP) /* before that, drops of a hello do not gain time */
+        if (link->state == LINK_UP) { /* before that, drops of a hello do not gain time */
             link->heard_us = hf_loop_now_us(link->lane->loop);
+            if (link->run)
+                atomic_store_explicit(&link->peers->holders[link->node].heard_us, link->heard_us, memory_order_relaxed);
+        }
         hf_metric_increment(link->peers->received_bytes, (uint64_t)size);
         if (!take_frames(link))
             return 0;

@@ -116,6 +116,7 @@ int32_t hf_peers_create(const hf_peers_settings *settings, hf_peers **ret_peers,
         return hf_error_set(error, HF_ENOMEM, "no memory for the peer links");
     peers->settings = *settings;
     pthread_mutex_init(&peers->complaints_lock, NULL);
+    pthread_mutex_init(&peers->holders_lock, NULL);
     int32_t result = check_members(peers, error);
     if (!result)
         result = hf_tls_peer_context(settings->certificates, settings->self, HF_TLS_SERVER, &peers->server, error);
@@ -125,6 +126,9 @@ int32_t hf_peers_create(const hf_peers_settings *settings, hf_peers **ret_peers,
         result = check_own_name(peers, error);
     if (!result)
         result = add_metrics(peers, error);
+    if (!result && getrandom(&peers->run, sizeof peers->run, 0) != sizeof peers->run)
+        result = hf_error_set_errno(error, HF_EIO, errno, "no random number for the peer links");
+    peers->run += peers->run == 0;
     if (!result)
         result = make_lanes(peers, error);
     if (result) {
@@ -152,6 +156,7 @@ void hf_peers_destroy(hf_peers *peers)
     SSL_CTX_free(peers->server);
     SSL_CTX_free(peers->client);
     pthread_mutex_destroy(&peers->complaints_lock);
+    pthread_mutex_destroy(&peers->holders_lock);
     free(peers);
 }
 

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
+enum { HOLDS_US = 1500000 }; /* a living link is not silent for so long: it pings every PING_US */
 enum { TICK_US = 200000, PING_US = 1000000, SILENCE_US = 3000000, BACKOFF_LEAST_US = 50000, BACKOFF_MOST_US = 1000000 };
 enum {
     STRANGERS_MAX = 256,
@@ -46,6 +47,7 @@ struct peer_link {
     uint32_t references;     /* tasks and requests that still look at it, and one while it is open */
     uint32_t node;           /* NO_NODE: not known yet; of an accepted one: what its certificate says */
     uint32_t sender_lane;    /* of an accepted one: the dialler's number for it */
+    uint64_t run;            /* of an accepted one: its process; 0: it did not say */
     int dialled;
     int state;
     int counted; /* among the strangers */
@@ -119,9 +121,20 @@ typedef struct peer_complaints {
     uint64_t hashes[PEER_COMPLAINTS_MAX];
 } peer_complaints;
 
+/* The process that has a node's name, as accepted links say. */
+typedef struct peer_holder {
+    uint64_t run; /* 0: nobody */
+    uint32_t links;
+    char from[48];
+    _Atomic uint64_t heard_us;
+} peer_holder;
+
 struct hf_peers {
     hf_peers_settings settings;
     uint32_t self;
+    uint64_t run; /* of this process */
+    pthread_mutex_t holders_lock;
+    peer_holder holders[HF_PEER_NODES_MAX];
     uint64_t members_hash;
     SSL_CTX *server, *client;
     hf_watch *listener;
@@ -157,6 +170,8 @@ void peer_link_begin(peer_link *link); /* the handshake is done */
 int32_t peer_link_frame(peer_link *link, const hf_frame *frame, const char **ret_why);
 /* An accepted link has arrived at its loop. */
 void peer_link_welcome(peer_link *link);
+/* An accepted link has ended, and its process may have. */
+void peer_link_unhold(peer_link *link);
 /* A dialled link was lost that had been up. */
 void peer_link_lost(peer_link *link);
 

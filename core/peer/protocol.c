@@ -15,6 +15,7 @@ static void send_hello(peer_link *link)
     hf_peers *peers = link->peers;
     hf_hello hello = {.protocol = HF_PEER_PROTOCOL,
                       .lane = link->lane->index,
+                      .run = peers->run,
                       .members = peers->members_hash,
                       .cluster = hf_slice_of(peers->settings.cluster),
                       .from = hf_slice_of(peers->settings.self),
@@ -147,6 +148,7 @@ static int32_t take_hello(peer_link *link, const hf_frame *frame, const char **r
         return refuse(link, wrong, ret_why);
     map_channels(link, &hello);
     link->sender_lane = hello.lane;
+    link->run = hello.run;
     peer_lane *lane = &peers->lanes[hello.lane % peers->settings.worker_count];
     if (lane == link->lane)
         peer_link_welcome(link);
@@ -169,10 +171,56 @@ static void replace_former(const peer_link *link)
     }
 }
 
+/* Two processes with one node's name, and its certificate, would take the links from each other for ever: the one that
+ * has them keeps them while it lives.  NULL: this is that one. */
+static const char *hold(peer_link *link)
+{
+    hf_peers *peers = link->peers;
+    peer_holder *holder = &peers->holders[link->node];
+    uint64_t now = hf_loop_now_us(link->lane->loop);
+    const char *why = NULL;
+
+    if (!link->run)
+        return NULL;
+    pthread_mutex_lock(&peers->holders_lock);
+    uint64_t heard = atomic_load(&holder->heard_us);
+    if (holder->run && holder->run != link->run && (heard > now || now - heard < HOLDS_US)) {
+        why = explain(link,
+                      "another process with the name '%s' is linked from %s; two nodes have this name, or a state "
+                      "directory was copied: stop one of them",
+                      peers->settings.members[link->node].name, holder->from);
+    } else {
+        holder->links = holder->run == link->run ? holder->links + 1 : 1;
+        holder->run = link->run;
+        snprintf(holder->from, sizeof holder->from, "%s", link->from);
+        atomic_store(&holder->heard_us, now);
+    }
+    pthread_mutex_unlock(&peers->holders_lock);
+    return why;
+}
+
+/* Whether a process lives is known by its other links; when this was the last one, the next to come is welcome. */
+void peer_link_unhold(peer_link *link)
+{
+    hf_peers *peers = link->peers;
+    peer_holder *holder = &peers->holders[link->node];
+
+    pthread_mutex_lock(&peers->holders_lock);
+    if (holder->run == link->run && --holder->links == 0)
+        holder->run = 0;
+    pthread_mutex_unlock(&peers->holders_lock);
+}
+
 void peer_link_welcome(peer_link *link)
 {
     hf_frame frame = {.type = HF_FRAME_WELCOME};
+    const char *why = hold(link);
 
+    if (why) {
+        (void)refuse(link, why, &why);
+        peer_link_close(link, why);
+        return;
+    }
     replace_former(link);
     peer_link_uncount(link);
     link->state = LINK_UP;

@@ -159,6 +159,7 @@ static const hf_http_interface http_interface = {
     .stream_begin = hf_http_stream_begin,
     .stream_write = hf_http_stream_write,
     .stream_end = hf_http_stream_end,
+    .client = hf_http_client,
 };
 
 /* ---- hf.peer/1 ----------------------------------------------------------------------------------------------- */
@@ -255,12 +256,19 @@ static int32_t signal_clear(const hf_host *host, const char *name, const char *s
     return hf_signals_clear(signals_of(host), name, subject);
 }
 
+static int32_t signal_note(const hf_host *host, const char *actor, const char *kind, const hf_value *detail,
+                           hf_error *error)
+{
+    return hf_signals_write_note(signals_of(host), actor, kind, detail, error);
+}
+
 static const hf_signal_interface signal_interface = {
     .head = HF_HEAD(hf_signal_interface),
     .declare = signal_declare,
     .offer = signal_offer,
     .raise = signal_raise,
     .clear = signal_clear,
+    .note = signal_note,
 };
 
 /* ---- hf.node/1 ----------------------------------------------------------------------------------------------- */

@@ -31,6 +31,15 @@ static int is_name(const char *name)
     return size > 0 && size <= SIGNAL_NAME_MAX && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_.") == size;
 }
 
+int32_t hf_signals_write_note(hf_signals *signals, const char *actor, const char *kind, const hf_value *detail,
+                              hf_error *error)
+{
+    if (!is_name(kind) || !actor || !*actor || !detail || detail->type != HF_VALUE_MAP)
+        return hf_error_set(error, HF_EINVAL,
+                            "an entry of the audit log needs an actor, a name as of a signal and a map");
+    return hf_audit_append(signals->audit, actor, kind, detail, error);
+}
+
 static struct signal_kind *find_kind(hf_signals *signals, const char *name)
 {
     for (uint32_t i = 0; i < signals->kind_count; i++)

@@ -35,6 +35,8 @@ int32_t hf_signals_offer(hf_signals *signals, const hf_action *action, hf_error 
 int32_t hf_signals_raise(hf_signals *signals, const char *source, const char *name, const char *subject,
                          const hf_value *detail);
 int32_t hf_signals_clear(hf_signals *signals, const char *name, const char *subject);
+int32_t hf_signals_write_note(hf_signals *signals, const char *actor, const char *kind, const hf_value *detail,
+                              hf_error *error);
 
 /* Runs an action for a person: no brakes.  done(arg, code, result as JSON, error) on the main loop.  [main] */
 typedef void (*hf_action_done)(void *arg, int32_t code, hf_slice result, const hf_error *error);

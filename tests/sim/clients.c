@@ -26,7 +26,7 @@ void answer_reads(node *n, uint32_t id, const hf_replication_output *o)
 /* Clients ask whoever believes to lead, deposed leaders too. */
 void client(void)
 {
-    uint32_t id = (uint32_t)roll(count) + 1;
+    uint32_t id = some_replica();
     node *n = &nodes[id - 1];
     operation *o = &ops[op_count];
     uint32_t size = 8;
@@ -39,7 +39,7 @@ void client(void)
     raft->status(n->g, &s);
     if (s.role != HF_ROLE_LEADER)
         return;
-    *o = (operation){.used = true, .write = roll(2), .key = (uint32_t)roll(KEYS), .node = id, .life = n->life};
+    *o = (operation){.used = true, .write = roll(2) && !settled_term, .key = (uint32_t)roll(KEYS), .node = id, .life = n->life};
     o->floor = floors[o->key];
     op_count++;
     if (!o->write) {

@@ -5,12 +5,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+void find_disk_config(node *n)
+{
+    uint64_t index = n->disk_last;
+
+    while (index > n->snapshot.index && n->disk[index].type != HF_ENTRY_MEMBERSHIP)
+        index--;
+    n->disk_config = index > n->snapshot.index ? n->disk[index].op : n->snapshot.config;
+}
+
+static void cut(node *n, uint64_t from)
+{
+    for (uint64_t i = from > n->snapshot.index ? from : n->snapshot.index + 1; i <= n->disk_last; i++)
+        fault_counts[FAULT_CHANGE_LOST] += n->disk[i].type == HF_ENTRY_MEMBERSHIP;
+    n->disk_last = from - 1;
+    find_disk_config(n);
+}
+
 void store(node *n, const disk_write *w, uint64_t entries)
 {
     if (w->has_state)
         n->disk_state = w->state;
     if (w->truncate && n->disk_last >= w->truncate)
-        n->disk_last = w->truncate - 1;
+        cut(n, w->truncate);
     for (uint64_t i = 0; i < entries; i++) {
         if (w->first + i != n->disk_last + 1 && w->first + i > n->snapshot.index)
             fail("the driver was told to leave a gap in the log", w->first + i, n->disk_last);
@@ -18,6 +35,8 @@ void store(node *n, const disk_write *w, uint64_t entries)
             continue;
         n->disk[w->first + i] = w->entries[i];
         n->disk_last = w->first + i;
+        if (w->entries[i].type == HF_ENTRY_MEMBERSHIP)
+            n->disk_config = w->entries[i].op;
     }
 }
 
@@ -60,9 +79,25 @@ void complete_writes(node *n, uint32_t id, uint64_t last)
         store(n, w, w->count);
         drop_write(n);
     }
+    check_majorities();
     release_held(n, last);
     raft->persisted(n->g, last);
     after_call(id, NULL, 0, 0);
+}
+
+/* What a slow disk still has to write comes at once. */
+void hurry_disk(uint32_t id)
+{
+    node *n = &nodes[id - 1];
+
+    n->disk_slow = 0;
+    n->disk_free = now + MS;
+    if (n->write_count)
+        schedule((event){.at = n->disk_free,
+                         .type = EV_DISK,
+                         .node = id - 1,
+                         .life = n->life,
+                         .number = n->writes[(n->write_first + n->write_count - 1) % WRITES_MAX].id});
 }
 
 /* A write or flush fails: the driver trusts nothing that was not durable before, and takes no further part until it is

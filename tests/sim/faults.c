@@ -13,7 +13,9 @@ bool report_faults(void)
         "lost messages", "doubled messages",      "late messages", "crashes",           "lost writes",
         "torn writes",   "failed writes",         "slow disks",    "partitions",        "one-way partitions",
         "pauses",        "clocks off their rate", "transfers",     "unreachable peers", "snapshots installed",
-        "lulls",         "reads by lease",        "quiet groups"};
+        "lulls",         "lost disks",            "retired replicas", "added learners",
+        "promotions",    "demotions",             "removals",      "leaders removed",
+        "lost changes",  "changed minds",         "reads by lease", "quiet groups"};
     bool all = true;
 
     for (int i = 0; i < FAULTS; i++) {
@@ -25,7 +27,7 @@ bool report_faults(void)
 
 void nemesis(void)
 {
-    uint32_t id = (uint32_t)roll(count) + 1;
+    uint32_t id = some_replica();
     node *n = &nodes[id - 1];
 
     schedule((event){.at = now + 20 * MS + roll(250 * MS), .type = EV_NEMESIS});
@@ -79,10 +81,13 @@ void nemesis(void)
 void make_calm(void)
 {
     calm = true;
+    delay = MS;
     memset(blocked, 0, sizeof blocked);
     for (uint32_t i = 0; i < count; i++) {
-        nodes[i].paused_until = nodes[i].disk_slow = 0;
-        if (!nodes[i].up)
+        nodes[i].paused_until = 0;
+        hurry_disk(i + 1);
+        nodes[i].wanted = wanted_now;
+        if (!nodes[i].up && !nodes[i].gone)
             start(i + 1);
     }
 }

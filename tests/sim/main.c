@@ -8,7 +8,8 @@
 
 uint64_t lull_until;
 uint64_t rng, now, sequence, seed, hash_value, highest_applied;
-uint32_t count, op_count, loss, duplicate, delay, commits;
+uint32_t count;
+uint32_t op_count, loss, duplicate, delay, commits;
 bool calm, failed, verbose;
 char reason[HF_ERROR_MESSAGE_SIZE + 120];
 node nodes[NODES];
@@ -35,6 +36,7 @@ static void step(event *e)
             return;
         raft->tick(n->g, local_time(n));
         after_call(e->node + 1, NULL, 0, 0);
+        members_tick(e->node + 1);
         schedule((event){.at = now + 5 * MS, .type = EV_TICK, .node = e->node, .life = n->life});
         return;
     case EV_MESSAGE:
@@ -58,6 +60,10 @@ static void step(event *e)
         if (!calm)
             nemesis();
         return;
+    case EV_CATALOG:
+        if (!calm)
+            catalog();
+        return;
     case EV_LINK_LOST:
         if (same_life && (!nodes[e->from].up || blocked[e->node][e->from] || blocked[e->from][e->node])) {
             raft->unreachable(n->g, e->from + 1, local_time(n));
@@ -65,14 +71,14 @@ static void step(event *e)
         }
         return;
     case EV_RESTART:
-        if (!n->up)
+        if (!n->up && !n->gone)
             start(e->node + 1);
         return;
     case EV_SNAPSHOT:
         install(e);
         return;
     default:
-        if (calm)
+        if (calm || n->gone)
             return;
         if (roll(2))
             crash_for_a_while(e->node + 1);
@@ -93,6 +99,8 @@ static void reset(void)
     now = sequence = highest_applied = lull_until = 0;
     hash_value = 14695981039346656037u;
     op_count = commits = 0;
+    settled_term = 0;
+    members_reset();
     calm = failed = false;
     memset(nodes, 0, sizeof nodes);
     memset(blocked, 0, sizeof blocked);
@@ -125,7 +133,7 @@ typedef struct {
     uint64_t lease;
     int64_t drift;
     uint64_t quiet_after;
-} configuration;
+} raft_configuration;
 
 /* Percent: of two clocks, one a tenth too fast and one a tenth too slow. */
 enum { CLOCK_DRIFT = 23 };
@@ -133,7 +141,7 @@ enum { CLOCK_DRIFT = 23 };
 static bool run(void)
 {
     reset();
-    configuration c = {100 * MS + roll(200 * MS),
+    raft_configuration c = {100 * MS + roll(200 * MS),
                        20 * MS + roll(20 * MS),
                        1 << 20,
                        roll(2) ? 1 : 64,
@@ -143,20 +151,18 @@ static bool run(void)
                        0};
     c.lease = roll(4) ? c.election / (1 + roll(4)) : 0;
     c.quiet_after = roll(4) ? 50 * MS + roll(200 * MS) : 0;
-    count = roll(2) ? 3 : 5;
+    uint32_t initial = roll(2) ? 3 : 5;
+    first_members(initial);
     loss = (uint32_t)roll(15);
     duplicate = (uint32_t)roll(10);
     delay = (uint32_t)(500 + roll(20 * MS));
     if (raft->create(&host, &c, &instance, NULL))
         abort();
-    for (uint32_t i = 0; i < count; i++) {
-        nodes[i].offset = roll(1000000 * MS);
-        nodes[i].rate = 900 + roll(200);
-        fault_counts[FAULT_CLOCK] += nodes[i].rate != 1000;
-        start(i + 1);
-    }
+    for (count = 0; count < initial;)
+        give_birth();
     schedule((event){.at = 100 * MS, .type = EV_CLIENT});
     schedule((event){.at = 300 * MS, .type = EV_NEMESIS});
+    schedule((event){.at = roll(2) ? 400 * MS : UINT64_MAX, .type = EV_CATALOG}); /* or members stay as they are */
     while (heap_count && !failed && now < RUN_US + CALM_US) {
         event e = next_event();
 
@@ -165,6 +171,8 @@ static bool run(void)
             make_calm();
             commits = 0;
         }
+        if (!settled_term && now > RUN_US + CALM_US - SETTLED_US)
+            check_settled();
         if (needs_node(&e) && nodes[e.node].paused_until > now) {
             e.at = nodes[e.node].paused_until + roll(MS);
             schedule(e);
@@ -195,8 +203,10 @@ enum { SEEDS_FOR_ALL = 100 };
 
 static int bug_number(const char *name)
 {
-    static const char *const names[] = {"none",       "vote-twice",  "commit-old-term", "ack-unsynced",
-                                        "stale-read", "apply-twice", "long-lease",      "forget-promise"};
+    static const char *const names[] = {"none",           "vote-twice",    "commit-old-term", "ack-unsynced",
+                                        "stale-read",     "apply-twice",   "long-lease",      "forget-promise",
+                                        "learner-counts", "two-changes",   "late-config",     "forget-config",
+                                        "change-too-soon", "promote-early", "rejoin-empty"};
 
     for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
         if (strcmp(name, names[i]) == 0)

@@ -54,12 +54,16 @@ void apply_one(node *n, uint32_t id, uint64_t index, uint64_t term)
         agreed[index] = *e;
         agreed_by[index] = term;
         highest_applied = index > highest_applied ? index : highest_applied;
+        if (e->type == HF_ENTRY_MEMBERSHIP)
+            members_agreed(e->op);
     } else if (agreed[index].term != e->term || agreed[index].op != e->op) {
         fail("state-machine safety: two entries applied at", index, id);
     }
     trace(index, e->term * 8 + id);
     n->now.index = index;
     n->now.term = e->term;
+    if (e->type == HF_ENTRY_MEMBERSHIP)
+        n->now.config = e->op;
     if (e->type != HF_ENTRY_NORMAL)
         return;
     if (n->now.seen[e->op])
@@ -134,29 +138,40 @@ void after_call(uint32_t id, const entry *staged, uint64_t staged_first, uint64_
     n->quiet = s.quiet;
 }
 
+/* An entry as the core is told of it. */
+static hf_replication_entry replication_entry(const entry *e, uint64_t index)
+{
+    hf_replication_entry r = {.index = index, .term = e->term, .type = e->type, .size = 8};
+
+    if (e->type == HF_ENTRY_MEMBERSHIP) {
+        const configuration *c = configuration_of(e->op);
+
+        r.payload = (const uint8_t *)c->members;
+        r.size = c->count * (uint32_t)sizeof c->members[0];
+    }
+    return r;
+}
+
 void start(uint32_t id)
 {
     node *n = &nodes[id - 1];
-    hf_replication_member members[NODES];
+    const configuration *members = configuration_of(n->snapshot.config);
     uint64_t held = n->disk_last - n->snapshot.index;
     hf_replication_entry *entries = calloc(held + 1, sizeof *entries);
     hf_error error;
 
     if (!entries)
         abort();
-    for (uint32_t i = 0; i < count; i++)
-        members[i] = (hf_replication_member){.replica = i + 1};
     for (uint64_t i = 0; i < held; i++) {
         entry *e = &n->disk[n->snapshot.index + 1 + i];
 
-        entries[i] =
-            (hf_replication_entry){.index = n->snapshot.index + 1 + i, .term = e->term, .type = e->type, .size = 8};
+        entries[i] = replication_entry(e, n->snapshot.index + 1 + i);
         n->log[n->snapshot.index + 1 + i] = *e;
     }
     hf_replication_setup setup = {.size = sizeof setup,
-                                  .member_count = count,
+                                  .member_count = members->count,
                                   .self = id,
-                                  .members = members,
+                                  .members = members->members,
                                   .state = n->disk_state,
                                   .snapshot_index = n->snapshot.index,
                                   .snapshot_term = n->snapshot.term,
@@ -171,6 +186,7 @@ void start(uint32_t id)
     n->up = true;
     n->paused_until = n->disk_free = n->lead_term = 0;
     n->quiet = false;
+    n->look_at = n->step_at = 0;
     if (raft->group_open(instance, &setup, &n->g, &error)) {
         n->up = false;
         fail(error.message, id, n->disk_last);
@@ -223,8 +239,7 @@ void deliver(event *e)
         return;
     }
     for (uint64_t i = 0; i < p->m.entry_count; i++)
-        entries[i] = (hf_replication_entry){
-            .index = p->m.first_index + i, .term = p->entries[i].term, .type = p->entries[i].type, .size = 8};
+        entries[i] = replication_entry(&p->entries[i], p->m.first_index + i);
     p->m.entries = p->m.entry_count ? entries : NULL;
     if (raft->receive(n->g, &p->m, local_time(n), &error))
         fail(error.message, e->node + 1, e->from + 1);
@@ -236,7 +251,7 @@ void install(event *e)
 {
     node *n = &nodes[e->node];
     machine *m = e->data;
-    hf_replication_member members[NODES];
+    const configuration *members = configuration_of(m->config);
     hf_replication_status s = {.size = sizeof s};
     uint64_t term;
     bool ok = n->up && !blocked[e->from][e->node] && roll(10);
@@ -251,11 +266,10 @@ void install(event *e)
         if (raft->term_at(n->g, m->index, &term) || term != m->term)
             n->disk_last = m->index;
         n->snapshot = n->now = *m;
+        find_disk_config(n);
         if (n->disk_state.term < m->term)
             n->disk_state = (hf_replication_state){.term = m->term};
-        for (uint32_t i = 0; i < count; i++)
-            members[i] = (hf_replication_member){.replica = i + 1};
-        if (raft->snapshot_installed(n->g, m->index, m->term, members, count, NULL))
+        if (raft->snapshot_installed(n->g, m->index, m->term, members->members, members->count, NULL))
             fail("a snapshot was refused", m->index, e->node + 1);
         fault_counts[FAULT_SNAPSHOT]++;
         after_call(e->node + 1, NULL, 0, 0);
@@ -272,7 +286,7 @@ void compact(uint32_t id)
 {
     node *n = &nodes[id - 1];
 
-    if (!n->up || n->now.index <= n->snapshot.index)
+    if (!n->up || n->now.index <= n->snapshot.index || !n->now.config)
         return;
     n->snapshot = n->now;
     raft->compacted(n->g, n->now.index, NULL);

@@ -140,10 +140,10 @@ class Node:
 
 
 class Cluster:
-    """Nodes n1, n2, ... in `directory`.  `store` is the text of the section `store`, `hosts` where each node runs: on
-    loopback when it is not given, and what others can reach is open to everybody."""
+    """Nodes n1, n2, ... in `directory`.  `store` is the text of the section `store`, `more` that of further sections,
+    `hosts` where each node runs: on loopback when it is not given, and what others can reach is open to everybody."""
 
-    def __init__(self, directory, binaries, plugins, store, count=3, enabled=(), hosts=None):
+    def __init__(self, directory, binaries, plugins, store, count=3, enabled=(), hosts=None, more=""):
         hosts = hosts or [Host()] * count
         self.directory = directory
         self.binaries = binaries
@@ -153,6 +153,7 @@ class Cluster:
         self.run("ca", "init", certificates, "--cluster", "test")
         self.plugins = plugins
         self.store = store
+        self.more = more
         self.enabled = enabled
         self.zones = {}
         self.nodes = []
@@ -182,6 +183,7 @@ class Cluster:
                 file.write("store: { %s };\n" % self.store)
                 if not node.host.address.startswith("127."):
                     file.write('http: { anonymous = "admin"; };\n')
+                file.write(self.more)
 
     def run(self, *arguments):
         subprocess.run([os.path.join(self.binaries, "holdfast"), *arguments], check=True, stdout=subprocess.DEVNULL)

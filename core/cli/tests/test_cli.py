@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -410,6 +411,23 @@ class Loads(Case):
         self.assertRegex(error, r"lines\.jsonl:6: byte 10")
         self.assertIn("4 lines were refused, 2 were written", error)
         self.assertEqual({r["path"].rsplit("/")[-1] for r in server.requests}, {"a", "b", "last"})
+
+    def test_it_waits_as_long_as_it_was_asked_to(self):
+        """Whoever is asked passes on what the partition's leader said."""
+        times = []
+        def script(handler, request, number):
+            times.append(time.monotonic())
+            if len(times) == 1:
+                handler.answer(*problem(503, "busy", "a queue is full", retry="later", retry_after_ms=700))
+            elif len(times) == 2:
+                handler.answer(503, b"", {"Retry-After": "1"})
+            else:
+                handler.answer(200, {"version": 1})
+        nodes = ",".join(self.serve(script).address for _ in range(3))
+        self.run_cli(nodes, "load", "t", self.write([b'{"id":"a"}\n']), "--key", "id")
+        self.assertEqual(len(times), 3)
+        self.assertGreaterEqual(times[1] - times[0], 0.69)
+        self.assertGreaterEqual(times[2] - times[1], 0.99)
 
     def test_it_gives_up_after_a_while(self):
         server = self.serve(answers(problem(503, "no-leader", "electing")))

@@ -177,7 +177,7 @@ static int open_listener(uint16_t *port)
     return fd;
 }
 
-static void start_server(struct server *server, uint64_t receive_timeout_us)
+static void start_server_with(struct server *server, hf_http_settings settings)
 {
     static const hf_http_route routes[] = {
         {sizeof(hf_http_route), HF_HTTP_WRITE, "POST", "/echo", BODY_MAXIMUM, "", echo},
@@ -188,14 +188,6 @@ static void start_server(struct server *server, uint64_t receive_timeout_us)
         {sizeof(hf_http_route), HF_HTTP_READ, "GET", "/hold", 0, "", hold},
         {sizeof(hf_http_route), HF_HTTP_READ, "GET", "/stream", 0, "", stream},
     };
-    hf_http_settings settings = {.loop_count = LOOPS,
-                                 .authority = {identify, NULL, NULL},
-                                 .head_maximum = 4096,
-                                 .body_memory_maximum = MEMORY_MAXIMUM,
-                                 .connections_maximum = 32,
-                                 .idle_timeout_us = 30000000,
-                                 .receive_timeout_us = receive_timeout_us,
-                                 .send_timeout_us = 30000000};
 
     memset(server, 0, sizeof *server);
     pthread_mutex_init(&server->lock, NULL);
@@ -214,6 +206,27 @@ static void start_server(struct server *server, uint64_t receive_timeout_us)
     }
     for (int i = 0; i < LOOPS; i++)
         assert_int_equal(hf_loop_thread_start(server->loops[i], NULL), 0);
+}
+
+static hf_http_settings usual_settings(void)
+{
+    return (hf_http_settings){.loop_count = LOOPS,
+                              .authority = {identify, NULL, NULL},
+                              .head_maximum = 4096,
+                              .body_memory_maximum = MEMORY_MAXIMUM,
+                              .answer_memory_maximum = 8 << 20,
+                              .connections_maximum = 32,
+                              .idle_timeout_us = 30000000,
+                              .receive_timeout_us = 10000000,
+                              .send_timeout_us = 30000000};
+}
+
+static void start_server(struct server *server, uint64_t receive_timeout_us)
+{
+    hf_http_settings settings = usual_settings();
+
+    settings.receive_timeout_us = receive_timeout_us;
+    start_server_with(server, settings);
 }
 
 static void stopped(void *arg)
@@ -270,15 +283,23 @@ struct answer {
     hf_buffer body;
 };
 
-static void client_open(struct client *client, const struct server *server)
+/* From 127.0.0.`from`: by its address a client is known. */
+static void client_open_from(struct client *client, const struct server *server, uint32_t from)
 {
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(server->port)};
+    struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + from)};
 
     hf_buffer_init(&client->input, 64 << 20);
     client->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(client->fd >= 0);
+    assert_int_equal(bind(client->fd, (struct sockaddr *)&own, sizeof own), 0);
     assert_int_equal(connect(client->fd, (struct sockaddr *)&address, sizeof address), 0);
+}
+
+static void client_open(struct client *client, const struct server *server)
+{
+    client_open_from(client, server, 1);
 }
 
 static void client_close(struct client *client)
@@ -691,6 +712,117 @@ static void routes_are_checked(void **state)
     hf_router_done(&router);
 }
 
+/* ---- Fair shares ------------------------------------------------------------------------------------------------- */
+
+static uint32_t begin_body(struct client *client, const struct server *server, uint32_t from, uint32_t size,
+                           struct answer *answer)
+{
+    char head[200];
+
+    client_open_from(client, server, from);
+    snprintf(head, sizeof head, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %u\r\nExpect: 100-continue\r\n\r\n",
+             size);
+    client_text(client, head);
+    client_read(client, "POST", answer);
+    return answer->status;
+}
+
+static void one_client_leaves_memory_to_others(void **state)
+{
+    hf_http_settings settings = usual_settings();
+    struct client clients[4];
+    struct answer answer;
+    struct server server;
+
+    (void)state;
+    settings.client_share = 50;
+    start_server_with(&server, settings);
+    assert_int_equal(begin_body(&clients[0], &server, 1, 700000, &answer), 100);
+    hf_buffer_done(&answer.body);
+    assert_int_equal(begin_body(&clients[1], &server, 1, 200000, &answer), 503);
+    assert_non_null(strstr((char *)answer.body.data, "for this client"));
+    assert_non_null(strstr((char *)answer.body.data, "\"retry_after_ms\":"));
+    hf_buffer_done(&answer.body);
+    assert_int_equal(begin_body(&clients[2], &server, 2, 200000, &answer), 100);
+    hf_buffer_done(&answer.body);
+    assert_int_equal(begin_body(&clients[3], &server, 3, 700000, &answer), 503); /* nobody's share, but no room */
+    assert_null(strstr((char *)answer.body.data, "for this client"));
+    hf_buffer_done(&answer.body);
+    for (int i = 0; i < 4; i++)
+        client_close(&clients[i]);
+    stop_server(&server);
+}
+
+static void one_client_leaves_connections_to_others(void **state)
+{
+    hf_http_settings settings = usual_settings();
+    struct client clients[17];
+    struct server server;
+
+    (void)state;
+    settings.client_share = 50;
+    start_server_with(&server, settings);
+    for (int i = 0; i < 16; i++) {
+        client_open(&clients[i], &server);
+        client_text(&clients[i], "GET /d/1 HTTP/1.1\r\nHost: x\r\n\r\n");
+        expect(&clients[i], 200, "GET a=1 b= q= h=");
+    }
+    client_open(&clients[16], &server);
+    assert_int_equal(client_receive(&clients[16]), 0); /* closed at once */
+    client_close(&clients[16]);
+    client_open_from(&clients[16], &server, 2);
+    client_text(&clients[16], "GET /d/1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect(&clients[16], 200, "GET a=1 b= q= h=");
+    for (int i = 0; i < 17; i++)
+        client_close(&clients[i]);
+    stop_server(&server);
+}
+
+/* Sends as much as is taken, without reading, until it is disconnected; returns the bytes. */
+static uint64_t send_without_reading(struct client *client, const uint8_t *bytes, uint64_t size)
+{
+    struct pollfd wait = {client->fd, POLLOUT | POLLRDHUP, 0};
+    uint64_t total = 0, at = 0;
+
+    for (int i = 0; i < 2000; i++) {
+        if (poll(&wait, 1, 10) == 1 && wait.revents & (POLLERR | POLLHUP))
+            return total;
+        ssize_t n = send(client->fd, bytes + at, size - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (n > 0) {
+            total += (uint64_t)n;
+            at = (at + (uint64_t)n) % size;
+        }
+    }
+    fail_msg("it was not disconnected");
+    return 0;
+}
+
+static void who_never_reads_is_disconnected(void **state)
+{
+    enum { BODY = 512 << 10 };
+    static uint8_t bytes[BODY + 100];
+    hf_http_settings settings = usual_settings();
+    struct client client, other;
+    struct server server;
+
+    (void)state;
+    int head = snprintf((char *)bytes, 100, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", BODY);
+
+    memset(bytes + head, 'x', BODY);
+    settings.send_timeout_us = 1000000;
+    start_server_with(&server, settings);
+    client_open_from(&client, &server, 2);
+    client_open(&other, &server);
+    /* What the sockets hold of both ways, and what the server takes at most. */
+    assert_in_range(send_without_reading(&client, bytes, (uint64_t)head + BODY), 1 << 20, 40 << 20);
+    client_text(&other, "GET /d/1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect(&other, 200, "GET a=1 b= q= h=");
+    client_close(&client);
+    client_close(&other);
+    stop_server(&server);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -703,6 +835,9 @@ int main(void)
         cmocka_unit_test(stopping_waits_for_requests),
         cmocka_unit_test(slow_heads_are_cut),
         cmocka_unit_test(routes_are_checked),
+        cmocka_unit_test(one_client_leaves_memory_to_others),
+        cmocka_unit_test(one_client_leaves_connections_to_others),
+        cmocka_unit_test(who_never_reads_is_disconnected),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,6 +60,36 @@ static void expect_refusal(const char *name, const hf_hello *hello, const char *
     check_serving();
 }
 
+static void a_second_process_with_a_node_s_name_is_refused(void **state)
+{
+    SSL *ssl = stranger_dial_tls(&kit_nodes[0], kit_directory, "n2");
+    hf_hello hello = stranger_good_hello();
+    hf_buffer bytes = {0}, answer = {0};
+
+    (void)state;
+    hello.run = 1;
+    stranger_add_hello(&bytes, &hello);
+    stranger_say(ssl, &bytes);
+    assert_int_equal(stranger_read(ssl, &answer).type, HF_FRAME_WELCOME);
+    hello.run = 2;
+    expect_refusal("n2", &hello, "another process with the name 'n2' is linked from 127.0.0.1");
+    stranger_hang_up(ssl);
+
+    /* When the first one is gone, the other is welcome. */
+    for (answer.size = 0;; answer.size = 0) {
+        ssl = stranger_dial_tls(&kit_nodes[0], kit_directory, "n2");
+        hf_buffer_clear(&bytes);
+        stranger_add_hello(&bytes, &hello);
+        stranger_say(ssl, &bytes);
+        int32_t type = stranger_read(ssl, &answer).type;
+        stranger_hang_up(ssl);
+        if (type == HF_FRAME_WELCOME)
+            break; /* else the end of the first has not been noticed yet */
+    }
+    hf_buffer_done(&bytes);
+    hf_buffer_done(&answer);
+}
+
 static void a_hello_of_another_version_is_refused(void **state)
 {
     hf_hello hello = stranger_good_hello();
@@ -410,6 +440,7 @@ static void a_welcome_that_does_not_come_is_not_waited_for(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_second_process_with_a_node_s_name_is_refused),
         TEST(a_hello_of_another_version_is_refused),
         TEST(a_hello_of_another_cluster_is_refused),
         TEST(a_hello_in_the_name_of_another_is_refused),

@@ -205,6 +205,22 @@ static void a_signal_becomes_an_action(void **state)
     run_until(fixture, "signal.cleared", 1);
 }
 
+static void plugins_write_to_the_audit_log(void **state)
+{
+    struct fixture *fixture = *state;
+    const hf_value_member members[] = {{hf_slice_of("step"), hf_value_text("bind")}};
+    hf_value detail = hf_value_map(members, 1), text = hf_value_text("bind");
+
+    create(fixture);
+    assert_int_equal(hf_signals_write_note(fixture->signals, "user 7", "cluster.recover", &detail, NULL), 0);
+    assert_int_equal(count_entries(fixture, "cluster.recover"), 1); /* it is there when the call returns */
+    assert_int_equal(hf_signals_write_note(fixture->signals, "", "cluster.recover", &detail, NULL), HF_EINVAL);
+    assert_int_equal(hf_signals_write_note(fixture->signals, "user 7", "Not a name", &detail, NULL), HF_EINVAL);
+    assert_int_equal(hf_signals_write_note(fixture->signals, "user 7", "cluster.recover", &text, NULL), HF_EINVAL);
+    assert_int_equal(hf_signals_write_note(fixture->signals, "user 7", "cluster.recover", NULL, NULL), HF_EINVAL);
+    assert_int_equal(count_entries(fixture, "cluster.recover"), 1);
+}
+
 static void brakes_hold(void **state)
 {
     struct fixture *fixture = *state;
@@ -321,6 +337,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
+        TEST(plugins_write_to_the_audit_log),
         TEST(a_signal_becomes_an_action), TEST(brakes_hold),           TEST(wrong_wishes_are_refused),
         TEST(dry_runs_run_nothing),       TEST(the_chain_shows_changes), TEST(full_files_make_room),
     };

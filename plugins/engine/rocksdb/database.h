@@ -26,6 +26,7 @@ struct hf_engine_database {
     rocksdb_readoptions_t *read_options;
     rocksdb_readoptions_t *cached_options; /* answers only from memory */
     rocksdb_flushoptions_t *flush_options;
+    rocksdb_writebatch_t *_Atomic spare_batch; /* NULL: none */
     char *import_directory;
     _Atomic uint64_t import_count; /* names the files of imports */
 };

@@ -11,7 +11,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LOG_LEVEL_FATAL = 4, WRITE_BUFFERS = 3, BLOCK_SIZE = 8192, FILTER_BITS_PER_KEY = 10 };
+enum {
+    LOG_LEVEL_FATAL = 4,
+    WRITE_BUFFERS = 3,
+    BLOCK_SIZE = 8192,
+    FILTER_BITS_PER_KEY = 10,
+    LEVEL0_FILES = 8
+};
 
 static void set_table_options(rocksdb_options_t *options, const rocksdb_config *config)
 {
@@ -30,6 +36,16 @@ static void set_table_options(rocksdb_options_t *options, const rocksdb_config *
     rocksdb_cache_destroy(cache); /* the options hold a reference */
 }
 
+/* Compactions are not urgent; they go on with what the threads that serve leave of the processors. */
+static void lower_compactions(rocksdb_options_t *options)
+{
+    rocksdb_env_t *environment = rocksdb_create_default_env();
+
+    rocksdb_env_lower_thread_pool_cpu_priority(environment);
+    rocksdb_options_set_env(options, environment);
+    rocksdb_env_destroy(environment); /* the default one itself stays */
+}
+
 static rocksdb_options_t *make_options(const rocksdb_config *config)
 {
     static const int compressions[] = {rocksdb_no_compression, rocksdb_lz4_compression, rocksdb_zstd_compression,
@@ -44,6 +60,7 @@ static rocksdb_options_t *make_options(const rocksdb_config *config)
     rocksdb_options_set_max_background_jobs(options, (int)config->background_threads);
     rocksdb_options_set_compression(options, compressions[config->compression]);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
+    rocksdb_options_set_level0_file_num_compaction_trigger(options, LEVEL0_FILES); /* half as many compactions as by 4 */
     rocksdb_options_set_bytes_per_sync(options, 1 << 20);
     /* Nothing goes to RocksDB's own text log but what it always writes when it opens: after a failed write to that,
      * Debian's build of 7.8 aborts the process at the next one, on every full or broken disk.  Calls return what went
@@ -53,6 +70,7 @@ static rocksdb_options_t *make_options(const rocksdb_config *config)
     rocksdb_options_set_keep_log_file_num(options, 4);
     rocksdb_options_set_stats_dump_period_sec(options, 0);
     set_table_options(options, config);
+    lower_compactions(options);
     return options;
 }
 
@@ -182,6 +200,8 @@ void database_close(hf_engine_database *database)
         return;
     if (database->db)
         rocksdb_close(database->db);
+    if (database->spare_batch)
+        rocksdb_writebatch_destroy(database->spare_batch);
     if (database->options)
         rocksdb_options_destroy(database->options);
     if (database->write_options) {

@@ -4,6 +4,7 @@
 #include <holdfast/lib/error.h>
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -102,6 +103,32 @@ static int32_t add_delete_range(const hf_host *host, rocksdb_writebatch_t *batch
     return 0;
 }
 
+/* Keys are nearly always short: they are made on the stack. */
+enum { USUAL_KEY_MAX = 2048 };
+
+struct usual_key {
+    disk_key key;
+    char bytes[USUAL_KEY_MAX];
+};
+
+static int32_t usual_key_make(const hf_host *host, uint64_t space, hf_slice key, struct usual_key *ret_key,
+                              hf_error *error)
+{
+    if (key.size > USUAL_KEY_MAX - SPACE_SIZE)
+        return disk_key_make(host, space, key, &ret_key->key, error);
+    store_space(ret_key->bytes, space);
+    if (key.size)
+        memcpy(ret_key->bytes + SPACE_SIZE, key.data, key.size);
+    ret_key->key = (disk_key){ret_key->bytes, SPACE_SIZE + key.size};
+    return 0;
+}
+
+static void usual_key_done(const hf_host *host, const struct usual_key *key)
+{
+    if (key->key.bytes != key->bytes)
+        host->free(host, key->key.bytes);
+}
+
 static int32_t add_with_key(const hf_host *host, rocksdb_writebatch_t *batch, const hf_engine_operation *operation,
                             const disk_key *key, hf_error *error)
 {
@@ -126,20 +153,42 @@ static int32_t add_with_key(const hf_host *host, rocksdb_writebatch_t *batch, co
 static int32_t add_operation(const hf_host *host, rocksdb_writebatch_t *batch, const hf_engine_operation *operation,
                              hf_error *error)
 {
-    disk_key key;
-    int32_t r = disk_key_make(host, operation->space, operation->key, &key, error);
+    struct usual_key key;
+    int32_t r = usual_key_make(host, operation->space, operation->key, &key, error);
 
     if (r < 0)
         return r;
-    r = add_with_key(host, batch, operation, &key, error);
-    host->free(host, key.bytes);
+    r = add_with_key(host, batch, operation, &key.key, error);
+    usual_key_done(host, &key);
     return r;
+}
+
+/* ---- Batches: one that was used has its memory still ------------------------------------------------------------- */
+
+enum { SPARE_BATCH_MAX = 1 << 20 /* bytes */ };
+
+static rocksdb_writebatch_t *take_batch(hf_engine_database *database)
+{
+    rocksdb_writebatch_t *batch = atomic_exchange(&database->spare_batch, NULL);
+
+    return batch ? batch : rocksdb_writebatch_create();
+}
+
+static void give_back_batch(hf_engine_database *database, rocksdb_writebatch_t *batch)
+{
+    rocksdb_writebatch_t *none = NULL;
+    size_t size;
+
+    (void)rocksdb_writebatch_data(batch, &size);
+    rocksdb_writebatch_clear(batch);
+    if (size > SPARE_BATCH_MAX || !atomic_compare_exchange_strong(&database->spare_batch, &none, batch))
+        rocksdb_writebatch_destroy(batch);
 }
 
 int32_t database_write(hf_engine_database *database, const hf_engine_operation *operations, uint64_t count,
                        hf_error *error)
 {
-    rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
+    rocksdb_writebatch_t *batch = take_batch(database);
     char *message = NULL;
     int32_t r = 0;
 
@@ -149,7 +198,7 @@ int32_t database_write(hf_engine_database *database, const hf_engine_operation *
         rocksdb_write(database->db, database->write_options, batch, &message);
         r = database_error(error, message, "cannot write");
     }
-    rocksdb_writebatch_destroy(batch);
+    give_back_batch(database, batch);
     return r;
 }
 
@@ -171,17 +220,17 @@ int32_t database_get(hf_engine_database *database, uint64_t space, hf_slice key,
                      hf_error *error)
 {
     char *message = NULL;
-    disk_key on_disk;
-    int32_t r = disk_key_make(database->host, space, key, &on_disk, error);
+    struct usual_key on_disk;
+    int32_t r = usual_key_make(database->host, space, key, &on_disk, error);
 
     if (r < 0)
         return r;
     rocksdb_pinnableslice_t *pinned =
         rocksdb_get_pinned(database->db, flags & HF_ENGINE_CACHED_ONLY ? database->cached_options
                                                                        : database->read_options,
-                           on_disk.bytes, on_disk.size, &message);
+                           on_disk.key.bytes, on_disk.key.size, &message);
 
-    database->host->free(database->host, on_disk.bytes);
+    usual_key_done(database->host, &on_disk);
     r = database_error(error, message, "cannot read");
     if (r < 0)
         return r;

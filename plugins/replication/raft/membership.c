@@ -31,7 +31,7 @@ int32_t raft_members_parse(const uint8_t *payload, uint64_t size, raft_config *r
 /* Makes the table of progress follow the configuration in force; known replicas keep what is known of them. */
 static void follow_config(raft_group *g)
 {
-    const raft_config *c = &g->configs[g->config_count - 1];
+    const raft_config *c = &g->configs[RAFT_BUG(RAFT_BUG_LATE_CONFIG) ? 0 : g->config_count - 1];
     raft_progress next[RAFT_MEMBERS_MAX];
 
     for (uint32_t i = 0; i < c->count; i++) {
@@ -78,6 +78,8 @@ void raft_config_committed(raft_group *g)
         drop++;
     memmove(g->configs, g->configs + drop, (g->config_count - drop) * sizeof *g->configs);
     g->config_count -= drop;
+    if (RAFT_BUG(RAFT_BUG_LATE_CONFIG) && drop)
+        follow_config(g);
 }
 
 void raft_config_reset(raft_group *g, const raft_config *config)
@@ -111,7 +113,8 @@ static int32_t check_change(raft_group *g, const raft_config *next, hf_error *er
 
     if (g->role != HF_ROLE_LEADER)
         return hf_error_set(error, HF_ENOTLEADER, "this replica does not lead the group");
-    if (g->transferee || now->index > g->commit || !raft_log_matches(&g->log, g->commit, g->term))
+    if (g->transferee || (now->index > g->commit && !RAFT_BUG(RAFT_BUG_TWO_CHANGES)) ||
+        (!raft_log_matches(&g->log, g->commit, g->term) && !RAFT_BUG(RAFT_BUG_CHANGE_TOO_SOON)))
         return hf_error_set(error, HF_EBUSY, "an earlier change of the group is not yet committed");
     if (voters_missing(now, next) + voters_missing(next, now) > 1)
         return hf_error_set(error, HF_EINVAL, "a change of membership adds or removes at most one voter");
@@ -136,6 +139,61 @@ int32_t raft_propose_membership(raft_group *g, const hf_replication_member *memb
     raft_append_own(g, 1);
     next.index = g->log.last;
     raft_config_push(g, &next);
+    *ret_index = g->log.last;
+    *ret_term = g->term;
+    return 0;
+}
+
+uint32_t raft_members(raft_group *g, hf_replication_member *ret_members, uint32_t capacity)
+{
+    const raft_config *now = &g->configs[g->config_count - 1];
+
+    for (uint32_t i = 0; i < now->count && i < capacity; i++)
+        ret_members[i] = now->members[i];
+    return now->count;
+}
+
+/* ---- Without a majority ------------------------------------------------------------------------------------------ */
+
+static int32_t check_force(const raft_group *g, const raft_config *next, hf_error *error)
+{
+    if (!votes_in(next, g->self))
+        return hf_error_set(error, HF_EINVAL, "this replica is not a voter among the members");
+    if (g->role == HF_ROLE_LEADER)
+        return hf_error_set(error, HF_ESTATE, "this replica leads its group, which has a majority");
+    if (g->leader && raft_protects_leader(g))
+        return hf_error_set(error, HF_EBUSY, "replica %llu leads the group and was just heard",
+                            (unsigned long long)g->leader);
+    return 0;
+}
+
+/* The entry's term is one that nobody has led: it is higher than that of this log's last entry, which is not lower than
+ * that of any other replica that will ever be heard.  So no two logs differ at this place and term, and every replica
+ * that is heard takes this log for the newer one.  The own vote in that term sees to it that nobody leads it either. */
+int32_t raft_force_membership(raft_group *g, const hf_replication_member *members, uint32_t count, uint64_t now_us,
+                              uint64_t *ret_index, uint64_t *ret_term, hf_error *error)
+{
+    raft_config next;
+    int32_t code = raft_members_parse((const uint8_t *)members, count * sizeof *members, &next, error);
+
+    raft_output_begin(g);
+    if (now_us > g->now)
+        g->now = now_us;
+    if (code)
+        return hf_error_set(error, HF_EINVAL, "the members are not a valid list");
+    code = check_force(g, &next, error);
+    if (code)
+        return code;
+    if (!raft_config_reserve(g, 1) || !raft_log_reserve(&g->log, 1))
+        return hf_error_set(error, HF_ENOMEM, "no memory for a change of membership");
+    raft_become_follower(g, g->term + 1, 0);
+    g->vote = g->self;
+    g->vote_write = 0;
+    raft_append_own(g, 1);
+    next.index = g->log.last;
+    raft_config_push(g, &next);
+    g->hurry = 0;
+    g->election_deadline = g->now;
     *ret_index = g->log.last;
     *ret_term = g->term;
     return 0;

@@ -33,7 +33,7 @@ static int32_t load_entry(raft_group *g, const hf_replication_entry *e, hf_error
         return hf_error_set(error, HF_ENOMEM, "no memory for the terms of the stored log");
     raft_log_append(&g->log, e->term, 1);
     g->mean_size = (g->mean_size * 7 + e->size) / 8;
-    if (e->type != HF_ENTRY_MEMBERSHIP)
+    if (e->type != HF_ENTRY_MEMBERSHIP || RAFT_BUG(RAFT_BUG_FORGET_CONFIG))
         return 0;
     if (raft_members_parse(e->payload, e->size, &config, error))
         return hf_error_set(error, HF_ECORRUPT, "the stored membership at %llu is damaged",
@@ -359,9 +359,11 @@ static int32_t snapshot_installed(raft_group *g, uint64_t index, uint64_t term, 
     raft_output_begin(g);
     if (code)
         return hf_error_set(error, HF_EINVAL, "the members of the snapshot are not a valid list");
-    if (index <= g->commit || g->role == HF_ROLE_LEADER)
+    /* What is known to be committed may not be durable here, and not applied: then the snapshot is ahead. */
+    if (index <= g->applied || g->role == HF_ROLE_LEADER ||
+        (index <= g->commit && !raft_log_matches(&g->log, index, term)))
         return hf_error_set(error, HF_ESTATE, "the snapshot at %llu is behind this replica's %llu",
-                            (unsigned long long)index, (unsigned long long)g->commit);
+                            (unsigned long long)index, (unsigned long long)g->applied);
     config.index = index;
     if (raft_log_matches(&g->log, index, term)) { /* the rest of the log follows the snapshot: keep it */
         raft_commit_to(g, index);
@@ -489,4 +491,6 @@ const hf_replication raft_interface = {
     .status = status,
     .propose_membership = raft_propose_membership,
     .progress = progress,
+    .members = raft_members,
+    .force_membership = raft_force_membership,
 };

@@ -18,7 +18,9 @@
 /* ---- Deliberate mistakes, only for proving that the simulator finds them --------------------------------------- */
 
 enum { RAFT_BUG_NONE = 0, RAFT_BUG_VOTE_TWICE = 1, RAFT_BUG_COMMIT_OLD_TERM = 2, RAFT_BUG_ACK_UNSYNCED = 3,
-       RAFT_BUG_STALE_READ = 4, RAFT_BUG_APPLY_TWICE = 5, RAFT_BUG_LONG_LEASE = 6, RAFT_BUG_FORGET_PROMISE = 7 };
+       RAFT_BUG_STALE_READ = 4, RAFT_BUG_APPLY_TWICE = 5, RAFT_BUG_LONG_LEASE = 6, RAFT_BUG_FORGET_PROMISE = 7,
+       RAFT_BUG_LEARNER_COUNTS = 8, RAFT_BUG_TWO_CHANGES = 9, RAFT_BUG_LATE_CONFIG = 10, RAFT_BUG_FORGET_CONFIG = 11,
+       RAFT_BUG_CHANGE_TOO_SOON = 12 }; /* higher ones are the simulator's own */
 
 #ifdef HF_RAFT_TEST_BUGS
 extern int hf_raft_test_bug;
@@ -218,6 +220,9 @@ void raft_config_committed(raft_group *g);
 void raft_config_reset(raft_group *g, const raft_config *config);
 int32_t raft_propose_membership(raft_group *g, const hf_replication_member *members, uint32_t count,
                                 uint64_t *ret_index, uint64_t *ret_term, hf_error *error);
+uint32_t raft_members(raft_group *g, hf_replication_member *ret_members, uint32_t capacity);
+int32_t raft_force_membership(raft_group *g, const hf_replication_member *members, uint32_t count, uint64_t now_us,
+                              uint64_t *ret_index, uint64_t *ret_term, hf_error *error);
 
 /* ---- election.c ------------------------------------------------------------------------------------------------ */
 

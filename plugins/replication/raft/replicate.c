@@ -30,19 +30,20 @@ void raft_commit_to(raft_group *g, uint64_t index)
 static uint64_t majority_match(const raft_group *g)
 {
     uint64_t sorted[RAFT_MEMBERS_MAX];
-    uint32_t count = 0;
+    uint32_t count = 0, voters = 0;
 
     for (uint32_t i = 0; i < g->progress_count; i++) {
         uint32_t at = count;
 
-        if (g->progress[i].learner)
+        if (g->progress[i].learner && !RAFT_BUG(RAFT_BUG_LEARNER_COUNTS))
             continue;
+        voters += !g->progress[i].learner;
         for (; at > 0 && sorted[at - 1] < g->progress[i].match; at--)
             sorted[at] = sorted[at - 1];
         sorted[at] = g->progress[i].match;
         count++;
     }
-    return count ? sorted[count / 2] : 0;
+    return voters ? sorted[voters / 2] : 0;
 }
 
 void raft_advance_commit(raft_group *g)
@@ -213,8 +214,9 @@ void raft_on_heartbeat_reply(raft_group *g, uint64_t from, const raft_message *m
         pr->round = m->round;
         raft_reads_confirm(g);
     }
-    /* The last append may have been lost; with no further one, only a question finds that out. */
-    if (pr->match < g->log.last)
+    /* The last append may have been lost, or the probe of a follower that was away and missed nothing; with no further
+     * one, only a question finds that out. */
+    if (pr->match < g->log.last || pr->state == RAFT_PROBE)
         pr->ask = true;
 }
 

@@ -117,6 +117,12 @@ static const uint8_t *trace(const hf_http_request *request)
     return bytes;
 }
 
+static uint64_t client(const hf_http_request *request)
+{
+    (void)request;
+    return 1; /* there is one */
+}
+
 static uint64_t user(const hf_http_request *request)
 {
     (void)request;
@@ -204,6 +210,7 @@ const hf_http_interface kit_http_interface = {
     .stream_begin = stream_begin,
     .stream_write = stream_write,
     .stream_end = stream_end,
+    .client = client,
 };
 
 /* ---- The client -------------------------------------------------------------------------------------------------- */

@@ -1,4 +1,4 @@
-/* hf.signal/1: keeps what was raised and cleared, in order. */
+/* hf.signal/1: keeps what was raised and cleared, in order; notes for the audit log are checked. */
 #include "host_private.h"
 
 #include <holdfast/lib/error.h>
@@ -115,12 +115,24 @@ static int32_t clear_signal(const hf_host *host, const char *name, const char *s
     return HF_OK;
 }
 
+static int32_t note(const hf_host *host, const char *actor, const char *kind, const hf_value *detail, hf_error *error)
+{
+    (void)host;
+    (void)error;
+    if (!actor || !*actor || !kind || !*kind || kind[strspn(kind, "abcdefghijklmnopqrstuvwxyz0123456789_.")])
+        hf_kit_fail("hf.signal/1 note was called without an actor, or with a wrong kind '%s'", kind ? kind : "(null)");
+    if (!detail || detail->type != HF_VALUE_MAP)
+        hf_kit_fail("the detail of the entry '%s' for the audit log is not a map", kind);
+    return HF_OK;
+}
+
 const hf_signal_interface kit_signal_interface = {
     .head = HF_HEAD(hf_signal_interface),
     .declare = declare,
     .offer = offer,
     .raise = raise_signal,
     .clear = clear_signal,
+    .note = note,
 };
 
 const hf_kit_signal *hf_kit_host_signals(const hf_kit_host *host, uint64_t *ret_count)

@@ -233,6 +233,62 @@ void cluster_propose(struct cluster *cluster)
     hf_kit_fail("no leader took an entry within %d s", PATIENCE_US / 1000000);
 }
 
+/* The entry that a change of members made, as its replica keeps it. */
+static void keep_change(struct cluster *cluster, uint32_t at, uint64_t index, uint64_t term,
+                        const hf_replication_member *members, uint32_t count)
+{
+    struct cluster_replica *replica = &cluster->replicas[at];
+    hf_replication_member *payload = cluster->changes[cluster->change_count++];
+
+    if (cluster->change_count > CHANGES_MAX || index == 0 || index > LOG_MAX || index != replica->last + 1)
+        hf_kit_fail("a change of members came to stand at %llu, and the log ends at %llu", (unsigned long long)index,
+                    (unsigned long long)replica->last);
+    memcpy(payload, members, count * sizeof *members);
+    replica->log[index] = (hf_replication_entry){.index = index,
+                                                 .term = term,
+                                                 .type = HF_ENTRY_MEMBERSHIP,
+                                                 .size = count * (uint32_t)sizeof *members,
+                                                 .payload = (const uint8_t *)payload};
+    replica->values[index] = replica->log[index].size;
+    take(cluster, at);
+}
+
+void cluster_change_members(struct cluster *cluster, const hf_replication_member *members, uint32_t count)
+{
+    hf_error error = {0};
+
+    for (uint64_t waited = 0; waited < PATIENCE_US; waited += TICK_US) {
+        uint64_t index = 0, term = 0;
+        uint32_t leader = cluster_wait_leader(cluster);
+        int32_t result = cluster->table->propose_membership(cluster->replicas[leader].group, members, count, &index,
+                                                            &term, &error);
+        if (result == HF_OK) {
+            keep_change(cluster, leader, index, term, members, count);
+            return;
+        }
+        if (result != HF_ENOTLEADER && result != HF_EBUSY)
+            hf_kit_fail("propose_membership failed (%d): %s", result, error.message);
+        cluster_run(cluster, TICK_US);
+    }
+    hf_kit_fail("no leader took a change of members within %d s", PATIENCE_US / 1000000);
+}
+
+void cluster_force_members(struct cluster *cluster, uint32_t index, const hf_replication_member *members,
+                           uint32_t count)
+{
+    uint64_t at = 0, term = 0;
+    hf_error error = {0};
+    int32_t result = cluster->table->force_membership(cluster->replicas[index].group, members, count, cluster->now_us,
+                                                      &at, &term, &error);
+
+    if (result != HF_OK)
+        hf_kit_fail("force_membership failed (%d): %s", result, error.message);
+    if (term <= cluster->replicas[index].state.term)
+        hf_kit_fail("force_membership made an entry of term %llu, and term %llu has been stored",
+                    (unsigned long long)term, (unsigned long long)cluster->replicas[index].state.term);
+    keep_change(cluster, index, at, term, members, count);
+}
+
 static int32_t all_applied(const struct cluster *cluster, uint64_t index)
 {
     uint64_t applied = 0;

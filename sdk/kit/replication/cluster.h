@@ -6,7 +6,7 @@
 
 #include <holdfast/kind/replication.h>
 
-enum { CLUSTER_SIZE = 3, LOG_MAX = 2000, QUEUE_MAX = 4096, TICK_US = 10000 };
+enum { CLUSTER_SIZE = 3, LOG_MAX = 2000, QUEUE_MAX = 4096, TICK_US = 10000, CHANGES_MAX = 16 };
 
 struct cluster_message {
     hf_replication_message message; /* its entries are `entries` */
@@ -37,6 +37,8 @@ struct cluster {
     uint64_t kept_values[LOG_MAX + 1]; /* by index: what the first replica applied; all others must agree */
     hf_replication_message sample;     /* the last message that was sent, for those who want to damage one */
     uint64_t reads_answered;
+    hf_replication_member changes[CHANGES_MAX][CLUSTER_SIZE]; /* payloads of membership entries */
+    uint32_t change_count;
 };
 
 void cluster_open(struct cluster *cluster, const hf_kit_subject *subject);
@@ -54,6 +56,10 @@ uint32_t cluster_leader(struct cluster *cluster);
 uint32_t cluster_wait_leader(struct cluster *cluster);
 /* Proposes one entry at the leader, again and again until it is taken. */
 void cluster_propose(struct cluster *cluster);
+/* Changes the members at the leader, again and again until it is taken; or by force at replica `index`. */
+void cluster_change_members(struct cluster *cluster, const hf_replication_member *members, uint32_t count);
+void cluster_force_members(struct cluster *cluster, uint32_t index, const hf_replication_member *members,
+                           uint32_t count);
 /* Runs until all replicas that are up and not cut off have applied the same, and at least the entry `index`. */
 void cluster_wait_applied(struct cluster *cluster, uint64_t index);
 

@@ -126,6 +126,73 @@ static void check_transfer(const hf_kit_subject *subject)
     cluster_close(&cluster);
 }
 
+/* ---- A majority is lost for good --------------------------------------------------------------------------------- */
+
+static void must_not_force(uint32_t at, const hf_replication_member *members, uint32_t count, int32_t expected,
+                           const char *what)
+{
+    uint64_t index = 0, term = 0;
+
+    hf_kit_step("force_membership %s", what);
+    int32_t result = cluster.table->force_membership(cluster.replicas[at].group, members, count, cluster.now_us, &index,
+                                                     &term, NULL);
+    if (result != expected)
+        hf_kit_fail("force_membership %s returned %d, expected %d", what, result, expected);
+}
+
+static uint32_t member_count(uint32_t at)
+{
+    return cluster.table->members(cluster.replicas[at].group, NULL, 0);
+}
+
+/* One replica of three is left, is made the group, and takes back in one that was away and knows nothing of it. */
+static void check_lost_majority(const hf_kit_subject *subject)
+{
+    cluster_open(&cluster, subject);
+    if (!cluster.table->force_membership || !cluster.table->members) {
+        cluster_close(&cluster);
+        return; /* it does not offer this */
+    }
+    propose(20);
+    cluster_wait_applied(&cluster, last_of_leader());
+    uint32_t leader = cluster_wait_leader(&cluster), left = (leader + 1) % CLUSTER_SIZE,
+             back = (leader + 2) % CLUSTER_SIZE;
+    hf_replication_member alone[] = {{.replica = left + 1}};
+    hf_replication_member two[] = {{.replica = left + 1}, {.replica = back + 1, .learner = 1}};
+    must_not_force(leader, &(hf_replication_member){.replica = leader + 1}, 1, HF_ESTATE, "at the leader");
+    must_not_force(left, alone, 1, HF_EBUSY, "where the leader was just heard");
+    if (member_count(left) != CLUSTER_SIZE)
+        hf_kit_fail("members counts %u, expected %d", member_count(left), CLUSTER_SIZE);
+
+    cluster_crash(&cluster, back);
+    propose(20); /* only the leader and the one that is left have these */
+    cluster_wait_applied(&cluster, last_of_leader());
+    uint64_t kept = cluster.replicas[left].last;
+    cluster_crash(&cluster, leader); /* for good */
+    cluster_run(&cluster, 5000000);
+    if (cluster_leader(&cluster) != CLUSTER_SIZE)
+        hf_kit_fail("one replica of three leads");
+    must_not_force(left, &(hf_replication_member){.replica = leader + 1}, 1, HF_EINVAL, "without the replica itself");
+    cluster_force_members(&cluster, left, alone, 1);
+    if (cluster_wait_leader(&cluster) != left || member_count(left) != 1)
+        hf_kit_fail("the replica that was made the group does not lead it alone");
+    propose(5);
+    cluster_wait_applied(&cluster, kept + 5);
+    cluster_crash(&cluster, left); /* it is stored, too */
+    cluster_start(&cluster, left);
+    propose(5);
+    cluster_start(&cluster, back);
+    cluster_change_members(&cluster, two, 2);
+    cluster_wait_applied(&cluster, last_of_leader());
+    two[1].learner = 0;
+    cluster_change_members(&cluster, two, 2);
+    propose(5);
+    cluster_wait_applied(&cluster, last_of_leader());
+    if (member_count(back) != 2)
+        hf_kit_fail("the replica that came back counts %u members, expected 2", member_count(back));
+    cluster_close(&cluster);
+}
+
 /* ---- Messages that nobody sent ----------------------------------------------------------------------------------- */
 
 static void must_refuse(uint32_t to, const hf_replication_message *message, const char *what)
@@ -214,6 +281,7 @@ static const hf_kit_check checks[] = {
     {"cut_off", "A leader that is cut off is replaced, and comes back as a follower.", check_cut_off, 60},
     {"crashes", "What was stored is enough to go on after a crash.", check_crashes, 60},
     {"transfer", "Leadership goes to whom it is handed.", check_transfer, 60},
+    {"lost_majority", "One replica is made the group, keeps what it has, takes others in.", check_lost_majority, 60},
     {"malformed_messages", "Messages that are cut short, too long or for others are refused.", check_malformed, 0},
     {"random_messages", "No message crashes a replica.", check_random, 60},
 };

@@ -1,5 +1,5 @@
 /* The parts of the core that a simulation reaches only by chance: the term log, malformed messages, a group of one,
- * membership, leases to the microsecond, clocks that jump, quiet. */
+ * membership, also by force, leases to the microsecond, clocks that jump, quiet. */
 #include "../raft.h"
 
 #include <setjmp.h>
@@ -287,6 +287,45 @@ static void a_group_with_nothing_to_do_is_quiet(void **state)
     raft_interface.group_close(g);
 }
 
+/* Whether the output asks replica 2 what its log holds. */
+static int32_t asks(const hf_replication_output *o)
+{
+    raft_message m;
+
+    for (uint64_t i = 0; i < o->message_count; i++)
+        if (o->messages[i].to == 2 && raft_message_decode(&o->messages[i], &m, NULL) == 0 && m.type == RAFT_APPEND)
+            return 1;
+    return 0;
+}
+
+/* What the leader sent when the link was lost, it never got. */
+static void a_follower_that_was_away_and_missed_nothing_lets_its_group_be_quiet(void **state)
+{
+    hf_replication_output o = {.size = sizeof o};
+    hf_replication_progress progress = {.size = sizeof progress};
+    uint64_t now = START + 1000;
+    raft r;
+    raft_group *g = open_leader(&r);
+
+    (void)state;
+    raft_interface.unreachable(g, 2, now);
+    raft_interface.take(g, &o);
+    receive_from(g, 2, (raft_message){.type = RAFT_HEARTBEAT_REPLY, .term = 1}, now += 1000);
+    raft_interface.take(g, &o);
+    assert_true(asks(&o));
+    receive_from(g, 2, (raft_message){.type = RAFT_APPEND_REPLY, .term = 1, .index = 1}, now += 1000);
+    settle(g);
+    assert_int_equal(raft_interface.progress(g, 2, &progress), 0);
+    assert_true(progress.reachable);
+    for (; !is_quiet(g) && now < START + 3000000; now += 50000) {
+        answer(g, 2, 0, 0, now);
+        raft_interface.tick(g, now);
+        settle(g);
+    }
+    assert_true(is_quiet(g));
+    raft_interface.group_close(g);
+}
+
 static void a_quiet_follower_wakes_when_its_leader_is_lost(void **state)
 {
     const hf_replication_member members[] = {{.replica = 1}, {.replica = 2}, {.replica = 3}};
@@ -315,6 +354,105 @@ static void a_quiet_follower_wakes_when_its_leader_is_lost(void **state)
     raft_interface.group_close(g);
 }
 
+/* ---- Without a majority ------------------------------------------------------------------------------------------ */
+
+enum { FIVE = 5 };
+
+static raft_group *open_follower_of_five(raft *r)
+{
+    static const hf_replication_member members[FIVE] = {
+        {.replica = 1}, {.replica = 2}, {.replica = 3}, {.replica = 4}, {.replica = 5}};
+    raft_group *g = open_group(r, members, FIVE);
+
+    raft_interface.tick(g, START);
+    settle(g);
+    receive_from(g, 4, (raft_message){.type = RAFT_HEARTBEAT, .term = 7, .sent = 1}, START + 1000000);
+    settle(g);
+    return g;
+}
+
+static void a_forced_membership_needs_no_one_else(void **state)
+{
+    const hf_replication_member alone[] = {{.replica = 1}}, both[] = {{.replica = 1}, {.replica = 2, .learner = 1}};
+    hf_replication_status s = {.size = sizeof s};
+    hf_replication_member now[2] = {{0}};
+    uint64_t index = 0, term = 0, at = START + 3000000;
+    uint32_t size = 9;
+    raft r;
+    raft_group *g = open_follower_of_five(&r);
+
+    (void)state;
+    raft_interface.unreachable(g, 4, at);
+    assert_int_equal(raft_interface.members(g, now, 2), FIVE); /* only two fit */
+    assert_int_equal(now[1].replica, 2);
+    assert_int_equal(raft_interface.force_membership(g, alone, 1, at, &index, &term, NULL), 0);
+    assert_int_equal(index, 1);
+    assert_int_equal(term, 8);
+    assert_int_equal(raft_interface.members(g, now, 2), 1);
+
+    /* It is stored like any entry, with the vote that keeps others from leading that term. */
+    hf_replication_output o = {.size = sizeof o};
+    raft_interface.take(g, &o);
+    assert_true(o.state_changed && o.state.term == 8 && o.state.vote == 1);
+    assert_true(o.append_first == 1 && o.append_count == 1 && o.commit_index == 0);
+    raft_interface.persisted(g, o.write_id);
+    raft_interface.tick(g, at + 1);
+    settle(g);
+    raft_interface.status(g, &s);
+    assert_int_equal(s.role, HF_ROLE_LEADER);
+    assert_int_equal(s.term, 9);
+    assert_int_equal(s.commit_index, 2); /* it, and the leader's own entry */
+
+    /* From here on the group is like any other. */
+    assert_int_equal(raft_interface.propose(g, &size, 1, &index, &term, NULL), 0);
+    settle(g);
+    assert_int_equal(raft_interface.propose_membership(g, both, 2, &index, &term, NULL), 0);
+    raft_interface.group_close(g);
+}
+
+static void a_membership_is_not_forced_on_a_group_that_lives(void **state)
+{
+    const hf_replication_member alone[] = {{.replica = 1}}, other[] = {{.replica = 2}},
+                                learner[] = {{.replica = 1, .learner = 1}, {.replica = 2}};
+    uint64_t index = 0, term = 0;
+    raft r;
+    raft_group *g = open_follower_of_five(&r);
+
+    (void)state;
+    assert_int_equal(raft_interface.force_membership(g, alone, 1, START + 1000001, &index, &term, NULL), HF_EBUSY);
+    raft_interface.unreachable(g, 4, START + 3000000);
+    assert_int_equal(raft_interface.force_membership(g, other, 1, START + 3000000, &index, &term, NULL), HF_EINVAL);
+    assert_int_equal(raft_interface.force_membership(g, learner, 2, START + 3000000, &index, &term, NULL), HF_EINVAL);
+    assert_int_equal(raft_interface.force_membership(g, alone, 0, START + 3000000, &index, &term, NULL), HF_EINVAL);
+    assert_int_equal(index, 0);
+    raft_interface.group_close(g);
+
+    g = open_leader(&r);
+    assert_int_equal(raft_interface.force_membership(g, alone, 1, START + 1, &index, &term, NULL), HF_ESTATE);
+    raft_interface.group_close(g);
+}
+
+/* What has no members yet, and will never be sent any, can begin. */
+static void an_empty_replica_can_be_made_the_group(void **state)
+{
+    const hf_replication_member alone[] = {{.replica = 1}};
+    hf_replication_status s = {.size = sizeof s};
+    uint64_t index = 0, term = 0;
+    raft r;
+    raft_group *g = open_group(&r, NULL, 0);
+
+    (void)state;
+    assert_int_equal(raft_interface.members(g, NULL, 0), 0);
+    assert_int_equal(raft_interface.force_membership(g, alone, 1, START, &index, &term, NULL), 0);
+    assert_true(index == 1 && term == 1);
+    settle(g);
+    raft_interface.tick(g, START + 1);
+    settle(g);
+    raft_interface.status(g, &s);
+    assert_int_equal(s.role, HF_ROLE_LEADER);
+    raft_interface.group_close(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,7 +463,11 @@ int main(void)
         cmocka_unit_test(clocks_that_drift_apart_end_leases),
         cmocka_unit_test(a_promise_holds_when_the_link_is_lost),
         cmocka_unit_test(a_group_with_nothing_to_do_is_quiet),
+        cmocka_unit_test(a_follower_that_was_away_and_missed_nothing_lets_its_group_be_quiet),
         cmocka_unit_test(a_quiet_follower_wakes_when_its_leader_is_lost),
+        cmocka_unit_test(a_forced_membership_needs_no_one_else),
+        cmocka_unit_test(a_membership_is_not_forced_on_a_group_that_lives),
+        cmocka_unit_test(an_empty_replica_can_be_made_the_group),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

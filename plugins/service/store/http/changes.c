@@ -5,7 +5,9 @@
  * only read by replicas that still have all of it (HF_EMOVED otherwise), so nothing is passed over.
  *
  * For every partition there is at most one call under way, which waits on the replica's side for changes when there are
- * none; so a stream costs nothing while nothing happens.  All of a stream happens on its request's loop. */
+ * none; so a stream costs nothing while nothing happens.  Nothing is asked for while the client has not taken what it
+ * was sent, so a slow one is behind, and holds little; one that takes nothing at all is told where to go on, and
+ * disconnected.  All of a stream happens on its request's loop. */
 #include "http/private.h"
 
 #include <holdfast/lib/error.h>
@@ -22,6 +24,7 @@ struct feed {
     uint64_t partition;
     uint64_t hash_from, hash_to; /* of the partition, as far as this stream knows */
     uint64_t from;
+    uint64_t later_us; /* it was refused for want of room: when to ask again; 0: no */
     int32_t placed;  /* `from` was asked for, or follows from what was */
     int32_t busy;    /* a call is under way */
     int32_t waiting; /* for the routing to tell what became of the partition */
@@ -42,6 +45,8 @@ struct store_stream {
     int32_t begun;     /* the answer's head is out */
     int32_t closed;    /* the client is gone, or the stream shall end */
     int32_t throttled; /* the client is slow */
+    uint64_t waiting;  /* bytes that it has not got, when that was last looked at */
+    uint64_t taken_us; /* when it last got some of them */
     uint64_t lines_us; /* when something was last sent */
     int32_t is_named;  /* 1: only partitions of `value` */
     char value[STORE_TABLE_TEXT_MAX + 1];
@@ -67,7 +72,7 @@ static void free_stream(struct store_stream *stream)
     http->metrics->set(http->streams, (double)(atomic_fetch_sub(&http->stream_count, 1) - 1));
     http->loops->timer_destroy(stream->timer);
     for (uint32_t i = 0; i < stream->count; i++) {
-        hf_buffer_done(&stream->feeds[i]->call.op.result);
+        store_op_done(&stream->feeds[i]->call.op);
         free(stream->feeds[i]);
     }
     free(stream->feeds);
@@ -135,6 +140,8 @@ static void write_bytes(struct store_stream *stream, hf_slice bytes)
         stream->closed = 1; /* its event is on the way */
     else if (waiting > OUTPUT_HIGH)
         stream->throttled = 1;
+    stream->waiting = UINT64_MAX; /* not known with what is on its way; the next look tells */
+    stream->taken_us = stream->lines_us;
 }
 
 static void write_change(hf_buffer *lines, const struct feed *feed, const struct store_feed_row *row)
@@ -187,6 +194,60 @@ static int32_t write_page(struct feed *feed)
     return any;
 }
 
+/* "7:43,8:1": what the query's `from` must be to go on behind what was sent. */
+static void write_positions(hf_json_writer *writer, const struct store_stream *stream)
+{
+    hf_buffer text;
+
+    hf_buffer_init(&text, UINT64_MAX);
+    for (uint32_t i = 0; i < stream->count; i++)
+        if (stream->feeds[i]->from && !stream->feeds[i]->ended)
+            hf_buffer_append_format(&text, "%s%llu:%llu", text.size ? "," : "",
+                                    (unsigned long long)stream->feeds[i]->partition,
+                                    (unsigned long long)stream->feeds[i]->from);
+    hf_json_string(writer, (hf_slice){text.data, text.size});
+    hf_buffer_done(&text);
+}
+
+static void log_end(const struct store_stream *stream, const char *detail)
+{
+    const hf_host *host = stream->http->host;
+    char text[400];
+
+    snprintf(text, sizeof text, "a stream of changes of the table '%s' was ended: %s", stream->table->declaration.name,
+             detail);
+    host->log(host, HF_LOG_WARNING, hf_slice_of(text));
+}
+
+/* Ends a stream that was to go on, with a line that says why. */
+static void end_early(struct store_stream *stream, int reason, const char *detail)
+{
+    static const char *const words[STORE_HTTP_ENDINGS] = {"slow", "gone"};
+    struct store_http *http = stream->http;
+    hf_json_writer writer;
+    hf_buffer line;
+
+    hf_buffer_init(&line, UINT64_MAX);
+    hf_json_writer_init(&writer, &line);
+    hf_json_begin_object(&writer);
+    hf_json_name(&writer, "end");
+    hf_json_text(&writer, words[reason]);
+    hf_json_name(&writer, "detail");
+    hf_json_text(&writer, detail);
+    if (reason == STORE_HTTP_ENDED_SLOW) {
+        hf_json_name(&writer, "from");
+        write_positions(&writer, stream);
+    }
+    hf_json_end_object(&writer);
+    hf_buffer_append(&line, "\n", 1);
+    write_bytes(stream, (hf_slice){line.data, line.size});
+    hf_buffer_done(&line);
+    http->metrics->increment(http->ended[reason], 1);
+    log_end(stream, detail);
+    stream->closed = 1;
+    check_end(stream);
+}
+
 /* ---- Calls ---------------------------------------------------------------------------------------------------- */
 
 static void begin_answer(struct store_stream *stream)
@@ -204,28 +265,27 @@ static void fail(struct feed *feed)
     struct store_op op = feed->call.op;
     hf_http_request *request = stream->request;
     struct store_http *http = stream->http;
-    uint64_t first = op.version;
+    hf_error error = {0};
 
-    stream->closed = 1;
+    if (op.code == HF_ENOTFOUND)
+        hf_error_set(&error, HF_ENOTFOUND,
+                     "changes from version %llu on are no longer kept; the oldest is %llu; begin with a scan",
+                     (unsigned long long)op.from, (unsigned long long)op.version);
     if (stream->begun) {
-        check_end(stream);
+        end_early(stream, STORE_HTTP_ENDED_GONE, error.message);
         return;
     }
+    stream->closed = 1;
     stream->begun = 1;
     if (stream->busy) { /* the others' calls still look at the stream: it begins, and ends at once */
         stream->http->http->stream_begin(request, 503, "application/x-ndjson", event, stream);
         return;
     }
     free_stream(stream);
-    if (op.code == HF_ENOTFOUND) {
-        hf_error error = {0};
-        hf_error_set(&error, HF_ENOTFOUND,
-                     "changes from version %llu on are no longer kept; the oldest is %llu; begin with a scan",
-                     (unsigned long long)op.from, (unsigned long long)first);
+    if (op.code == HF_ENOTFOUND)
         http->http->problem(request, 410, "gone", &error, NULL);
-        return;
-    }
-    store_problem(http, request, &op);
+    else
+        store_problem(http, request, &op);
 }
 
 /* A partition that was merged, and is not in the catalog any more. */
@@ -263,11 +323,12 @@ static void answered(struct store_call *call)
             check_end(stream);
             return;
         }
-        if (stream->begun && call->op.code != HF_ENOTFOUND) {
+        if (!stream->begun || call->op.code == HF_ENOTFOUND)
+            fail(feed);
+        else if (call->op.code == HF_EBUSY)
+            feed->later_us = stream->http->loops->now_us(stream->loop) + call->op.error.retry_after_ms * 1000;
+        else
             ask(feed); /* nobody could be reached for a while: go on trying */
-            return;
-        }
-        fail(feed);
         return;
     }
     begin_answer(stream);
@@ -285,10 +346,11 @@ static void ask(struct feed *feed)
     struct store_stream *stream = feed->stream;
     struct store_http *http = stream->http;
 
-    hf_buffer_done(&feed->call.op.result);
+    store_op_done(&feed->call.op);
     feed->call = (struct store_call){
         .op = {.type = STORE_OP_CHANGES,
                .partition = feed->partition,
+               .client = http->http->client(stream->request),
                .deadline_us = http->loops->now_us(stream->loop) + http->options.read_timeout_us,
                .from = feed->from,
                .hash_from = feed->hash_from,
@@ -298,16 +360,20 @@ static void ask(struct feed *feed)
         .finished = answered,
     };
     feed->busy = 1;
+    feed->later_us = 0;
     stream->busy++;
     store_call_start(http->service, &feed->call);
 }
 
+/* Of all that are not being asked, or will be later. */
 static void ask_all(struct store_stream *stream)
 {
+    uint64_t now = stream->http->loops->now_us(stream->loop);
+
     for (uint32_t i = 0; i < stream->count; i++) {
         struct feed *feed = stream->feeds[i];
 
-        if (!feed->busy && !feed->waiting && !feed->ended)
+        if (!feed->busy && !feed->waiting && !feed->ended && feed->later_us <= now)
             ask(feed);
     }
 }
@@ -420,10 +486,37 @@ static void look_at_routing(struct store_stream *stream)
         ask_all(stream);
 }
 
+/* Slow is one that gets nothing, not one that gets little at a time. */
+static void look_at_slow(struct store_stream *stream, uint64_t now_us)
+{
+    uint64_t waiting = stream->http->http->stream_write(stream->request, (hf_slice){NULL, 0});
+    char detail[160];
+
+    if (waiting < stream->waiting || waiting == UINT64_MAX) {
+        stream->waiting = waiting;
+        stream->taken_us = now_us;
+        return;
+    }
+    if (now_us - stream->taken_us < stream->http->options.changes_timeout_us)
+        return;
+    snprintf(detail, sizeof detail, "nothing of %llu bytes was taken for %llu ms; read faster, and go on from here",
+             (unsigned long long)waiting, (unsigned long long)((now_us - stream->taken_us) / 1000));
+    end_early(stream, STORE_HTTP_ENDED_SLOW, detail);
+}
+
+static void start_clock(struct store_stream *stream)
+{
+    uint64_t timeout_us = stream->http->options.changes_timeout_us;
+    uint64_t period_us = (timeout_us < LINE_EVERY_US ? timeout_us : LINE_EVERY_US) / 4;
+
+    stream->http->loops->timer_start(stream->timer, period_us, period_us);
+}
+
 /* An empty line shows that the stream lives. */
 static void tick(void *arg)
 {
     struct store_stream *stream = arg;
+    uint64_t now = stream->http->loops->now_us(stream->loop);
     int32_t waiting = 0;
 
     if (!stream->closed)
@@ -431,10 +524,17 @@ static void tick(void *arg)
     for (uint32_t i = 0; i < stream->count; i++)
         waiting |= stream->feeds[i]->waiting;
     if (!waiting)
-        stream->http->loops->timer_start(stream->timer, LINE_EVERY_US / 4, LINE_EVERY_US / 4);
-    if (stream->begun && !stream->closed &&
-        stream->http->loops->now_us(stream->loop) - stream->lines_us >= LINE_EVERY_US)
+        start_clock(stream);
+    if (!stream->begun || stream->closed)
+        return;
+    if (stream->throttled) {
+        look_at_slow(stream, now);
+        return;
+    }
+    if (now - stream->lines_us >= LINE_EVERY_US)
         write_bytes(stream, (hf_slice){(const uint8_t *)"\n", 1});
+    if (!stream->closed)
+        ask_all(stream); /* those that were refused */
 }
 
 /* ---- The request ---------------------------------------------------------------------------------------------- */
@@ -570,6 +670,6 @@ void store_http_changes(void *arg, hf_http_request *request)
     if (!stream)
         return;
     store_exchange_end(exchange);
-    http->loops->timer_start(stream->timer, LINE_EVERY_US / 4, LINE_EVERY_US / 4);
+    start_clock(stream);
     ask_all(stream);
 }

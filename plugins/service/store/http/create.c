@@ -37,6 +37,10 @@ static int32_t add_routes(struct store_http *http, hf_error *error)
         {sizeof(hf_http_route), HF_HTTP_ADMIN, "POST", "/v1/nodes/{node}/{action}", small,
          "Adds, drains, removes or replaces a node.", store_http_node},
         {sizeof(hf_http_route), HF_HTTP_READ, "GET", "/v1/plan", 0, "What would move between nodes.", store_http_plan},
+        {sizeof(hf_http_route), HF_HTTP_ADMIN, "GET", "/v1/recovery", 0,
+         "What would bring back a cluster that lost its majority for good.", store_http_recovery_plan},
+        {sizeof(hf_http_route), HF_HTTP_ADMIN, "POST", "/v1/recovery", STORE_HTTP_RECOVERY_MAX,
+         "Carries out such a plan; what only the lost nodes had is lost.", store_http_recover},
         {sizeof(hf_http_route), HF_HTTP_READ, "GET", "/v1/cluster", 0, "The cluster's health.", store_http_cluster},
     };
 
@@ -52,6 +56,7 @@ static int32_t add_routes(struct store_http *http, hf_error *error)
 static int32_t add_metrics(struct store_http *http, hf_error *error)
 {
     static const char *const kinds[STORE_HTTP_KINDS] = {"write", "get", "scan", "changes", "other"};
+    static const char *const endings[STORE_HTTP_ENDINGS] = {"slow", "gone"};
     int32_t result = HF_OK;
 
     for (int i = 0; i < STORE_HTTP_KINDS && result == HF_OK; i++) {
@@ -62,6 +67,12 @@ static int32_t add_metrics(struct store_http *http, hf_error *error)
         if (result == HF_OK)
             result = http->metrics->add(http->host, HF_METRIC_COUNTER, "holdfast_store_request_microseconds_total",
                                         "Time that requests took", label, 1, &http->microseconds[i], error);
+    }
+    for (int i = 0; i < STORE_HTTP_ENDINGS && result == HF_OK; i++) {
+        const char *const label[1][2] = {{"reason", endings[i]}};
+
+        result = http->metrics->add(http->host, HF_METRIC_COUNTER, "holdfast_store_changes_ended_total",
+                                    "Streams of changes that this node ended", label, 1, &http->ended[i], error);
     }
     if (result == HF_OK)
         result = http->metrics->add(http->host, HF_METRIC_GAUGE, "holdfast_store_changes_streams",

@@ -1,6 +1,6 @@
 /* Cursors: where a scan goes on, and of which scan.
  *
- * "~" and the Base64 (RFC 4648, 5) of: format 1, hash of the table's name 8, hash of prefix and partition 8, the last
+ * "~" and the Base64 (RFC 4648, 5) of: format 1, hash of the table's name 8, hash of prefix and value 8, the last
  * partition shown 8, the last key shown, CRC-32C of all before 4.  Numbers are big endian. */
 #include "http/private.h"
 
@@ -28,7 +28,7 @@ int32_t store_cursor_append(hf_buffer *text, const struct store_scan *scan, cons
     bytes[0] = FORMAT;
     store_write_be(bytes + 1, hf_hash64(0, scan->table.data, scan->table.size), 8);
     store_write_be(bytes + 9, hash_scan(scan), 8);
-    store_write_be(bytes + 17, cursor->partition, 8);
+    store_write_be(bytes + 17, cursor->value, 8);
     memcpy(bytes + HEAD_SIZE, cursor->key.data, cursor->key.size);
     store_write_be(bytes + size, hf_crc32c(0, bytes, size), CHECKSUM_SIZE);
     int32_t r = hf_buffer_append(text, "~", 1);
@@ -60,7 +60,7 @@ static const char *read_cursor(hf_slice text, const struct store_scan *scan, hf_
     if (store_read_be(bytes.data + 9, 8) != hash_scan(scan))
         return "the cursor in start is of a scan with another prefix or partition; go on with those of the first "
                "request";
-    ret_cursor->partition = store_read_be(bytes.data + 17, 8);
+    ret_cursor->value = store_read_be(bytes.data + 17, 8);
     ret_cursor->key = (hf_slice){bytes.data + HEAD_SIZE, bytes.size - HEAD_SIZE - CHECKSUM_SIZE};
     return NULL;
 }

@@ -137,7 +137,7 @@ void store_exchange_end(struct exchange *exchange)
     http->metrics->increment(http->requests[exchange->kind], 1);
     http->metrics->increment(http->microseconds[exchange->kind], store_now_us(http) - exchange->started_us);
     for (uint32_t i = 0; i < exchange->count; i++)
-        hf_buffer_done(&exchange->calls[i].call.op.result);
+        store_op_done(&exchange->calls[i].call.op);
     hf_buffer_done(&exchange->command);
     store_routing_release(exchange->routing);
     free(exchange);
@@ -296,6 +296,7 @@ void store_exchange_start(struct exchange *exchange, uint32_t place)
 
     call->exchange = exchange;
     call->call.op.partition = call->partition->id;
+    call->call.op.client = exchange->http->http->client(exchange->request);
     call->call.op.deadline_us =
         store_now_us(exchange->http) +
         (call->call.op.type == STORE_OP_WRITE ? options->write_timeout_us : options->read_timeout_us);

@@ -11,7 +11,11 @@
 #include <pthread.h>
 
 enum { STORE_HTTP_KINDS = 5, STORE_HTTP_TRANSACTION_MAX = 4 << 20 /* bytes of a transaction's body */ };
+enum { STORE_HTTP_RECOVERY_MAX = 28 << 20 /* bytes of a recovery's plan, with what it stands in */ };
 enum { STORE_HTTP_WRITE = 0, STORE_HTTP_GET, STORE_HTTP_SCAN, STORE_HTTP_CHANGES, STORE_HTTP_OTHER };
+
+/* Why streams of changes ended that were to go on. */
+enum { STORE_HTTP_ENDED_SLOW = 0, STORE_HTTP_ENDED_GONE, STORE_HTTP_ENDINGS };
 
 struct store_stream;
 struct transaction;
@@ -25,6 +29,7 @@ struct store_http {
     hf_metric *requests[STORE_HTTP_KINDS];
     hf_metric *microseconds[STORE_HTTP_KINDS];
     hf_metric *streams;
+    hf_metric *ended[STORE_HTTP_ENDINGS];
     const hf_metrics_interface *metrics;
     pthread_mutex_t lock; /* guards the list */
     struct store_stream *open_streams;
@@ -45,10 +50,11 @@ struct store_scan {
     hf_slice table, prefix;
     hf_slice partition; /* the value that the query names; without data: none */
 };
-/* The last record that was shown. */
+/* The last record that was shown.  Partitions may be split before the scan goes on, and a value stays. */
 struct store_cursor {
     hf_slice key;
-    uint64_t partition; /* 0: the key itself comes first */
+    uint64_t value; /* of its partition, by its place among those that are scanned, from 1; 0: the key itself comes
+                       first */
 };
 
 /* A request and the calls that answer it. */
@@ -161,6 +167,10 @@ void store_http_cluster(void *arg, hf_http_request *request);
 /* nodes.c */
 void store_http_node(void *arg, hf_http_request *request);
 void store_http_plan(void *arg, hf_http_request *request);
+
+/* recovery.c */
+void store_http_recovery_plan(void *arg, hf_http_request *request);
+void store_http_recover(void *arg, hf_http_request *request);
 
 /* cursor.c: pure */
 /* HF_EINVAL: no key, or one over its limit; errors also as hf_buffer_append. */

@@ -11,6 +11,17 @@
 
 enum { LIMIT_USUAL = 100, PAGE_MAXIMUM = 64 << 20 };
 
+/* Of what was read from several replicas the highest age. */
+static uint32_t oldest(const struct exchange *exchange)
+{
+    uint32_t age_ms = 0;
+
+    for (uint64_t i = 0; i < exchange->number; i++)
+        if (exchange->calls[i].call.op.age_ms > age_ms)
+            age_ms = exchange->calls[i].call.op.age_ms;
+    return age_ms;
+}
+
 /* ---- One record ----------------------------------------------------------------------------------------------- */
 
 static void fill_get(struct exchange *exchange, uint32_t place, const struct store_partition *partition, hf_slice key)
@@ -67,13 +78,28 @@ static void answer_record(struct exchange *exchange, const struct exchange_call 
     snprintf(tag, sizeof tag, "\"%" PRIu64 "\"", row.version);
     strftime(modified, sizeof modified, "%a, %d %b %Y %H:%M:%S GMT", &parts);
     if (op->stale) {
-        snprintf(age, sizeof age, "%u", op->age_ms);
+        snprintf(age, sizeof age, "%u", oldest(exchange));
         fields[count++] = (hf_http_field){"Holdfast-Staleness-Ms", age};
     }
     exchange->http->http->respond(exchange->request, 200,
                                   exchange->table->declaration.format == STORE_FORMAT_JSON ? "application/json"
                                                                                            : "application/octet-stream",
                                   row.value, fields, count);
+    store_exchange_end(exchange);
+}
+
+static void answer_absent(struct exchange *exchange)
+{
+    const struct store_http *http = exchange->http;
+    hf_slice key = http->http->parameter(exchange->request, "key");
+    char members[40] = "";
+    hf_error error = {0};
+
+    hf_error_set(&error, HF_ENOTFOUND, "there is no record '%.*s' in the table '%s'",
+                 (int)(key.size < 200 ? key.size : 200), (const char *)key.data, exchange->table->declaration.name);
+    if (store_is_stale(exchange))
+        snprintf(members, sizeof members, "\"staleness_ms\":%u", oldest(exchange));
+    http->http->problem(exchange->request, 404, "not-found", &error, members[0] ? members : NULL);
     store_exchange_end(exchange);
 }
 
@@ -98,13 +124,10 @@ static void finish_get(struct exchange *exchange)
         }
         found = call;
     }
-    if (found) {
+    if (found)
         answer_record(exchange, found);
-    } else {
-        hf_slice key = exchange->http->http->parameter(exchange->request, "key");
-        store_refuse(exchange, 404, "not-found", HF_ENOTFOUND, "there is no record '%.*s' in the table '%s'",
-                     (int)(key.size < 200 ? key.size : 200), (const char *)key.data, exchange->table->declaration.name);
-    }
+    else
+        answer_absent(exchange);
 }
 
 void store_http_get(void *arg, hf_http_request *request)
@@ -126,6 +149,7 @@ struct source {
     hf_slice rest;
     struct store_row row;
     int32_t has_row;
+    uint64_t value; /* of the partition, by its place among the table's, from 1 */
 };
 
 static void advance(struct source *source)
@@ -141,7 +165,7 @@ static int compare_keys(hf_slice a, hf_slice b)
     return order ? order : a.size < b.size ? -1 : a.size > b.size;
 }
 
-/* The source with the lowest key; among equal keys the lowest partition. */
+/* The source with the lowest key; among equal keys, which only partitions of different values have, the lowest value. */
 static struct source *lowest(struct source *sources, uint64_t count)
 {
     struct source *best = NULL;
@@ -150,7 +174,7 @@ static struct source *lowest(struct source *sources, uint64_t count)
         int order = best && sources[i].has_row ? compare_keys(sources[i].row.key, best->row.key) : -1;
 
         if (sources[i].has_row &&
-            (order < 0 || (order == 0 && sources[i].call->partition->id < best->call->partition->id)))
+            (order < 0 || (order == 0 && sources[i].value < best->value)))
             best = &sources[i];
     }
     return best;
@@ -190,13 +214,13 @@ static void write_next(hf_json_writer *writer, const struct exchange *exchange, 
  * its next keys. */
 static void write_rows(hf_json_writer *writer, struct exchange *exchange, struct source *sources)
 {
-    struct store_cursor last = {.partition = 0};
+    struct store_cursor last = {.value = 0};
     uint64_t shown = 0;
     struct source *next;
     int32_t more = 0;
 
     while ((next = lowest(sources, exchange->number)) != NULL) {
-        if (exchange->begin.partition && next->call->partition->id <= exchange->begin.partition &&
+        if (exchange->begin.value && next->value <= exchange->begin.value &&
             compare_keys(next->row.key, exchange->begin.key) == 0) {
             advance(next); /* the page before has shown it */
         } else {
@@ -205,7 +229,7 @@ static void write_rows(hf_json_writer *writer, struct exchange *exchange, struct
                 break;
             }
             write_row(writer, exchange, next);
-            last = (struct store_cursor){next->row.key, next->call->partition->id};
+            last = (struct store_cursor){next->row.key, next->value};
             shown++;
             advance(next);
         }
@@ -215,7 +239,7 @@ static void write_rows(hf_json_writer *writer, struct exchange *exchange, struct
         }
     }
     hf_json_end_list(writer);
-    if (more && last.partition)
+    if (more && last.value)
         write_next(writer, exchange, &last);
     else if (more)
         writer->result = HF_ETOOLARGE;
@@ -236,6 +260,9 @@ static void finish_scan(struct exchange *exchange)
             return;
         }
         sources[i].call = &exchange->calls[i];
+        sources[i].value = i == 0 ? 1
+                                  : sources[i - 1].value + (strcmp(exchange->calls[i].partition->value,
+                                                                   exchange->calls[i - 1].partition->value) != 0);
         sources[i].rest = (hf_slice){op->result.data, op->result.size};
         advance(&sources[i]);
     }
@@ -253,8 +280,12 @@ static void finish_scan(struct exchange *exchange)
         store_refuse(exchange, 503, "busy", HF_EBUSY, "no memory for a page of records; ask for fewer with limit");
         return;
     }
-    exchange->http->http->respond(exchange->request, 200, "application/json", (hf_slice){body.data, body.size}, NULL,
-                                  0);
+    char age[24];
+    hf_http_field field = {"Holdfast-Staleness-Ms", age};
+
+    snprintf(age, sizeof age, "%u", oldest(exchange));
+    exchange->http->http->respond(exchange->request, 200, "application/json", (hf_slice){body.data, body.size}, &field,
+                                  store_is_stale(exchange) ? 1 : 0);
     hf_buffer_done(&body);
     store_exchange_end(exchange);
 }

@@ -331,11 +331,13 @@ void store_http_merge(void *arg, hf_http_request *request)
 
 /* ---- The cluster ---------------------------------------------------------------------------------------------- */
 
+enum { PROBLEM_SIZE = 400 };
+
 struct census {
     uint32_t leads[STORE_NODES_MAX];
     uint32_t replicas[STORE_NODES_MAX];
     int32_t up[STORE_NODES_MAX];
-    char problems[PROBLEMS_MAX][240];
+    char problems[PROBLEMS_MAX][PROBLEM_SIZE];
     uint32_t problem_count;
     uint32_t unmentioned;
 };
@@ -370,10 +372,17 @@ static void look_at_partition(struct store_http *http, const struct store_nodes 
     }
     if (info.leader && info.leader <= nodes->count)
         census->leads[info.leader - 1]++;
-    if (reachable * 2 <= partition->member_count)
+    if (reachable * 2 <= partition->member_count && partition->id == STORE_CATALOG_PARTITION)
+        add_problem(census,
+                    "the catalog has no majority: %u of %u nodes can be reached; no table can be made and no node "
+                    "changed, and partitions that have a majority go on; bring nodes back, or when they are lost for "
+                    "good, see 'holdfast cluster recover'",
+                    reachable, partition->member_count);
+    else if (reachable * 2 <= partition->member_count)
         add_problem(census,
                     "partition %" PRIu64
-                    " of '%s' (%s) has no majority: %u of %u replicas can be reached; bring nodes back",
+                    " of '%s' (%s) has no majority: %u of %u replicas can be reached; bring nodes back, or when they "
+                    "are lost for good, see 'holdfast cluster recover'",
                     partition->id, table, partition->value, reachable, partition->member_count);
     else if (info.present && !info.leader)
         add_problem(census, "partition %" PRIu64 " of '%s' (%s) has no leader at the moment", partition->id, table,
@@ -383,17 +392,33 @@ static void look_at_partition(struct store_http *http, const struct store_nodes 
                     partition->id, table, partition->value, nodes->names[nodes->self]);
 }
 
+static void look_at_node(struct store_http *http, const struct store_nodes *nodes,
+                         const struct store_node_record *record, uint32_t node, struct census *census)
+{
+    char problem[PROBLEM_SIZE];
+
+    store_service_stranger(http->service, node, problem, sizeof problem);
+    if (problem[0])
+        add_problem(census, "%s", problem);
+    else if (record->state == STORE_NODE_LOST)
+        add_problem(census,
+                    "node %s was given up as lost; start it with an empty state directory and 'holdfast node replace "
+                    "%s', or 'holdfast node remove %s'",
+                    nodes->names[node], nodes->names[node], nodes->names[node]);
+    else if (!census->up[node] && record->state != STORE_NODE_REMOVED)
+        add_problem(census, "node %s cannot be reached from %s; start it, or look at the network", nodes->names[node],
+                    nodes->names[nodes->self]);
+}
+
 static void take_census(struct store_http *http, struct census *census)
 {
     const struct store_nodes *nodes = store_service_nodes(http->service);
     const struct store_routing *routing = store_service_routing(http->service);
-    char problem[240];
+    char problem[PROBLEM_SIZE];
 
     for (uint32_t i = 0; i < nodes->count; i++) {
         census->up[i] = store_service_node_up(http->service, i);
-        if (!census->up[i])
-            add_problem(census, "node %s cannot be reached from %s; start it, or look at the network", nodes->names[i],
-                        nodes->names[nodes->self]);
+        look_at_node(http, nodes, &routing->nodes[i], i, census);
     }
     store_service_problem(http->service, problem, sizeof problem);
     if (problem[0])

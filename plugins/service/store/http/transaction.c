@@ -263,7 +263,8 @@ static void send(struct exchange *exchange, struct transaction *transaction)
                                 transaction->count);
     } else if (encode_parts(exchange, transaction)) {
         store_service_transact(http->service, transaction->parts, transaction->part_count,
-                               store_now_us(http) + http->options.write_timeout_us, over, exchange);
+                               store_now_us(http) + http->options.write_timeout_us,
+                               http->http->client(exchange->request), over, exchange);
     }
 }
 

@@ -327,7 +327,7 @@ static void delete_in(struct exchange *exchange, const struct store_partition *p
         operation.condition = STORE_IF_PRESENT;
     exchange->finish = finish_delete;
     for (uint32_t i = 0; i < exchange->count; i++)
-        hf_buffer_done(&exchange->calls[i].call.op.result);
+        store_op_done(&exchange->calls[i].call.op);
     exchange->calls[0].call = (struct store_call){0};
     store_http_send_command(exchange, partition, &operation, 1);
 }

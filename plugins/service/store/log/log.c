@@ -352,6 +352,11 @@ int32_t store_log_read(struct store_log *log, uint64_t group, uint64_t index, vo
     return r;
 }
 
+uint64_t store_log_position(struct store_log *log)
+{
+    return atomic_load(&log->position);
+}
+
 void store_log_metrics(struct store_log *log, struct store_log_metrics *ret_metrics)
 {
     pthread_mutex_lock(&log->lock);

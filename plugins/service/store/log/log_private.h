@@ -5,6 +5,7 @@
 #include "index.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 enum {
     BATCH_RECORDS_MAX = 16384,
@@ -57,6 +58,7 @@ struct store_log {
     uint64_t last_end;          /* writer; where its records end */
     uint64_t next_number;       /* writer */
     struct batch *batch;        /* writer */
+    _Atomic uint64_t position;  /* see store_log_position */
 };
 
 /* recovery.c: fills the index and sets what is the writer's. */

@@ -328,6 +328,7 @@ static int32_t settle(struct recovery *recovery, hf_error *error)
         return 0;
     log->last_number = recovery->segment->number;
     log->last_end = recovery->segment->end;
+    atomic_store(&log->position, log->last_number << 32 | log->last_end);
     report_cut(recovery);
     if (!recovery->damages && !recovery->scan.torn_bytes && recovery->segment->size == log->options.segment_size)
         log->current = recovery->segment;

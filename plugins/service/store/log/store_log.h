@@ -143,6 +143,10 @@ int32_t store_log_entry(struct store_log *log, uint64_t group, uint64_t index, s
 int32_t store_log_read(struct store_log *log, uint64_t group, uint64_t index, void *buffer, uint64_t buffer_size,
                        struct store_log_entry *ret_entry, hf_error *error);
 
+/* How far the log is durable: a number that only grows, over restarts, too, as long as the files are the same.  Whoever
+ * was told of one knows an older image of the files by it.  [any] */
+uint64_t store_log_position(struct store_log *log);
+
 void store_log_metrics(struct store_log *log, struct store_log_metrics *ret_metrics);
 
 #endif

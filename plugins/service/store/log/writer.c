@@ -110,6 +110,7 @@ static void apply(struct store_log *log, uint64_t sync_us)
         metrics->batch_bytes_max = batch->bytes;
     pthread_mutex_unlock(&log->lock);
     log->last_end = log->current->end;
+    atomic_store(&log->position, log->last_number << 32 | log->last_end);
     batch->staged = batch->bytes = 0;
     batch->part_count = 0;
     batch->item_count = 0;

@@ -26,7 +26,8 @@ enum {
     STORE_SHAPE_STEADY = 0,
     STORE_SHAPE_SPLITTING = 1, /* every replica copies what `other` is to have */
     STORE_SHAPE_CLOSING = 2,   /* likewise, and new transactions on that part are turned away */
-    STORE_SHAPE_CLOSED = 3     /* its records are `other`'s now, and only the change feed is left */
+    STORE_SHAPE_CLOSED = 3,    /* its records are `other`'s now; only the change feed is left, and what was decided */
+    STORE_SHAPE_DRAINING = 4   /* it is to be closed, and new transactions are turned away */
 };
 
 struct store_shape {
@@ -174,8 +175,9 @@ int32_t store_machine_strays(struct store_machine *machine, hf_slice from, hf_ar
                              struct store_operation *operations, uint64_t capacity, uint64_t *ret_count,
                              hf_error *error);
 
-/* Whether the records of the partition's own keys have more than that many bytes, keys and values.  HF_EIO.  [pool] */
-int32_t store_machine_has_more(struct store_machine *machine, uint64_t bytes, int32_t *ret_more, hf_error *error);
+/* How many bytes the records of the partition's own keys have, keys and values; counting ends once it is more than
+ * `most`.  HF_EIO.  [pool] */
+int32_t store_machine_count(struct store_machine *machine, uint64_t most, uint64_t *ret_bytes, hf_error *error);
 
 /* Removes what a split that this replica has not seen the end of may have left in the space of a partition that is to
  * be opened: a space with a position is left alone.  HF_EIO. */
@@ -193,6 +195,9 @@ int32_t store_machine_due(struct store_machine *machine, uint64_t now_us, hf_are
  * nobody and whose decision is not after `decided_until_us`; at most `capacity`; returns how many.  [any] */
 uint32_t store_machine_transactions(struct store_machine *machine, uint64_t until_us, uint64_t decided_until_us,
                                     struct store_transaction *ret_transactions, uint32_t capacity);
+
+/* How many transactions it has part in, or remembers.  [any] */
+uint32_t store_machine_transaction_count(struct store_machine *machine);
 
 /* How often locks have been given back since it was opened: whoever met a lock tries again when it has grown.  [any] */
 uint64_t store_machine_unlocks(struct store_machine *machine);

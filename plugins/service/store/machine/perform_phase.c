@@ -1,6 +1,8 @@
 /* What a step of a transaction does; see phase.h. */
 #include "internal.h"
 
+#include "bug.h"
+
 #include <holdfast/lib/error.h>
 
 #include <string.h>
@@ -74,11 +76,13 @@ static int32_t gather_prepared(struct store_applying *applying, int32_t type, co
 
 /* ---- Prepare ----------------------------------------------------------------------------------------------------- */
 
-/* A split that is to be completed waits for the transactions on what it takes away, and no others begin. */
+/* A split or merge that is to be completed waits for the transactions on what it takes away, and no others begin. */
 static int is_closing(const struct store_applying *applying, const struct store_command *command)
 {
     const struct store_shape *shape = &applying->position.state.shape;
 
+    if (shape->state == STORE_SHAPE_DRAINING)
+        return 1;
     for (uint64_t i = 0; i < command->operation_count && shape->state == STORE_SHAPE_CLOSING; i++)
         if (store_hash_of(command->operations[i].key) >= shape->other_from)
             return 1;
@@ -99,7 +103,7 @@ static int32_t may_prepare(struct store_applying *applying, const struct store_c
         outcome->code = HF_EBUSY;
         return 0;
     }
-    r = store_find_lock(applying, command, error);
+    r = STORE_BUG(NO_LOCK) ? 0 : store_find_lock(applying, command, error);
     if (r > 0)
         outcome->code = HF_ESTATE;
     return r == 0 ? store_check_conditions(applying, command, outcome, error) : r < 0 ? r : 0;
@@ -165,7 +169,7 @@ static int32_t resolve(struct store_applying *applying, const struct store_trans
         r = gather_locks(applying, HF_ENGINE_DELETE, &command, transaction->id, error);
     if (r == 0 && commit)
         r = store_gather_operations(applying, version, &command, error);
-    if (r == 0 && commit) {
+    if (r == 0 && commit && !STORE_BUG(FORGET_REPEAT)) {
         const struct store_outcome outcome = {.version = version};
 
         r = store_remember(applying, version, &command, &outcome, error);
@@ -193,7 +197,7 @@ static int32_t abort_it(struct store_applying *applying, const struct store_phas
 
     if (r < 0 || transaction->state == STORE_TRANSACTION_ABORTED)
         return r;
-    if (phase->decision == STORE_DECISION_ASK) {
+    if (phase->decision == STORE_DECISION_ASK && !STORE_BUG(FORGET_ABORT)) {
         transaction->participant_count = 0;
         return set_state(applying, transaction, STORE_TRANSACTION_ABORTED, error);
     }
@@ -249,7 +253,7 @@ static int32_t forget(struct store_applying *applying, const struct store_phase 
 {
     if (transaction->state != STORE_TRANSACTION_COMMITTED && transaction->state != STORE_TRANSACTION_ABORTED)
         return 0;
-    if (applying->bundle.time_us >= transaction->time_us + phase->patience_us)
+    if (applying->bundle.time_us >= transaction->time_us + phase->patience_us || STORE_BUG(FORGET_COMMIT))
         return set_state(applying, transaction, 0, error);
     transaction->participant_count = 0;
     return store_gather_transaction(applying, transaction, error);

@@ -154,9 +154,9 @@ int32_t store_perform_removes(struct store_applying *applying, const struct stor
 
 /* ---- Merging ----------------------------------------------------------------------------------------------------- */
 
-/* A decision that others may still ask this partition for would be lost, so it waits until all are forgotten. */
+/* What was decided here stays here for those who ask; what is prepared must be decided first. */
 static int32_t close_it(struct store_applying *applying, const struct store_reshape *reshape, uint64_t version,
-                        struct store_outcome *outcome)
+                        struct store_outcome *outcome, hf_error *error)
 {
     struct store_shape *shape = &applying->position.state.shape;
 
@@ -165,11 +165,16 @@ static int32_t close_it(struct store_applying *applying, const struct store_resh
         outcome->version = shape->version;
         return 0;
     }
-    if (shape->state != STORE_SHAPE_STEADY || shape->has_strays) {
+    if ((shape->state != STORE_SHAPE_STEADY && shape->state != STORE_SHAPE_DRAINING) || shape->has_strays) {
         outcome->code = HF_ECONFLICT;
         return 0;
     }
-    if (applying->transaction_count > 0) {
+    int32_t r = has_lock_from(applying->machine, 0, error);
+
+    if (r < 0)
+        return r;
+    if (r > 0) {
+        shape->state = STORE_SHAPE_DRAINING;
         outcome->code = HF_EBUSY;
         return 0;
     }
@@ -340,7 +345,8 @@ static int32_t absorb(struct store_applying *applying, const struct store_reshap
 int32_t store_perform_reshape(struct store_applying *applying, const struct store_reshape *reshape,
                               struct store_outcome *ret_outcome, hf_error *error)
 {
-    int blocks = reshape->step == STORE_RESHAPE_SPLIT_END || reshape->step == STORE_RESHAPE_ABSORB;
+    int blocks = reshape->step == STORE_RESHAPE_SPLIT_END || reshape->step == STORE_RESHAPE_CLOSE ||
+                 reshape->step == STORE_RESHAPE_ABSORB;
 
     if (blocks && applying->read_flags & HF_ENGINE_CACHED_ONLY)
         return hf_error_set(error, HF_EBUSY, "a split or merge must read from the disk");
@@ -356,7 +362,7 @@ int32_t store_perform_reshape(struct store_applying *applying, const struct stor
         applying->position.state.shape.has_strays = 0;
         return 0;
     case STORE_RESHAPE_CLOSE:
-        return close_it(applying, reshape, version, ret_outcome);
+        return close_it(applying, reshape, version, ret_outcome, error);
     default:
         return absorb(applying, reshape, ret_outcome, error);
     }
@@ -422,9 +428,9 @@ static int32_t count_record(void *arg, hf_slice key, hf_slice row)
     return counting->bytes > counting->most;
 }
 
-int32_t store_machine_has_more(struct store_machine *machine, uint64_t bytes, int32_t *ret_more, hf_error *error)
+int32_t store_machine_count(struct store_machine *machine, uint64_t most, uint64_t *ret_bytes, hf_error *error)
 {
-    struct counting counting = {.most = bytes};
+    struct counting counting = {.most = most};
     struct store_space_key first, end;
 
     store_machine_shape(machine, &counting.shape);
@@ -433,7 +439,7 @@ int32_t store_machine_has_more(struct store_machine *machine, uint64_t bytes, in
     int32_t r = machine->engine->scan(machine->database, machine->space, store_space_key_slice(&first),
                                       store_space_key_slice(&end), 0, count_record, &counting, error);
 
-    *ret_more = counting.bytes > bytes;
+    *ret_bytes = counting.bytes;
     return r;
 }
 

@@ -171,6 +171,15 @@ uint32_t store_machine_transactions(struct store_machine *machine, uint64_t unti
     return count;
 }
 
+uint32_t store_machine_transaction_count(struct store_machine *machine)
+{
+    pthread_mutex_lock(&machine->lock);
+    uint32_t count = machine->transaction_count;
+
+    pthread_mutex_unlock(&machine->lock);
+    return count;
+}
+
 uint64_t store_machine_unlocks(struct store_machine *machine)
 {
     pthread_mutex_lock(&machine->lock);

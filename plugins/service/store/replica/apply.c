@@ -5,7 +5,12 @@
 
 #include <stdlib.h>
 
-enum { INLINE_ENTRIES_MAX = 32, INLINE_BYTES_MAX = 32 << 10 };
+enum {
+    INLINE_ENTRIES_MAX = 32,
+    INLINE_BYTES_MAX = 32 << 10,
+    LAZY_ENTRIES_MAX = 64, /* that a follower lets wait for each other */
+    LAZY_BYTES_MAX = 512 << 10
+};
 
 /* Takes what is committed and not yet applied, up to the limits of a job. */
 static void gather(struct store_replica *replica, struct store_apply *apply)
@@ -69,6 +74,7 @@ static void settle(struct store_replica *replica, struct store_apply *apply)
 {
     uint64_t done = 0; /* outcomes */
 
+    replica->settling = 1; /* who is answered may ask for more, but not begin to apply it */
     for (uint64_t i = 0; i < apply->count; i++) {
         const struct store_entry *entry = &apply->entries[i];
 
@@ -86,10 +92,13 @@ static void settle(struct store_replica *replica, struct store_apply *apply)
         if (!replica->failed)
             replica->environment->replication->applied(replica->group, replica->applied);
         store_works_applied(replica);
+        if (replica->queued.count > 0) /* they may have waited for these */
+            store_replica_run_soon(replica);
         store_replica_look_at_shape(replica);
         if (replica->setup.changed)
             replica->setup.changed(replica->setup.arg, replica);
     }
+    replica->settling = 0;
     if (apply->code != HF_OK && apply->code != HF_EBUSY) /* busy: tried again later */
         store_replica_fail(replica, "applying entries", &apply->error);
 }
@@ -144,20 +153,69 @@ static int is_small(const struct store_replica *replica, const struct store_appl
 
 static int may_start(struct store_replica *replica)
 {
-    return !replica->exclusive && !replica->failed && !replica->stopping && !store_snapshot_receive_claim(replica) &&
-           !store_snapshot_send_claim(replica) && replica->applied < replica->commit;
+    return !replica->exclusive && !replica->settling && !replica->failed && !replica->stopping &&
+           !store_snapshot_receive_claim(replica) && !store_snapshot_send_claim(replica) &&
+           replica->applied < replica->commit;
+}
+
+/* Nobody waits for what a follower applies, and many entries at once cost half as much each: it lets them gather, until
+ * they are many, somebody asks (store_apply_now), or the clock's next turn. */
+static int may_wait(const struct store_replica *replica)
+{
+    uint64_t bytes = 0;
+
+    if (replica->role != HF_ROLE_FOLLOWER || replica->apply_due || replica->setup.changed || replica->proposed.count ||
+        replica->waiting.count || replica->watching.count || replica->refresh_index || replica->commit - replica->applied >= LAZY_ENTRIES_MAX)
+        return 0;
+    for (uint64_t index = replica->applied + 1; index <= replica->commit && bytes < LAZY_BYTES_MAX; index++) {
+        const struct store_entry_slot *slot = store_entries_get(&replica->entries, index);
+
+        if (!slot)
+            return 0;
+        bytes += store_payload_slice(slot->payload).size;
+    }
+    return bytes < LAZY_BYTES_MAX;
+}
+
+void store_apply_now(struct store_replica *replica)
+{
+    replica->apply_due = 1;
+    store_apply_start(replica);
+    replica->apply_due = 0;
+}
+
+static struct store_apply *take_apply(struct store_replica *replica)
+{
+    if (replica->apply)
+        return replica->apply;
+    replica->apply = malloc(sizeof *replica->apply);
+    if (!replica->apply)
+        return NULL; /* the next tick tries again */
+    replica->apply->replica = replica;
+    replica->apply->outcomes = (struct store_outcomes){0};
+    return replica->apply;
+}
+
+void store_apply_free(struct store_replica *replica)
+{
+    if (replica->apply)
+        free(replica->apply->outcomes.items);
+    free(replica->apply);
+    replica->apply = NULL;
 }
 
 void store_apply_start(struct store_replica *replica)
 {
-    struct store_apply *apply = replica->apply;
+    struct store_apply *apply = may_start(replica) ? take_apply(replica) : NULL;
 
-    if (!may_start(replica))
+    if (!apply || may_wait(replica))
         return;
     gather(replica, apply);
     if (is_small(replica, apply)) {
         apply_gathered(replica, apply, HF_ENGINE_CACHED_ONLY);
         settle(replica, apply);
+        if (apply->code == HF_OK && replica->applied < replica->commit) /* more was committed while it was answered */
+            store_replica_run_soon(replica);
         if (apply->code != HF_EBUSY || !may_start(replica))
             return;
         gather(replica, apply); /* the rest needs the disk, or the engine is behind */

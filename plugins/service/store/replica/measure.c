@@ -22,8 +22,10 @@ static void count(hf_job *job)
 {
     struct store_measure *measure = (struct store_measure *)(void *)job;
 
-    measure->code =
-        store_machine_has_more(measure->replica->machine, measure->most, &measure->is_more, &measure->error);
+    uint64_t bytes = 0;
+
+    measure->code = store_machine_count(measure->replica->machine, measure->most, &bytes, &measure->error);
+    measure->is_more = bytes > measure->most;
 }
 
 static void counted(hf_job *job)

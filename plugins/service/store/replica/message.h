@@ -7,6 +7,9 @@
 #include <holdfast/kind/replication.h>
 #include <holdfast/lib/buffer.h>
 
+/* In front of a message stands how far the sender's log is durable (store_log_position), big endian. */
+enum { STORE_MESSAGE_POSITION_SIZE = 8 };
+
 struct store_message_entry {
     uint64_t term;
     int32_t type;

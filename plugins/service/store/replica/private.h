@@ -78,7 +78,10 @@ struct store_replica {
     uint64_t compacted;
     uint64_t now_us;
     uint64_t next_wake_us; /* when the clock of the group has something to do */
-    uint64_t heard_us;     /* from a leader */
+    uint64_t fresh_us;     /* everything that was acknowledged before is applied here; 0: not known */
+    uint64_t refresh_us;   /* when the leader was asked for its index, 0: it is not being asked */
+    uint64_t refresh_index; /* what it has said, and is not applied yet; 0: nothing */
+    int32_t refresh_failed; /* the last time */
     uint64_t last_time_us; /* stamped on a command */
     uint64_t read_context; /* the last one given to a read */
     uint64_t self;         /* its id */
@@ -100,10 +103,13 @@ struct store_replica {
     struct store_works waiting;  /* for `applied` to reach their index */
     struct store_works watching; /* for changes */
     struct store_works locked;   /* for transactions to end */
+    struct store_works refreshing; /* for the leader's index, before they read what is here */
     uint64_t unlocks_seen;
-    uint64_t queued_bytes;
+    struct store_queues queues; /* all of them together, and what they hold */
 
-    struct store_apply *apply;
+    struct store_apply *apply; /* NULL: nothing was applied lately */
+    int32_t apply_due; /* 1: what is committed does not wait for more */
+    int32_t settling;  /* 1: what was applied is being answered */
     int32_t exclusive; /* 1: a job has the state machine for itself */
     uint32_t jobs;     /* others in the pool */
     uint32_t slow_sends;
@@ -159,6 +165,10 @@ void store_members_tick(struct store_replica *replica);
 
 /* apply.c */
 void store_apply_start(struct store_replica *replica);
+/* The same of what a follower lets wait otherwise. */
+void store_apply_now(struct store_replica *replica);
+/* Gives back its memory, which most replicas do not need most of the time; no job has it. */
+void store_apply_free(struct store_replica *replica);
 
 /* work.c */
 enum {
@@ -168,6 +178,7 @@ enum {
     STORE_WORK_WAITING,
     STORE_WORK_WATCHING,
     STORE_WORK_LOCKED,
+    STORE_WORK_REFRESHING,
     STORE_WORK_RUNNING
 };
 void store_works_add(struct store_works *works, struct store_work *work);
@@ -190,6 +201,16 @@ void store_works_end(struct store_replica *replica, int32_t code, const char *me
 int store_range_is_here(const struct store_shape *shape, const struct store_op *op);
 void store_work_read(struct store_replica *replica, struct store_work *work);   /* enough is applied */
 void store_work_submit(struct store_replica *replica, struct store_work *work); /* to the pool */
+
+/* results.c */
+int32_t store_work_reserve_result(struct store_work *work); /* HF_EBUSY: it was answered so */
+void store_work_count_result(struct store_work *work);
+
+/* stale.c */
+void store_stale_begin(struct store_replica *replica, struct store_work *work);
+void store_stale_applied(struct store_replica *replica);
+void store_stale_tick(struct store_replica *replica);
+void store_stale_age(struct store_work *work);
 
 /* The time of what this replica proposes or reads now: its node's, which does not go back here. */
 uint64_t store_replica_time(const struct store_replica *replica);

@@ -1,11 +1,14 @@
 /* Reads: what a replica's state machine has, once it has applied enough. */
 #include "replica/private.h"
 
+#include "bug.h"
 #include "bytes.h"
 
 #include <holdfast/lib/error.h>
 
 #include <string.h>
+
+enum { SMALL_PART = 4 /* of what a partition may have: more than that is not counted to the end */ };
 
 static int comes_before(hf_slice a, hf_slice b)
 {
@@ -75,7 +78,7 @@ static void find_record(struct store_work *work, uint32_t flags)
     struct store_record record;
 
     work->unlocks = store_machine_unlocks(work->replica->machine);
-    int32_t locked = op->stale ? 0 : store_machine_locked(work->replica->machine, op->key, flags, &op->error);
+    int32_t locked = op->stale || STORE_BUG(SEE_PART) ? 0 : store_machine_locked(work->replica->machine, op->key, flags, &op->error);
 
     work->is_locked = locked > 0;
     op->code = locked > 0 ? HF_OK : locked;
@@ -147,7 +150,7 @@ static int32_t add_change(void *arg, const struct store_change *change)
                                  change->superseded, change->key,     change->value};
 
     /* A page ends between commands, so that the version to go on with is exact. */
-    if (change->version != op->version && (work->index >= op->limit || op->result.size >= STORE_SCAN_BYTES_MAX)) {
+    if (change->version != op->version && (work->index >= op->limit || op->result.size >= STORE_CHANGES_BYTES_MAX)) {
         op->more = 1;
         return 1;
     }
@@ -194,6 +197,7 @@ static void read_members(struct store_work *work)
     struct store_machine_state state;
 
     store_machine_state(work->replica->machine, &state);
+    op->version = work->index;
     op->code = HF_OK;
     for (uint32_t i = 0; i < state.member_count && op->code == HF_OK; i++) {
         uint8_t bytes[9];
@@ -222,10 +226,36 @@ static void read_shape(struct store_work *work)
         .changed = state.shape.version,
         .applied = state.applied_index,
         .version = state.version,
+        .transactions = store_machine_transaction_count(replica->machine),
         .bytes = environment->engine->space_size(environment->database, replica->setup.partition),
         .rate = replica->rate,
     };
     work->op->code = store_result_add_shape(&work->op->result, &row);
+}
+
+/* Of a leader, and where the engine's word is not small anyway, it is worth while to count. */
+static int is_to_be_counted(const struct store_work *work)
+{
+    const struct store_environment *environment = work->replica->environment;
+    uint64_t most = atomic_load_explicit(environment->partition_max_size, memory_order_relaxed);
+
+    return !work->op->stale && most &&
+           environment->engine->space_size(environment->database, work->replica->setup.partition) > most / SMALL_PART;
+}
+
+/* [pool] */
+static void count_shape(struct store_work *work)
+{
+    struct store_op *op = work->op;
+    struct store_shape_row row;
+    uint64_t most = atomic_load_explicit(work->replica->environment->partition_max_size, memory_order_relaxed);
+
+    op->code = store_result_shape((hf_slice){op->result.data, op->result.size}, &row);
+    if (op->code == HF_OK)
+        op->code = store_machine_count(work->replica->machine, most / SMALL_PART, &row.bytes, &op->error);
+    hf_buffer_clear(&op->result);
+    if (op->code == HF_OK)
+        op->code = store_result_add_shape(&op->result, &row);
 }
 
 /* Locks may have been given back since it looked. */
@@ -255,6 +285,9 @@ static void read_job(hf_job *job)
     case STORE_OP_SCAN:
         read_page(work);
         break;
+    case STORE_OP_SHAPE:
+        count_shape(work);
+        break;
     default:
         read_changes(work);
     }
@@ -266,12 +299,15 @@ static void read_done(hf_job *job)
     struct store_replica *replica = work->replica;
 
     replica->jobs--;
+    store_work_count_result(work);
     answer_or_wait(work);
     store_replica_check_stopped(replica);
 }
 
 void store_work_submit(struct store_replica *replica, struct store_work *work)
 {
+    if (store_work_reserve_result(work) != HF_OK)
+        return;
     work->state = STORE_WORK_RUNNING;
     work->job.loop = replica->setup.loop;
     work->job.work = read_job;
@@ -289,13 +325,17 @@ void store_work_read(struct store_replica *replica, struct store_work *work)
             read_members(work);
         else
             read_shape(work);
-        store_work_answer(work);
+        if (work->op->type == STORE_OP_SHAPE && work->op->code == HF_OK && is_to_be_counted(work))
+            store_work_submit(replica, work);
+        else
+            store_work_answer(work);
         return;
     }
     work->wall_us = store_replica_time(replica);
     if (work->op->type == STORE_OP_GET) {
         read_record(work, HF_ENGINE_CACHED_ONLY);
         if (work->op->code != HF_EBUSY) {
+            store_work_count_result(work);
             answer_or_wait(work);
             return;
         }

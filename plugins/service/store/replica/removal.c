@@ -130,7 +130,7 @@ static void searched(hf_job *job)
     struct store_replica *replica = removal->replica;
 
     replica->jobs--;
-    if (removal->code == HF_OK && removal->count > 0 && !replica->failed && !replica->stopping) {
+    if (removal->code == HF_OK && removal->command.size > 0 && !replica->failed && !replica->stopping) {
         propose(removal);
         return;
     }

@@ -267,15 +267,12 @@ int32_t store_replica_open(const struct store_replica_setup *setup, struct store
     struct store_replica *replica = calloc(1, sizeof *replica);
     int32_t result;
 
-    if (!replica || !(replica->apply = malloc(sizeof *replica->apply))) {
-        free(replica);
+    if (!replica)
         return hf_error_set(error, HF_ENOMEM, "no memory for a replica");
-    }
-    replica->apply->replica = replica;
-    replica->apply->outcomes = (struct store_outcomes){0};
     replica->setup = *setup;
     replica->environment = setup->environment;
-    replica->now_us = replica->heard_us = setup->now_us;
+    replica->now_us = setup->now_us;
+    store_queues_begin(&replica->queues, setup->environment->admission, setup->table, setup->partition);
     replica->role = -1; /* whatever it becomes is news */
     result = open_parts(replica, error);
     if (result != HF_OK) {
@@ -298,9 +295,7 @@ void store_replica_close(struct store_replica *replica)
     if (replica->machine)
         store_machine_close(replica->machine);
     store_entries_done(&replica->entries);
-    if (replica->apply)
-        free(replica->apply->outcomes.items);
-    free(replica->apply);
+    store_apply_free(replica);
     free(replica);
 }
 
@@ -332,6 +327,8 @@ static void trim_entries(struct store_replica *replica)
     int idle = replica->now_us - replica->entries_used_us > ENTRIES_IDLE_US;
     uint64_t durable;
 
+    if (idle && replica->apply && !replica->exclusive)
+        store_apply_free(replica);
     if (replica->entries.count == 0 || (!idle && replica->entries.bytes < replica->environment->cache_maximum))
         return;
     replica->environment->replication->status(replica->group, &status);
@@ -363,8 +360,10 @@ void store_replica_tick(struct store_replica *replica, uint64_t now_us)
         replica->now_us = now_us;
     if (replica->failed || replica->stopping)
         return;
+    store_queues_measure(&replica->queues, now_us);
     store_storage_retry(replica);
     store_works_expire(replica);
+    store_stale_tick(replica);
     store_snapshot_receive_tick(replica);
     store_removal_tick(replica);
     store_fork_tick(replica);
@@ -377,6 +376,8 @@ void store_replica_tick(struct store_replica *replica, uint64_t now_us)
     if (due || replica->queued.count || replica->applied < replica->commit || store_snapshot_send_busy(replica) ||
         store_snapshot_receive_busy(replica))
         store_replica_run(replica);
+    if (replica->applied < replica->commit)
+        store_apply_now(replica);
 }
 
 void store_replica_receive(struct store_replica *replica, struct store_message *message)
@@ -415,8 +416,6 @@ void store_replica_receive(struct store_replica *replica, struct store_message *
                           (unsigned long long)message->from, error.message);
     store_replica_run(replica);
     replica->incoming = NULL;
-    if (replica->group_leader == message->from)
-        replica->heard_us = replica->now_us;
     free(entries);
     store_message_done(message);
 }
@@ -459,11 +458,19 @@ int32_t store_replica_transfer(struct store_replica *replica, uint32_t node, hf_
 void store_replica_compact(struct store_replica *replica, uint64_t index)
 {
     const hf_replication *replication = replica->environment->replication;
+    struct store_machine_state state;
     struct store_storage *storage;
     uint64_t term = 0;
 
-    if (replica->failed || replica->stopping || index <= replica->compacted || index > replica->applied ||
+    /* Behind a snapshot that is being installed, this would go back. */
+    if (replica->failed || replica->stopping || replica->installing || index <= replica->compacted ||
+        index > replica->applied ||
         replication->term_at(replica->group, index, &term) != HF_OK)
+        return;
+    /* One that has joined and not yet applied the entry that says so has no members to give away with a snapshot:
+     * nobody could install it, so the entries must stay. */
+    store_machine_state(replica->machine, &state);
+    if (state.member_count == 0)
         return;
     storage = store_storage_create(replica, 1);
     if (!storage)

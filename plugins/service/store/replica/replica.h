@@ -8,6 +8,7 @@
 
 #include "log/store_log.h"
 #include "machine.h"
+#include "replica/admission.h"
 #include "replica/message.h"
 #include "service/op.h"
 #include "table/table.h"
@@ -30,18 +31,22 @@ struct store_environment {
     struct store_log *log;
     uint32_t self;                      /* this node */
     uint64_t cache_maximum;             /* bytes of payloads kept in memory for each replica */
-    uint64_t queue_maximum;             /* bytes of writes that may wait in each replica */
+    struct store_admission *admission;
     uint64_t snapshot_rate;             /* bytes per second that all snapshots of this node may send; 0: any */
     _Atomic uint64_t *snapshot_free_us; /* when the next piece may go */
     uint64_t (*wall_us)(const hf_host *host);
     uint64_t (*clock_us)(void);      /* as the loops' time, read at the call */
     const _Atomic uint64_t *partition_max_size; /* bytes of records; 0: any */
     _Atomic uint64_t *applied_total; /* metrics' sources */
+    /* Asks the partition's leader for its index, and calls store_replica_refreshed on the replica's loop. */
+    void (*refresh)(void *arg, struct store_replica *replica, uint64_t now_us);
+    void *refresh_arg;
 };
 
 struct store_replica_setup {
     const struct store_environment *environment;
     uint64_t partition;
+    struct store_table_queues *table;
     hf_loop *loop;
     uint64_t self;         /* the replica's id, unless what is stored already has a newer one */
     uint32_t member_count; /* 0: it joins a group that is there already, and waits for what that sends */
@@ -97,10 +102,12 @@ struct store_work {
     uint32_t place;   /* among the commands of the entry */
     uint64_t wall_us; /* of a read: records whose deadline is not later are absent */
     int32_t state;
+    int32_t admitted; /* it counts in the replica's queues */
     int32_t is_locked; /* a transaction has locked what it reads */
     uint64_t unlocks;  /* store_machine_unlocks when it looked */
     hf_buffer lock;    /* of a scan: the first locked key */
     uint64_t retry_us;
+    uint64_t fresh_us; /* of a stale read: the replica's, when it looked */
 };
 
 /* Carries out the operation on this replica; `done` is called once, maybe before this returns. */
@@ -108,6 +115,9 @@ void store_replica_execute(struct store_replica *replica, struct store_work *wor
 
 /* A message of the group arrived; takes over the entries' payloads. */
 void store_replica_receive(struct store_replica *replica, struct store_message *message);
+
+/* What came of what environment->refresh asked for at `asked_us`. */
+void store_replica_refreshed(struct store_replica *replica, uint64_t asked_us, int32_t code, uint64_t index);
 
 /* The link to a node was lost. */
 void store_replica_unreachable(struct store_replica *replica, uint32_t node);
@@ -121,6 +131,27 @@ int32_t store_replica_transfer(struct store_replica *replica, uint32_t node, hf_
 /* The members that the group should have, the one that should lead first.  A leader gets there step by step: what is to
  * come copies everything as a learner, then votes, and only then goes what is to go. */
 void store_replica_want(struct store_replica *replica, const hf_replication_member *members, uint32_t count);
+
+/* How the replica stands, for a recovery. */
+struct store_replica_standing {
+    int32_t failed;
+    int32_t leads;
+    uint64_t last_term, last_index; /* of its log */
+    uint64_t commit;
+    uint32_t transactions; /* open here, at most 64 are counted */
+    uint32_t member_count; /* in force; 0: it waits to be told */
+    hf_replication_member members[STORE_MEMBERS_MAX];
+};
+void store_replica_stand(struct store_replica *replica, struct store_replica_standing *ret_standing);
+
+/* Makes this replica the group's only member, where the group lost its majority for good and this log is the latest of
+ * all that are left: it ends at `last_index` of `last_term`.  0 also when that was done already.  HF_ECONFLICT: it ends
+ * elsewhere; HF_ESTATE: it leads; HF_EBUSY: a leader was just heard, or a snapshot is coming; HF_EIO: it has failed;
+ * HF_EUNSUPPORTED: the replication plugin cannot do it; HF_ENOMEM. */
+int32_t store_replica_force(struct store_replica *replica, uint64_t last_term, uint64_t last_index, hf_error *error);
+
+/* Takes no part any more, for others know better than this node's disk: sends nothing, answers nothing. */
+void store_replica_leave(struct store_replica *replica);
 
 /* Drops the stored log up to and including `index`, which the engine has flushed. */
 void store_replica_compact(struct store_replica *replica, uint64_t index);

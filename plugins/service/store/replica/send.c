@@ -2,6 +2,8 @@
  * the pool; a message that cannot be sent is dropped, as a network would, and the group copes. */
 #include "replica/private.h"
 
+#include "bytes.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,14 +29,17 @@ static void transmit(struct store_replica *replica, const struct store_outgoing 
                                   .entry_count = count,
                                   .header_size = message->header_size,
                                   .entries = entries};
-    hf_slice pieces[PIECES_MAX];
-    uint32_t piece_count = 1;
+    uint8_t position[STORE_MESSAGE_POSITION_SIZE];
+    hf_slice pieces[PIECES_MAX + 1];
+    uint32_t piece_count = 2;
     hf_buffer head;
 
     memcpy(whole.header, message->header, message->header_size);
     hf_buffer_init(&head, HEAD_MAX);
     if (store_message_write_head(&head, &whole) == HF_OK) {
-        pieces[0] = (hf_slice){head.data, head.size};
+        store_write_be(position, store_log_position(environment->log), sizeof position);
+        pieces[0] = (hf_slice){position, sizeof position};
+        pieces[1] = (hf_slice){head.data, head.size};
         for (uint32_t i = 0; i < count; i++)
             if (entries[i].payload)
                 pieces[piece_count++] = store_payload_slice(entries[i].payload);

@@ -1,5 +1,5 @@
-/* A snapshot arrives: its pieces go into an import beside the present state, which they replace in one step; then the
- * log begins anew behind it.  A crash in between leaves the engine ahead of the log, which opening puts right. */
+/* A snapshot arrives: its pieces go into an import beside the present state, one after the other, which they replace in
+ * one step; then the log begins anew behind it.  A crash in between leaves the engine ahead of the log, which opening puts right. */
 #include "replica/private.h"
 #include "replica/snapshot.h"
 
@@ -14,18 +14,25 @@ enum { SILENCE_US = 120000000 };
  * STORING waits for the log. */
 enum { IDLE, IMPORTING, CLAIMING, COMMITTING, STORING };
 
+/* A piece that waits for those before it. */
+struct piece {
+    struct piece *next;
+    hf_peer_request *request;
+    uint64_t size;
+    uint8_t bytes[];
+};
+
 struct store_snapshot_receiver {
     hf_job job;
     struct store_replica *replica;
     int32_t phase;
-    int32_t kind;
     int32_t code;
     hf_error error;
     struct store_snapshot_request begin;
-    hf_peer_request *request; /* to be answered */
+    hf_peer_request *request; /* BEGIN or COMMIT that is to be answered */
     hf_engine_import *target;
-    uint8_t *bytes; /* of a piece */
-    uint64_t size;
+    struct piece *pieces, **pieces_end; /* to be imported; the first one is, while IMPORTING */
+    uint32_t piece_count;
     uint64_t heard_us;
 };
 
@@ -38,7 +45,12 @@ static void free_receiver(struct store_snapshot_receiver *receiver)
 {
     if (receiver->target)
         receiver->replica->environment->engine->import_close(receiver->target);
-    free(receiver->bytes);
+    while (receiver->pieces) {
+        struct piece *piece = receiver->pieces;
+
+        receiver->pieces = piece->next;
+        free(piece);
+    }
     free(receiver);
 }
 
@@ -49,6 +61,8 @@ static void end(struct store_snapshot_receiver *receiver, int32_t code)
 
     if (receiver->request)
         respond(replica, receiver->request, code);
+    for (const struct piece *piece = receiver->pieces; piece; piece = piece->next)
+        respond(replica, piece->request, code);
     if (code != HF_OK)
         store_replica_log(replica, HF_LOG_WARNING, "a snapshot up to %llu was not installed (error %d): %s",
                           (unsigned long long)receiver->begin.state.applied_index, code,
@@ -65,13 +79,32 @@ static void import_job(hf_job *job)
 {
     struct store_snapshot_receiver *receiver = (struct store_snapshot_receiver *)(void *)job;
     const struct store_environment *environment = receiver->replica->environment;
+    const struct piece *piece = receiver->pieces;
 
-    if (receiver->kind == STORE_SNAPSHOT_BEGIN)
+    if (piece)
+        receiver->code = environment->engine->import_write(receiver->target, (hf_slice){piece->bytes, piece->size},
+                                                           &receiver->error);
+    else
         receiver->code = environment->engine->import_open(environment->database, receiver->begin.partition,
                                                           &receiver->target, &receiver->error);
-    else
-        receiver->code = environment->engine->import_write(
-            receiver->target, (hf_slice){receiver->bytes, receiver->size}, &receiver->error);
+}
+
+static void submit(struct store_snapshot_receiver *receiver, int32_t phase, void (*work)(hf_job *),
+                   void (*done)(hf_job *));
+
+static void answer_imported(struct store_snapshot_receiver *receiver)
+{
+    struct piece *piece = receiver->pieces;
+
+    if (!piece) {
+        respond(receiver->replica, receiver->request, HF_OK);
+        receiver->request = NULL;
+        return;
+    }
+    respond(receiver->replica, piece->request, HF_OK);
+    receiver->pieces = piece->next;
+    receiver->piece_count--;
+    free(piece);
 }
 
 static void imported(hf_job *job)
@@ -80,14 +113,13 @@ static void imported(hf_job *job)
     struct store_replica *replica = receiver->replica;
 
     receiver->phase = IDLE;
-    free(receiver->bytes);
-    receiver->bytes = NULL;
     if (receiver->code != HF_OK || replica->stopping || replica->failed) {
         end(receiver, receiver->code != HF_OK ? receiver->code : HF_ECLOSED);
         return;
     }
-    respond(replica, receiver->request, HF_OK);
-    receiver->request = NULL;
+    answer_imported(receiver);
+    if (receiver->pieces)
+        submit(receiver, IMPORTING, import_job, imported);
 }
 
 static void submit(struct store_snapshot_receiver *receiver, int32_t phase, void (*work)(hf_job *),
@@ -221,11 +253,29 @@ static int32_t begin(struct store_replica *replica, const struct store_snapshot_
         return HF_ENOMEM;
     receiver->replica = replica;
     receiver->begin = *request;
-    receiver->kind = STORE_SNAPSHOT_BEGIN;
     receiver->request = answer;
     receiver->heard_us = replica->now_us;
     replica->receiver = receiver;
     submit(receiver, IMPORTING, import_job, imported);
+    return HF_OK;
+}
+
+static int32_t add_piece(struct store_snapshot_receiver *receiver, hf_slice bytes, hf_peer_request *answer)
+{
+    struct piece *piece = malloc(sizeof *piece + bytes.size);
+
+    if (!piece)
+        return HF_ENOMEM;
+    *piece = (struct piece){.request = answer, .size = bytes.size};
+    memcpy(piece->bytes, bytes.data, bytes.size);
+    if (receiver->pieces)
+        *receiver->pieces_end = piece;
+    else
+        receiver->pieces = piece;
+    receiver->pieces_end = &piece->next;
+    receiver->piece_count++;
+    if (receiver->phase == IDLE)
+        submit(receiver, IMPORTING, import_job, imported);
     return HF_OK;
 }
 
@@ -236,23 +286,15 @@ static int32_t go_on(struct store_replica *replica, const struct store_snapshot_
 
     if (!receiver || receiver->begin.session != request->session)
         return HF_ENOTFOUND;
-    if (receiver->phase != IDLE)
+    if (receiver->phase != IDLE && (receiver->phase != IMPORTING || request->kind == STORE_SNAPSHOT_COMMIT ||
+                                    receiver->piece_count == STORE_SNAPSHOT_PIECES_MAX || receiver->request))
         return HF_EBUSY;
-    receiver->kind = request->kind;
     receiver->heard_us = replica->now_us;
-    if (request->kind == STORE_SNAPSHOT_COMMIT) {
-        receiver->request = answer;
-        receiver->phase = CLAIMING;
-        store_replica_run_soon(replica);
-        return HF_OK;
-    }
-    receiver->bytes = malloc(request->bytes.size);
-    if (!receiver->bytes)
-        return HF_ENOMEM;
-    memcpy(receiver->bytes, request->bytes.data, request->bytes.size);
-    receiver->size = request->bytes.size;
+    if (request->kind == STORE_SNAPSHOT_DATA)
+        return add_piece(receiver, request->bytes, answer);
     receiver->request = answer;
-    submit(receiver, IMPORTING, import_job, imported);
+    receiver->phase = CLAIMING;
+    store_replica_run_soon(replica);
     return HF_OK;
 }
 

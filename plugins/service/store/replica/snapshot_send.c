@@ -1,5 +1,6 @@
 /* A follower needs what the log no longer has: the machine's state is streamed to it, piece by piece, and the group is
- * told how that went.  One piece is under way at a time, so a slow receiver slows only its own stream. */
+ * told how that went.  The next piece is read while others are under way; a few at a time, so a slow receiver slows only
+ * its own stream.  Pieces are small, so that a loop's turn with one is short. */
 #include "replica/private.h"
 #include "replica/snapshot.h"
 
@@ -7,10 +8,10 @@
 
 #include <stdlib.h>
 
-enum { PIECE_SIZE = 1 << 20, CALL_TIMEOUT_US = 60000000 };
+enum { PIECE_SIZE = 256 << 10, CALL_TIMEOUT_US = 60000000, MADE_UP_US = 20000 };
 
 /* WANTED waits for the state machine's turn, EXPORTING and READING are in the pool, WAITING has a piece and must not
- * send it yet, CALLING waits for the receiver. */
+ * send it yet, CALLING waits for the receiver, with no piece in hand. */
 enum { WANTED, EXPORTING, READING, WAITING, CALLING };
 
 struct store_snapshot_sender {
@@ -19,8 +20,11 @@ struct store_snapshot_sender {
     struct store_replica *replica;
     uint64_t target; /* replica */
     int32_t phase;
-    int32_t kind; /* of the request under way */
-    int32_t code;
+    uint32_t calls;      /* under way */
+    int32_t at_end;      /* 1: there are no more pieces */
+    int32_t committing;  /* 1: the last request is under way */
+    int32_t call_code;   /* of the first call that failed */
+    int32_t code;        /* of the job */
     hf_error error;
     struct store_snapshot_request request;
     hf_engine_export *source;
@@ -30,8 +34,7 @@ struct store_snapshot_sender {
     hf_timer *timer;
 };
 
-static void send_next(struct store_snapshot_sender *sender);
-static void call(struct store_snapshot_sender *sender, int32_t kind);
+static void go_on(struct store_snapshot_sender *sender);
 
 static void unlink_sender(struct store_snapshot_sender *sender)
 {
@@ -81,10 +84,11 @@ static void answered(void *arg, int32_t code, hf_slice response)
     struct store_snapshot_sender *sender = arg;
 
     (void)response;
-    if (code != HF_OK || sender->kind == STORE_SNAPSHOT_COMMIT || sender->replica->stopping)
-        end(sender, code != HF_OK ? code : sender->kind == STORE_SNAPSHOT_COMMIT ? HF_OK : HF_ECLOSED);
-    else
-        send_next(sender);
+    sender->calls--;
+    if (code != HF_OK && sender->call_code == HF_OK)
+        sender->call_code = code;
+    if (sender->phase == CALLING)
+        go_on(sender);
 }
 
 static void call(struct store_snapshot_sender *sender, int32_t kind)
@@ -94,7 +98,8 @@ static void call(struct store_snapshot_sender *sender, int32_t kind)
     hf_slice pieces[2];
 
     sender->phase = CALLING;
-    sender->kind = sender->request.kind = kind;
+    sender->calls++;
+    sender->request.kind = kind;
     pieces[0] = (hf_slice){head, store_snapshot_write(head, &sender->request)};
     pieces[1] = (hf_slice){sender->buffer, sender->size};
     environment->peers->call(environment->snapshots, store_replica_node(sender->target), pieces,
@@ -103,7 +108,8 @@ static void call(struct store_snapshot_sender *sender, int32_t kind)
 
 /* ---- Not too fast ------------------------------------------------------------------------------------------------ */
 
-/* How long a piece of that size has to wait, behind all others of this node. */
+/* How long a piece of that size has to wait, behind all others of this node.  What was late may be made up for, a
+ * little: timers are. */
 static uint64_t wait_of(const struct store_environment *environment, uint64_t size)
 {
     uint64_t now = environment->clock_us(), free_us = atomic_load(environment->snapshot_free_us), begin;
@@ -111,15 +117,21 @@ static uint64_t wait_of(const struct store_environment *environment, uint64_t si
     if (!environment->snapshot_rate)
         return 0;
     do {
-        begin = free_us > now ? free_us : now;
+        begin = free_us + MADE_UP_US > now ? free_us : now;
     } while (!atomic_compare_exchange_weak(environment->snapshot_free_us, &free_us,
                                            begin + size * 1000000 / environment->snapshot_rate));
-    return begin - now;
+    return begin > now ? begin - now : 0;
+}
+
+static void send_piece(struct store_snapshot_sender *sender)
+{
+    call(sender, STORE_SNAPSHOT_DATA);
+    go_on(sender);
 }
 
 static void waited(void *arg)
 {
-    call(arg, STORE_SNAPSHOT_DATA);
+    send_piece(arg);
 }
 
 static void call_in_time(struct store_snapshot_sender *sender)
@@ -131,7 +143,7 @@ static void call_in_time(struct store_snapshot_sender *sender)
         environment->loops->timer_create(sender->replica->setup.loop, waited, sender, &sender->timer, NULL) != HF_OK)
         wait_us = 0;
     if (wait_us == 0) {
-        call(sender, STORE_SNAPSHOT_DATA);
+        send_piece(sender);
         return;
     }
     sender->phase = WAITING;
@@ -150,13 +162,13 @@ static void piece_read(hf_job *job)
 {
     struct store_snapshot_sender *sender = (struct store_snapshot_sender *)(void *)job;
 
+    sender->phase = CALLING;
     sender->sent += sender->size;
-    if (sender->code != HF_OK || sender->replica->stopping)
-        end(sender, sender->code != HF_OK ? sender->code : HF_ECLOSED);
-    else if (sender->size)
+    sender->at_end = sender->size == 0;
+    if (sender->code == HF_OK && sender->call_code == HF_OK && !sender->at_end && !sender->replica->stopping)
         call_in_time(sender);
     else
-        call(sender, STORE_SNAPSHOT_COMMIT);
+        go_on(sender);
 }
 
 static void submit(struct store_snapshot_sender *sender, int32_t phase, void (*work)(hf_job *), void (*done)(hf_job *))
@@ -173,12 +185,28 @@ static void submit(struct store_snapshot_sender *sender, int32_t phase, void (*w
         return;
     if (phase == EXPORTING)
         sender->replica->exclusive = 0;
-    end(sender, result);
+    sender->phase = CALLING;
+    sender->code = result;
+    go_on(sender);
 }
 
-static void send_next(struct store_snapshot_sender *sender)
+/* There is no piece in hand: reads the next one, or ends when all that was sent is answered. */
+static void go_on(struct store_snapshot_sender *sender)
 {
-    submit(sender, READING, read_piece, piece_read);
+    int32_t code = sender->code != HF_OK ? sender->code : sender->call_code;
+
+    if (code == HF_OK && sender->replica->stopping)
+        code = HF_ECLOSED;
+    if (sender->calls > 0 && (code != HF_OK || sender->at_end || sender->calls == STORE_SNAPSHOT_PIECES_MAX))
+        return; /* the next answer goes on */
+    if (code != HF_OK || sender->committing) {
+        end(sender, code);
+    } else if (sender->at_end) {
+        sender->committing = 1;
+        call(sender, STORE_SNAPSHOT_COMMIT);
+    } else {
+        submit(sender, READING, read_piece, piece_read);
+    }
 }
 
 static void export_job(hf_job *job)
@@ -198,7 +226,7 @@ static void exported(hf_job *job)
     if (sender->code != HF_OK || replica->stopping)
         end(sender, sender->code != HF_OK ? sender->code : HF_ECLOSED);
     else
-        call(sender, STORE_SNAPSHOT_BEGIN);
+        call(sender, STORE_SNAPSHOT_BEGIN); /* what comes after it needs its answer */
     if (!replica->failed)
         store_replica_run_soon(replica);
 }
@@ -258,8 +286,13 @@ void store_snapshot_send_stop(struct store_replica *replica)
 
     for (struct store_snapshot_sender *sender = replica->senders; sender; sender = next) {
         next = sender->next;
-        if (sender->phase == WANTED || sender->phase == WAITING)
+        if (sender->phase == WANTED) {
             end(sender, HF_ECLOSED);
+        } else if (sender->phase == WAITING) {
+            replica->environment->loops->timer_stop(sender->timer);
+            sender->phase = CALLING;
+            go_on(sender);
+        }
     }
 }
 

@@ -5,10 +5,12 @@
  * another leader. */
 #include "replica/private.h"
 
+#include "bug.h"
+
 #include <holdfast/lib/error.h>
 
 enum { PHASE_OPERATIONS = 16 /* that a phase is taken for: what it carries out lies in the engine */ };
-enum { WORKS_MAX = 16384, RESULT_MAX = 2 * STORE_SCAN_BYTES_MAX + (64 << 20) };
+enum { RESULT_MAX = 2 * STORE_SCAN_BYTES_MAX + (64 << 20) };
 
 void store_works_add(struct store_works *works, struct store_work *work)
 {
@@ -39,6 +41,10 @@ void store_work_answer(struct store_work *work)
 {
     if (work->op->code == HF_ENOTLEADER)
         work->op->leader = work->replica->leader;
+    if (work->op->stale)
+        store_stale_age(work);
+    if (work->admitted)
+        store_queues_leave(&work->replica->queues, work->op);
     work->done(work);
 }
 
@@ -47,6 +53,9 @@ void store_work_finish(struct store_work *work, int32_t code, const char *messag
     work->op->code = code;
     if (code != HF_OK)
         hf_error_set(&work->op->error, code, "%s", message);
+    if (code == HF_EBUSY)
+        work->op->error.retry_after_ms =
+            store_queues_retry_after_ms(&work->replica->queues, work->op, work->replica->now_us);
     store_work_answer(work);
 }
 
@@ -59,18 +68,10 @@ static void refuse_not_leader(struct store_work *work)
 
 static void queue_write(struct store_replica *replica, struct store_work *work)
 {
-    hf_slice command = work->op->command;
-
     if (replica->role != HF_ROLE_LEADER) {
         refuse_not_leader(work);
         return;
     }
-    if (replica->queued_bytes + command.size > replica->environment->queue_maximum ||
-        replica->queued.count + replica->proposed.count >= WORKS_MAX) {
-        store_work_finish(work, HF_EBUSY, "too many writes are waiting for this partition");
-        return;
-    }
-    replica->queued_bytes += command.size;
     work->state = STORE_WORK_QUEUED;
     store_works_add(&replica->queued, work);
     store_replica_run_soon(replica); /* with all that come in this turn */
@@ -142,7 +143,6 @@ static struct store_work *take_first(struct store_replica *replica)
     struct store_work *work = replica->queued.first;
 
     store_works_remove(&replica->queued, work);
-    replica->queued_bytes -= work->op->command.size;
     return work;
 }
 
@@ -178,10 +178,18 @@ static int32_t propose_entry(struct store_replica *replica)
     return HF_OK;
 }
 
+/* What comes while the log is written goes together with the next write, which is what makes many writes cheap: each
+ * flush costs three nodes as much as dozens of writes do.  When few have come by its end, and a majority has not
+ * confirmed the last ones yet, more are about to come: their senders wait for that answer.  So the wait ends at the
+ * latest with the flush of the quicker follower, and one that waits for nothing else goes at once. */
+static int worth_an_entry(const struct store_replica *replica)
+{
+    return replica->queued.count > 0 && !replica->storage && replica->queued.count * 2 >= replica->proposed.count;
+}
+
 void store_works_propose(struct store_replica *replica)
 {
-    /* One write to the log at a time: what comes meanwhile goes together, which is what makes many writes cheap. */
-    while (replica->queued.count > 0 && !replica->storage && propose_entry(replica) == HF_OK)
+    while (worth_an_entry(replica) && propose_entry(replica) == HF_OK)
         ;
 }
 
@@ -226,7 +234,7 @@ void store_works_settle(struct store_replica *replica, uint64_t index, uint64_t 
         struct store_work *work = replica->proposed.first;
 
         store_works_remove(&replica->proposed, work);
-        if (work->index == index && work->term != term)
+        if (work->index == index && work->term != term && !STORE_BUG(ANSWER_PROPOSED))
             refuse_not_leader(work); /* another entry is committed in its place */
         else if (work->index == index && work->place < count)
             settle_one(work, &outcomes[work->place]);
@@ -240,13 +248,8 @@ void store_works_settle(struct store_replica *replica, uint64_t index, uint64_t 
 static void begin_read(struct store_replica *replica, struct store_work *work)
 {
     if (work->op->stale) {
-        uint64_t age = replica->role == HF_ROLE_LEADER ? 0 : replica->now_us - replica->heard_us;
-        work->op->age_ms = age / 1000 > UINT32_MAX ? UINT32_MAX : (uint32_t)(age / 1000);
-        store_work_read(replica, work);
-        return;
-    }
-    if (replica->reading.count + replica->waiting.count >= WORKS_MAX) {
-        store_work_finish(work, HF_EBUSY, "too many reads are waiting for this partition");
+        store_apply_now(replica);
+        store_stale_begin(replica, work);
         return;
     }
     work->index = ++replica->read_context;
@@ -286,10 +289,6 @@ void store_works_answer_reads(struct store_replica *replica, const hf_replicatio
 
 void store_work_wait_for_lock(struct store_replica *replica, struct store_work *work)
 {
-    if (replica->locked.count >= WORKS_MAX) {
-        store_work_finish(work, HF_EBUSY, "too many requests wait for transactions of this partition");
-        return;
-    }
     work->state = STORE_WORK_LOCKED;
     store_works_add(&replica->locked, work);
 }
@@ -319,13 +318,10 @@ static void begin_changes(struct store_replica *replica, struct store_work *work
 {
     struct store_machine_state state;
 
+    store_apply_now(replica);
     store_machine_state(replica->machine, &state);
     if (work->op->wait_ms == 0 || !store_range_is_here(&state.shape, work->op) || (work->op->from <= state.feed_last && state.feed_last > 0)) {
         store_work_submit(replica, work);
-        return;
-    }
-    if (replica->watching.count >= WORKS_MAX) {
-        store_work_finish(work, HF_EBUSY, "too many readers wait for changes of this partition");
         return;
     }
     work->retry_us = replica->now_us + (uint64_t)work->op->wait_ms * 1000;
@@ -346,6 +342,7 @@ void store_works_applied(struct store_replica *replica)
         store_work_read(replica, work);
     }
     retry_locked(replica);
+    store_stale_applied(replica);
     if (replica->watching.count == 0)
         return;
     store_machine_state(replica->machine, &state);
@@ -374,6 +371,16 @@ void store_replica_execute(struct store_replica *replica, struct store_work *wor
         store_work_finish(work, HF_ECLOSED, "this node is shutting down");
         return;
     }
+    if (work->op->type == STORE_OP_WRITE && replica->role != HF_ROLE_LEADER) {
+        refuse_not_leader(work);
+        return;
+    }
+    if (store_queues_enter(&replica->queues, work->op, replica->environment->loops->now_us(replica->setup.loop)) !=
+        HF_OK) {
+        store_work_answer(work);
+        return;
+    }
+    work->admitted = 1;
     if (work->op->type == STORE_OP_WRITE)
         queue_write(replica, work);
     else if (work->op->type == STORE_OP_CHANGES)
@@ -391,8 +398,6 @@ static void expire(struct store_replica *replica, struct store_works *works, int
         if (work->op->deadline_us > replica->now_us)
             continue;
         store_works_remove(works, work);
-        if (work->state == STORE_WORK_QUEUED)
-            replica->queued_bytes -= work->op->command.size;
         store_work_finish(work, code, message);
     }
 }
@@ -416,24 +421,23 @@ void store_works_expire(struct store_replica *replica)
     }
 }
 
-static void end_list(struct store_replica *replica, struct store_works *works, int32_t code, const char *message)
+static void end_list(struct store_works *works, int32_t code, const char *message)
 {
     while (works->first) {
         struct store_work *work = works->first;
 
         store_works_remove(works, work);
-        if (work->state == STORE_WORK_QUEUED)
-            replica->queued_bytes -= work->op->command.size;
         store_work_finish(work, code, message);
     }
 }
 
 void store_works_end(struct store_replica *replica, int32_t code, const char *message)
 {
-    end_list(replica, &replica->queued, code == HF_EIO ? HF_ENOTLEADER : code, message);
-    end_list(replica, &replica->proposed, HF_ETIMEOUT, message);
-    end_list(replica, &replica->reading, code == HF_EIO ? HF_ENOTLEADER : code, message);
-    end_list(replica, &replica->waiting, code == HF_EIO ? HF_ENOTLEADER : code, message);
-    end_list(replica, &replica->locked, code == HF_EIO ? HF_ENOTLEADER : code, message);
-    end_list(replica, &replica->watching, code, message);
+    end_list(&replica->queued, code == HF_EIO ? HF_ENOTLEADER : code, message);
+    end_list(&replica->proposed, HF_ETIMEOUT, message);
+    end_list(&replica->reading, code == HF_EIO ? HF_ENOTLEADER : code, message);
+    end_list(&replica->waiting, code == HF_EIO ? HF_ENOTLEADER : code, message);
+    end_list(&replica->locked, code == HF_EIO ? HF_ENOTLEADER : code, message);
+    end_list(&replica->refreshing, code == HF_EIO ? HF_ENOTLEADER : code, message);
+    end_list(&replica->watching, code, message);
 }

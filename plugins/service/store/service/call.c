@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-enum { PAUSE_US = 30000, HOPS_MAX = 4 /* between two pauses */, CHANGES_MARGIN_US = 10000000 };
+enum { PAUSE_US = 30000, HOPS_MAX = 4 /* between two pauses */, CHANGES_MARGIN_US = 10000000, RESULT_SMALL = 16 << 10 /* not counted */ };
 
 /* An operation in the hands of a local replica. */
 struct local {
@@ -207,6 +207,28 @@ static void ask_here(struct store_call *call)
 
 /* ---- On another node ------------------------------------------------------------------------------------------ */
 
+/* What the other node has read is older by the time that its answer took. */
+static void add_age(struct store_call *call)
+{
+    uint64_t way_ms = (call->service->environment.clock_us() - call->asked_us) / 1000 + 1;
+    uint64_t age_ms = call->op.age_ms + way_ms;
+
+    call->op.age_ms = age_ms < STORE_AGE_UNKNOWN ? (uint32_t)age_ms : STORE_AGE_UNKNOWN;
+}
+
+/* What came is here already: it counts, room or not, and others are refused for it. */
+static void count_result(struct store_call *call)
+{
+    struct store_admission *admission = &call->service->admission;
+    struct store_op *op = &call->op;
+
+    if (!op->client || op->result.size <= RESULT_SMALL)
+        return;
+    op->held_in = &admission->results;
+    op->held_by = admission->shares;
+    store_op_held_is(op, op->result.size, call->asked_us);
+}
+
 static void remote_done(void *arg, int32_t code, hf_slice response)
 {
     struct store_call *call = arg;
@@ -220,6 +242,9 @@ static void remote_done(void *arg, int32_t code, hf_slice response)
     } else if (code != HF_OK) {
         hf_error_set(&op->error, code, "the other node did not answer");
     }
+    if (op->stale)
+        add_age(call);
+    count_result(call);
     answered(call);
 }
 
@@ -238,6 +263,7 @@ static void ask_there(struct store_call *call)
         finish(call);
         return;
     }
+    call->asked_us = now;
     piece = (hf_slice){request.data, request.size};
     service->peers->call(service->calls, call->target - 1, &piece, 1, call->op.deadline_us - now, remote_done, call);
     hf_buffer_done(&request);
@@ -277,7 +303,7 @@ static void decide(struct store_call *call)
     }
     if (!call->target)
         call->target = call->only ? call->only : choose(call, routed->partition);
-    hf_buffer_done(&call->op.result);
+    store_op_done(&call->op);
     call->op.code = HF_OK;
     call->op.leader = 0;
     call->op.more = 0;

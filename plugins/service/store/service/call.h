@@ -21,6 +21,7 @@ struct store_call {
     hf_loop *loop;
     struct store_call *next, **link; /* in the shard's list of waiting calls */
     uint64_t retry_us;
+    uint64_t asked_us; /* when the node that is being asked was */
     uint32_t attempts;
     uint32_t target; /* node + 1 to ask next; 0: find out */
     uint32_t turn;   /* of asking members in turn */
@@ -55,7 +56,7 @@ struct store_verdict {
 };
 typedef void (*store_transact_done)(void *arg, const struct store_verdict *verdict);
 void store_service_transact(struct store_service *service, struct store_part *parts, uint32_t count,
-                            uint64_t deadline_us, store_transact_done done, void *arg);
+                            uint64_t deadline_us, uint64_t client, store_transact_done done, void *arg);
 
 /* What the HTTP interface needs besides calls. ------------------------------------------------------------------- */
 
@@ -109,6 +110,18 @@ int32_t store_node_action(hf_slice name); /* HF_EINVAL */
 void store_service_node_change(struct store_service *service, uint32_t node, int32_t action,
                                void (*done)(void *arg, int32_t code, const hf_error *error), void *arg);
 
+/* What would be done about a cluster that lost its majority when the nodes in `dead` (bit per node) are lost for good:
+ * done(arg, code, plan as JSON, error) on the calling loop, maybe before this returns.  HF_EINVAL; HF_ENOTFOUND:
+ * nothing is to be done; HF_ECONFLICT: a node is not dead, or one more must be; HF_EBUSY: soon.  [worker loops] */
+typedef void (*store_recover_done)(void *arg, int32_t code, hf_slice plan, const hf_error *error);
+void store_service_recover_plan(struct store_service *service, uint32_t dead, store_recover_done done, void *arg);
+
+/* Carries out a plan as it was given above: likewise, with the plan again when everything leads.  Errors also:
+ * HF_ECONFLICT: something is not as it was then; HF_EBUSY, HF_ETIMEOUT: it may be done in part, and another plan goes
+ * on from there. */
+void store_service_recover(struct store_service *service, hf_slice plan, const char *actor, store_recover_done done,
+                           void *arg);
+
 /* Asks that the partition be split in the middle, or merged with its upper neighbour.  HF_ENOTFOUND: no such partition;
  * HF_ECONFLICT: it is being split, merged or moved, it is the last of its value, or it is too narrow; else as a call.
  * done(arg, code, error) on the calling loop, maybe before this returns.  [worker loops] */
@@ -117,6 +130,9 @@ void store_service_reshape(struct store_service *service, uint64_t partition, in
 
 /* Whether the link to the node is up, as seen by the calling loop.  [worker loops] */
 int32_t store_service_node_up(struct store_service *service, uint32_t node);
+
+/* A sentence when the node is there and kept out, else "".  [worker loops] */
+void store_service_stranger(struct store_service *service, uint32_t node, char *text, uint64_t capacity);
 
 /* A sentence when the node cannot serve fully, else "".  [any] */
 void store_service_problem(struct store_service *service, char *text, uint64_t capacity);

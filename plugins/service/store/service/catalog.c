@@ -327,7 +327,8 @@ static int32_t open_catalog(struct store_service *service, hf_error *error)
 {
     const struct store_membership *membership = &service->membership;
     struct store_partition partition = {.id = STORE_CATALOG_PARTITION, .first_count = membership->first_count};
-    struct store_table table = {.declaration = {.keep_changes_us = UINT64_C(7) * 86400 * 1000000,
+    struct store_table table = {.declaration = {.name = STORE_CATALOG_TABLE,
+                                                .keep_changes_us = UINT64_C(7) * 86400 * 1000000,
                                                 .keep_repeats_us = UINT64_C(86400) * 1000000}};
     struct store_replica *replica = NULL;
     int32_t result;
@@ -402,8 +403,10 @@ int32_t store_catalog_open(struct store_service *service, hf_error *error)
     struct store_rebuild rebuild = {.service = service};
     int32_t result = HF_OK;
 
-    /* A node of several that has nothing asks the others first. */
-    if (service->membership.cluster)
+    /* A node that was given up opens nothing.  A node of several that has nothing asks the others first. */
+    if (atomic_load(&service->lost))
+        result = HF_OK;
+    else if (service->membership.cluster)
         result = open_catalog(service, error);
     else if (!service->peers)
         result = begin_membership(service, 0, store_replica_id(0, 0), error);
@@ -450,6 +453,12 @@ static void read_record(struct store_creation *creation, int32_t step, const cha
 
 static void end_creation(struct store_creation *creation, int32_t code, const hf_error *error)
 {
+    hf_error explained = error ? *error : (hf_error){0};
+
+    if (error && creation->step != AWAIT) { /* a call to the catalog failed */
+        store_catalog_explain(code, &explained);
+        error = &explained;
+    }
     creation->done(creation->arg, code, creation->existed, error);
     hf_buffer_done(&creation->call.op.result);
     hf_buffer_done(&creation->command);

@@ -27,10 +27,19 @@ struct store_operation store_edit_put(hf_slice key, hf_slice value, uint64_t ver
                                     .checksum = hf_crc32c(0, value.data, value.size)};
 }
 
+void store_catalog_explain(int32_t code, hf_error *error)
+{
+    if (code == HF_ENOTLEADER || code == HF_ECLOSED)
+        hf_error_set(error, code,
+                     "the catalog has no leader: tables and nodes cannot be changed, and tables that this node does "
+                     "not know cannot be looked up, before a majority of the nodes is back; see 'holdfast status'");
+}
+
 static void finished(struct store_call *call)
 {
     struct edit *edit = (struct edit *)(void *)call;
 
+    store_catalog_explain(call->op.code, &call->op.error);
     edit->done(edit->arg, call->op.code, &call->op.error);
     hf_buffer_done(&call->op.result);
     hf_buffer_done(&edit->command);

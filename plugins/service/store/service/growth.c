@@ -11,7 +11,10 @@
 enum {
     SMALL_SHARE = 4, /* two neighbours together have at most this part of what one may have */
     PAIRS_MAX = 64,  /* that wait to be merged */
-    TIMEOUT_US = 2000000
+    TIMEOUT_US = 5000000,
+    LOOKS = 10, /* at pairs, while one waits to be merged */
+    LOOK_EVERY_MIN_US = 500000,
+    LOOK_EVERY_MAX_US = 60000000
 };
 
 /* Two neighbours that were small when they were last looked at. */
@@ -21,6 +24,7 @@ struct pair {
 
 struct store_growth {
     struct store_service *service;
+    uint64_t pair_us;         /* when the next pair is looked at */
     int32_t is_busy;          /* a wish, or a look at a pair, is under way */
     uint64_t next;            /* partition */
     uint32_t table, place;    /* of the next pair */
@@ -184,7 +188,13 @@ static int came_of_splits(const struct store_table *table)
 static void look_at_pair(struct store_growth *growth)
 {
     const struct store_routing *routing = growth->service->shards[0].routing;
+    uint64_t pause_us = growth->service->options->merge_after_us / LOOKS;
 
+    if (now_us(growth) < growth->pair_us)
+        return;
+    if (pause_us > LOOK_EVERY_MAX_US)
+        pause_us = LOOK_EVERY_MAX_US;
+    growth->pair_us = now_us(growth) + (pause_us < LOOK_EVERY_MIN_US ? (uint64_t)LOOK_EVERY_MIN_US : pause_us);
     for (uint32_t tables = 0; tables <= routing->table_count; tables++) {
         const struct store_table *table =
             growth->table < routing->table_count ? routing->tables[growth->table] : NULL;

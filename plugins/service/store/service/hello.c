@@ -5,6 +5,7 @@
  *
  * A node without a catalog does not know whether there is one: it asks the others.  When one has it, the node waits to
  * be made a member; when all configured nodes have none, or a majority and the rest stays away, they begin it. */
+#include "service/call.h"
 #include "service/private.h"
 
 #include "bytes.h"
@@ -12,10 +13,11 @@
 #include <holdfast/lib/error.h>
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
-enum { VERSION = 1, HELLO = 1, HELLO_BACK = 2, ACCEPTED = 3, REFUSED = 4, SIZE = 1 + 1 + 1 + 4 + 8 + 8 + 8 + 8 };
-enum { AGAIN_US = 1000000, BEGIN_WITHOUT_US = 10000000 };
+enum { VERSION = 2, HELLO = 1, HELLO_BACK = 2, ACCEPTED = 3, REFUSED = 4, POSITION = 5, SIZE = 1 + 1 + 1 + 4 + 7 * 8 };
+enum { AGAIN_US = 1000000, BEGIN_WITHOUT_US = 10000000, WITNESS_US = 10000000 };
 
 struct hello {
     uint8_t kind;
@@ -36,6 +38,9 @@ static void send(struct store_service *service, uint32_t node, uint8_t kind, uin
     store_write_be(bytes + 7, identity->disk, 8);
     store_write_be(bytes + 15, identity->starts, 8);
     store_write_be(bytes + 23, atomic_load(&service->cluster), 8);
+    store_write_be(bytes + 39, identity->boot, 8);
+    store_write_be(bytes + 47, identity->previous, 8);
+    store_write_be(bytes + 55, identity->position, 8);
     if (kind == ACCEPTED)
         store_write_be(bytes + 31, store_shard_current(service)->routing->nodes[node].generation, 8);
     (void)service->peers->send(service->hello, node, &piece, 1);
@@ -52,6 +57,9 @@ static int32_t read_hello(hf_slice bytes, struct hello *ret_hello)
     ret_hello->identity.starts = store_read_be(bytes.data + 15, 8);
     ret_hello->cluster = store_read_be(bytes.data + 23, 8);
     ret_hello->generation = store_read_be(bytes.data + 31, 8);
+    ret_hello->identity.boot = store_read_be(bytes.data + 39, 8);
+    ret_hello->identity.previous = store_read_be(bytes.data + 47, 8);
+    ret_hello->identity.position = store_read_be(bytes.data + 55, 8);
     return HF_OK;
 }
 
@@ -135,39 +143,66 @@ static void save_later(struct store_service *service)
 static int32_t judge(struct store_service *service, struct store_shard *shard, uint32_t node, const struct hello *hello)
 {
     uint64_t own = atomic_load(&service->cluster);
+    const struct store_node_record *record = &shard->routing->nodes[node];
     int32_t news = 0, judgement;
 
     if (own && hello->cluster && own != hello->cluster)
         return STORE_IDENTITY_CLUSTER;
-    judgement = store_witness_judge(&service->witness, node, &hello->identity, shard->routing->nodes[node].disk, &news);
+    if (record->state == STORE_NODE_LOST ||
+        store_fence_keeps_out(&service->fence, node, hello->identity.disk, record->disk))
+        return hello->cluster ? STORE_IDENTITY_LOST : STORE_IDENTITY_FOREIGN; /* an empty disk can replace it */
+    judgement = store_witness_judge(&service->witness, node, &hello->identity, record->disk, &news);
     if (news)
         save_later(service);
     return judgement;
 }
 
-static const char *describe(int32_t judgement)
+const char *store_hello_describe(int32_t judgement)
 {
     switch (judgement) {
     case STORE_IDENTITY_OLDER:
-        return "an old image of its disk, of which later starts are known";
+        return "an old image of its disk, of which more is known";
     case STORE_IDENTITY_FOREIGN:
         return "another disk than before";
+    case STORE_IDENTITY_COPY:
+        return "a disk of which a copy was started, too";
+    case STORE_IDENTITY_LOST:
+        return "the disk that 'holdfast cluster recover' has given up as lost";
     default:
         return "a disk with the data of another cluster";
     }
 }
 
-static void complain(struct store_service *service, uint32_t node, const struct hello *hello, int32_t judgement)
+/* What an operator has to know of a node that is kept out. */
+static void describe_stranger(const struct store_service *service, uint32_t node, int32_t judgement, int empty,
+                              char *text, uint64_t capacity)
 {
     const char *name = service->nodes.names[node];
+
+    snprintf(text, capacity, "node %s runs on %s; it is kept out. %s 'holdfast node replace %s'", name,
+             store_hello_describe(judgement),
+             empty ? "If that one is lost:" : "Empty its state directory, start it, then", name);
+}
+
+void store_service_stranger(struct store_service *service, uint32_t node, char *text, uint64_t capacity)
+{
+    text[0] = '\0';
+    if (atomic_load(&service->strangers[node]) && service->peers && service->peers->is_up(service->hello, node))
+        describe_stranger(service, node, atomic_load(&service->strangers_why[node]),
+                          atomic_load(&service->replaceable[node]) != 0, text, capacity);
+}
+
+static void complain(struct store_service *service, uint32_t node, const struct hello *hello, int32_t judgement)
+{
     int empty = judgement == STORE_IDENTITY_FOREIGN && hello->cluster == 0;
+    char text[500];
 
     atomic_store(&service->replaceable[node], empty ? hello->identity.disk : 0);
+    atomic_store(&service->strangers_why[node], judgement);
     if (atomic_exchange(&service->strangers[node], hello->identity.disk) == hello->identity.disk)
         return; /* it is in the log already */
-    store_service_log(service, HF_LOG_ERROR, "node %s runs on %s; it is kept out. %s: holdfast node replace %s", name,
-                      describe(judgement), empty ? "If that one is lost" : "Empty its state directory, start it, then",
-                      name);
+    describe_stranger(service, node, judgement, empty, text, sizeof text);
+    store_service_log(service, HF_LOG_ERROR, "%s", text);
 }
 
 static void hello_arrived(struct store_service *service, uint32_t node, const struct hello *hello)
@@ -206,15 +241,56 @@ static void accepted(struct store_service *service, uint32_t node, const struct 
         note_cluster(service, node, answer->cluster);
 }
 
+/* [pool] */
+static void note_loss(hf_job *job)
+{
+    struct store_service *service = (struct store_service *)((char *)job - offsetof(struct store_service, lost_job));
+    hf_error error = {0};
+
+    if (store_fence_leave(&service->fence, service->nodes.names[atomic_load(&service->lost_by) - 1], &error) != HF_OK)
+        store_service_log(service, HF_LOG_ERROR, "that this node was given up was not saved: %s", error.message);
+}
+
+static void loss_noted(hf_job *job)
+{
+    (void)job;
+}
+
+/* The others know that this node has forgotten what it acknowledged, or they have gone on without it and what only it
+ * had.  It must not go on, not even together with others like it: that would be a second cluster. */
+static void leave(struct store_service *service, uint32_t node, int32_t why)
+{
+    atomic_store(&service->out, 1);
+    if (why != STORE_IDENTITY_LOST || atomic_exchange(&service->lost, 1))
+        return;
+    atomic_store(&service->lost_by, node + 1);
+    service->lost_job =
+        (hf_job){.loop = service->loops->main_loop(service->host), .work = note_loss, .done = loss_noted};
+    if (service->loops->submit(service->host, &service->lost_job, NULL) != HF_OK)
+        atomic_store(&service->lost, 0); /* the next answer tries again */
+}
+
+/* Each loop by itself, and also what was opened since. */
+void store_hello_leave(struct store_shard *shard)
+{
+    for (uint64_t i = 0; i < shard->replica_count && atomic_load(&shard->service->out); i++)
+        if (shard->replicas[i])
+            store_replica_leave(shard->replicas[i]);
+}
+
 static void refused(struct store_service *service, uint32_t node, int32_t why)
 {
+    if (atomic_load(&service->strangers[node]))
+        return; /* what is kept out itself has no say */
     atomic_store(&service->refused_why, why);
+    if (why == STORE_IDENTITY_LOST || why == STORE_IDENTITY_OLDER || why == STORE_IDENTITY_COPY)
+        leave(service, node, why);
     if (atomic_fetch_or(&service->refused, 1u << node) & 1u << node)
         return;
     store_service_log(service, HF_LOG_ERROR,
                       "node %s does not let this node take part: it runs on %s; see 'holdfast "
                       "node replace'",
-                      service->nodes.names[node], describe(why));
+                      service->nodes.names[node], store_hello_describe(why));
 }
 
 static void message_arrived(void *arg, uint32_t node, hf_slice bytes)
@@ -227,14 +303,18 @@ static void message_arrived(void *arg, uint32_t node, hf_slice bytes)
                           service->nodes.names[node]);
         return;
     }
-    if (hello.kind == HELLO || hello.kind == HELLO_BACK)
+    if (hello.kind == POSITION) {
+        if (store_hello_trusts(service, node))
+            store_witness_hear(&service->witness, node, hello.identity.position);
+    } else if (hello.kind == HELLO || hello.kind == HELLO_BACK) {
         hello_arrived(service, node, &hello);
-    else if (hello.identity.disk != service->identity.disk || hello.identity.starts != service->identity.starts)
-        return; /* an answer to an earlier start */
-    else if (hello.kind == ACCEPTED)
+    } else if (hello.identity.disk != service->identity.disk || hello.identity.boot != service->identity.boot) {
+        return; /* an answer to an earlier start, or to another process with this node's name */
+    } else if (hello.kind == ACCEPTED) {
         accepted(service, node, &hello);
-    else if (hello.kind == REFUSED)
+    } else if (hello.kind == REFUSED) {
         refused(service, node, hello.why);
+    }
 }
 
 /* ---- Links ------------------------------------------------------------------------------------------------------- */
@@ -250,6 +330,21 @@ void store_hello_link(struct store_service *service, uint32_t node, int32_t up)
         atomic_fetch_and(&service->accepted, ~(1u << node));
 }
 
+/* Those who are sent no other messages hear how far this node's log goes, too: they may be the only ones that are there
+ * when it comes back. */
+static void tell_position(struct store_service *service)
+{
+    struct store_identity identity = service->identity;
+
+    identity.position = store_log_position(service->log);
+    if (identity.position == service->told_position)
+        return;
+    service->told_position = identity.position;
+    for (uint32_t node = 0; node < service->nodes.count; node++)
+        if (node != service->nodes.self && service->peers->is_up(service->hello, node))
+            send(service, node, POSITION, 0, 0, &identity);
+}
+
 void store_hello_tick(struct store_shard *shard, uint64_t now_us)
 {
     struct store_service *service = shard->service;
@@ -258,6 +353,13 @@ void store_hello_tick(struct store_shard *shard, uint64_t now_us)
     if (now_us < shard->hello_us)
         return;
     shard->hello_us = now_us + AGAIN_US;
+    if (shard->index == 0)
+        tell_position(service);
+    if (shard->index == 0 && now_us >= service->witness_us) {
+        service->witness_us = now_us + WITNESS_US;
+        if (store_witness_is_behind(&service->witness))
+            save_later(service);
+    }
     for (uint32_t node = 0; node < service->nodes.count; node++)
         if (node != service->nodes.self && !(done & 1u << node) && service->peers->is_up(service->hello, node))
             send(service, node, HELLO, 0, shard->index, &service->identity);
@@ -266,7 +368,7 @@ void store_hello_tick(struct store_shard *shard, uint64_t now_us)
 
 int32_t store_hello_trusts(struct store_service *service, uint32_t node)
 {
-    return store_shard_current(service)->trusted[node];
+    return store_shard_current(service)->trusted[node] && !atomic_load(&service->out);
 }
 
 int32_t store_hello_open(struct store_service *service, hf_error *error)

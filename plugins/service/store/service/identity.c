@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FILE_MAX = 16384, PATH_MAX_BYTES = 4400 };
+enum { PATH_MAX_BYTES = 4400 };
 
 /* ---- Files ------------------------------------------------------------------------------------------------------- */
 
@@ -64,8 +64,7 @@ static int32_t replace_file(const char *directory, const char *name, const char 
     return good ? HF_OK : hf_error_set_errno(error, HF_EIO, failure, "cannot write '%s'", path);
 }
 
-/* The file's text without its last line, which is its checksum.  HF_ENOTFOUND. */
-static int32_t read_file(const char *directory, const char *name, char text[FILE_MAX], hf_error *error)
+int32_t store_state_read(const char *directory, const char *name, char text[STORE_STATE_FILE_MAX], hf_error *error)
 {
     char path[PATH_MAX_BYTES];
     uint32_t checksum = 0;
@@ -75,7 +74,7 @@ static int32_t read_file(const char *directory, const char *name, char text[FILE
 
     if (file < 0 && errno == ENOENT)
         return HF_ENOTFOUND;
-    ssize_t size = file < 0 ? -1 : read(file, text, FILE_MAX - 1);
+    ssize_t size = file < 0 ? -1 : read(file, text, STORE_STATE_FILE_MAX - 1);
     int failure = errno;
 
     if (file >= 0)
@@ -95,11 +94,11 @@ static int32_t read_file(const char *directory, const char *name, char text[FILE
     return HF_OK;
 }
 
-static int32_t write_checked(const char *directory, const char *name, char text[FILE_MAX], hf_error *error)
+int32_t store_state_write(const char *directory, const char *name, char text[STORE_STATE_FILE_MAX], hf_error *error)
 {
     size_t size = strlen(text);
 
-    snprintf(text + size, FILE_MAX - size, "checksum %08" PRIx32 "\n", hf_crc32c(0, text, size));
+    snprintf(text + size, STORE_STATE_FILE_MAX - size, "checksum %08" PRIx32 "\n", hf_crc32c(0, text, size));
     return replace_file(directory, name, text, strlen(text), error);
 }
 
@@ -135,9 +134,11 @@ static int32_t understand(char *text, const struct store_nodes *nodes, struct st
     char *members = strstr(text, "members "), *end = members ? strchr(members, '\n') : NULL;
 
     if (!end ||
-        sscanf(text, "disk %16" SCNx64 " starts %" SCNu64 " cluster %16" SCNx64 " replica %" SCNx64 " first %" SCNu32,
-               &identity->disk, &identity->starts, &membership->cluster, &membership->replica,
-               &membership->first_count) != 5)
+        sscanf(text,
+               "disk %16" SCNx64 " starts %" SCNu64 " boot %16" SCNx64 " cluster %16" SCNx64 " replica %" SCNx64
+               " first %" SCNu32,
+               &identity->disk, &identity->starts, &identity->boot, &membership->cluster, &membership->replica,
+               &membership->first_count) != 6)
         return hf_error_set(error, HF_ECORRUPT,
                             "the file 'identity' in its state directory was written by something "
                             "else, or by another release");
@@ -149,26 +150,28 @@ int32_t store_identity_save(const char *directory, const struct store_nodes *nod
                             const struct store_identity *identity, const struct store_membership *membership,
                             hf_error *error)
 {
-    char text[FILE_MAX];
+    char text[STORE_STATE_FILE_MAX];
     size_t size = (size_t)snprintf(
         text, sizeof text,
-        "disk %016" PRIx64 " starts %" PRIu64 "\ncluster %016" PRIx64 " replica %" PRIx64 " first %" PRIu32 "\nmembers",
-        identity->disk, identity->starts, membership->cluster, membership->replica, membership->first_count);
+        "disk %016" PRIx64 " starts %" PRIu64 " boot %016" PRIx64 "\ncluster %016" PRIx64 " replica %" PRIx64
+        " first %" PRIu32 "\nmembers",
+        identity->disk, identity->starts, identity->boot, membership->cluster, membership->replica,
+        membership->first_count);
 
     for (uint32_t i = 0; i < nodes->count && size < sizeof text; i++)
         size += (size_t)snprintf(text + size, sizeof text - size, " %s", nodes->names[i]);
     if (size + sizeof "\nchecksum 01234567\n" > sizeof text)
         return hf_error_set(error, HF_ETOOLARGE, "the names of the members are too long");
     strcat(text, "\n");
-    return write_checked(directory, "identity", text, error);
+    return store_state_write(directory, "identity", text, error);
 }
 
 int32_t store_identity_begin(const char *directory, uint64_t random, const struct store_nodes *nodes,
                              struct store_identity *ret_identity, struct store_membership *ret_membership,
                              hf_error *error)
 {
-    char text[FILE_MAX];
-    int32_t result = read_file(directory, "identity", text, error);
+    char text[STORE_STATE_FILE_MAX];
+    int32_t result = store_state_read(directory, "identity", text, error);
 
     *ret_identity = (struct store_identity){.disk = random ? random : 1};
     *ret_membership = (struct store_membership){0};
@@ -177,6 +180,9 @@ int32_t store_identity_begin(const char *directory, uint64_t random, const struc
     if (result != HF_OK && result != HF_ENOTFOUND)
         return result;
     ret_identity->starts++;
+    ret_identity->previous = ret_identity->boot;
+    ret_identity->boot = hf_hash64(ret_identity->starts, &random, sizeof random);
+    ret_identity->boot += ret_identity->boot == 0;
     return store_identity_save(directory, nodes, ret_identity, ret_membership, error);
 }
 
@@ -184,10 +190,11 @@ int32_t store_identity_begin(const char *directory, uint64_t random, const struc
 
 static void take_line(struct store_witness *witness, const char *line)
 {
-    struct store_identity identity;
+    struct store_identity identity = {0};
     char name[256];
 
-    if (sscanf(line, "%255s %16" SCNx64 " %" SCNu64, name, &identity.disk, &identity.starts) != 3)
+    if (sscanf(line, "%255s %16" SCNx64 " %" SCNu64 " %16" SCNx64 " %16" SCNx64, name, &identity.disk, &identity.starts,
+               &identity.boot, &identity.position) != 5)
         return;
     for (uint32_t i = 0; i < witness->nodes->count; i++)
         if (strcmp(name, witness->nodes->names[i]) == 0)
@@ -197,12 +204,12 @@ static void take_line(struct store_witness *witness, const char *line)
 int32_t store_witness_open(struct store_witness *witness, const char *directory, const struct store_nodes *nodes,
                            hf_error *error)
 {
-    char text[FILE_MAX], *rest = text;
+    char text[STORE_STATE_FILE_MAX], *rest = text;
 
     *witness = (struct store_witness){.nodes = nodes};
     pthread_mutex_init(&witness->lock, NULL);
     snprintf(witness->path, sizeof witness->path, "%s", directory);
-    int32_t result = read_file(directory, "witness", text, error);
+    int32_t result = store_state_read(directory, "witness", text, error);
 
     if (result == HF_ENOTFOUND)
         return HF_OK;
@@ -216,6 +223,28 @@ void store_witness_close(struct store_witness *witness)
     pthread_mutex_destroy(&witness->lock);
 }
 
+/* Another start of the disk that is known.  The position is only that of the start, so within one start it says
+ * nothing. */
+static int32_t judge_start(const struct store_identity *known, const struct store_identity *said, uint64_t heard)
+{
+    uint64_t position = heard > known->position ? heard : known->position;
+
+    if (said->starts < known->starts || (said->starts > known->starts && said->position < position))
+        return STORE_IDENTITY_OLDER;
+    if ((said->starts == known->starts && said->boot != known->boot) ||
+        (said->starts == known->starts + 1 && said->previous != known->boot))
+        return STORE_IDENTITY_COPY;
+    return STORE_IDENTITY_GOOD;
+}
+
+void store_witness_hear(struct store_witness *witness, uint32_t node, uint64_t position)
+{
+    uint64_t before = atomic_load_explicit(&witness->heard[node], memory_order_relaxed);
+
+    while (before < position && !atomic_compare_exchange_weak(&witness->heard[node], &before, position))
+        ;
+}
+
 int32_t store_witness_judge(struct store_witness *witness, uint32_t node, const struct store_identity *said,
                             uint64_t replaced, int32_t *ret_news)
 {
@@ -225,10 +254,12 @@ int32_t store_witness_judge(struct store_witness *witness, uint32_t node, const 
     *ret_news = 0;
     pthread_mutex_lock(&witness->lock);
     if (known->disk == said->disk)
-        judgement = said->starts < known->starts ? STORE_IDENTITY_OLDER : STORE_IDENTITY_GOOD;
+        judgement = judge_start(known, said, atomic_load(&witness->heard[node]));
     else if (known->disk && said->disk != replaced)
         judgement = STORE_IDENTITY_FOREIGN;
     if (judgement == STORE_IDENTITY_GOOD && (known->disk != said->disk || known->starts != said->starts)) {
+        if (known->disk != said->disk)
+            atomic_store(&witness->heard[node], 0);
         *known = *said;
         *ret_news = 1;
     }
@@ -236,17 +267,36 @@ int32_t store_witness_judge(struct store_witness *witness, uint32_t node, const 
     return judgement;
 }
 
+int32_t store_witness_is_behind(struct store_witness *witness)
+{
+    int32_t behind = 0;
+
+    pthread_mutex_lock(&witness->lock);
+    for (uint32_t i = 0; i < witness->nodes->count; i++)
+        behind |= atomic_load(&witness->heard[i]) > witness->known[i].position;
+    pthread_mutex_unlock(&witness->lock);
+    return behind;
+}
+
 int32_t store_witness_save(struct store_witness *witness, hf_error *error)
 {
-    char text[FILE_MAX] = "";
+    char text[STORE_STATE_FILE_MAX] = "";
     size_t size = 0;
 
     pthread_mutex_lock(&witness->lock);
-    for (uint32_t i = 0; i < witness->nodes->count && size < FILE_MAX - 400; i++)
-        if (witness->known[i].disk)
-            size += (size_t)snprintf(text + size, sizeof text - size, "%s %016" PRIx64 " %" PRIu64 "\n",
-                                     witness->nodes->names[i], witness->known[i].disk, witness->known[i].starts);
-    int32_t result = write_checked(witness->path, "witness", text, error);
+    for (uint32_t i = 0; i < witness->nodes->count && size < STORE_STATE_FILE_MAX - 400; i++) {
+        struct store_identity *known = &witness->known[i];
+        uint64_t heard = atomic_load(&witness->heard[i]);
+
+        if (heard > known->position)
+            known->position = heard;
+        if (known->disk)
+            size += (size_t)snprintf(text + size, sizeof text - size,
+                                     "%s %016" PRIx64 " %" PRIu64 " %016" PRIx64 " %016" PRIx64 "\n",
+                                     witness->nodes->names[i], known->disk, known->starts, known->boot,
+                                     known->position);
+    }
+    int32_t result = store_state_write(witness->path, "witness", text, error);
     pthread_mutex_unlock(&witness->lock);
     return result;
 }

@@ -64,6 +64,9 @@ static int32_t decide(struct store_service *service, const struct store_routing 
     case STORE_NODE_ADD:
         if (record->state == STORE_NODE_ACTIVE)
             return refuse(error, service, node, "takes part already");
+        if (record->state == STORE_NODE_LOST)
+            return refuse(error, service, node,
+                          "was called lost by a recovery; start it with an empty state directory, and replace it");
         if (record->state != STORE_NODE_DRAINING) /* under an id of the catalog's group that was never used */
             record->generation = routing->catalog_version + 1;
         record->state = STORE_NODE_ACTIVE;
@@ -76,7 +79,8 @@ static int32_t decide(struct store_service *service, const struct store_routing 
         record->state = STORE_NODE_DRAINING;
         return HF_OK;
     case STORE_NODE_REMOVE:
-        if (record->state != STORE_NODE_DRAINING && record->state != STORE_NODE_NEW)
+        if (record->state != STORE_NODE_DRAINING && record->state != STORE_NODE_NEW &&
+            record->state != STORE_NODE_LOST)
             return refuse(error, service, node, "has to be drained first");
         if (replicas)
             return hf_error_set(error, HF_ECONFLICT, "node '%s' still has %u replicas; wait until they have moved",
@@ -84,13 +88,16 @@ static int32_t decide(struct store_service *service, const struct store_routing 
         record->state = STORE_NODE_REMOVED;
         return HF_OK;
     default:
-        if (record->state != STORE_NODE_ACTIVE && record->state != STORE_NODE_DRAINING)
+        if (record->state != STORE_NODE_ACTIVE && record->state != STORE_NODE_DRAINING &&
+            record->state != STORE_NODE_LOST)
             return refuse(error, service, node, "does not take part; add it instead");
         if (!disk)
             return refuse(error, service, node,
                           "has not come with another disk; start it with an empty state directory first");
         record->generation = routing->catalog_version + 1;
         record->disk = disk;
+        if (record->state == STORE_NODE_LOST)
+            record->state = STORE_NODE_ACTIVE;
         return HF_OK;
     }
 }

@@ -2,7 +2,7 @@
  *
  * All numbers are big endian.
  *
- * Request: format 1, type 1, stale 1, partition 8, time left in us 8, and
+ * Request: format 1, type 1, stale 1, partition 8, time left in us 8, client 8, and
  *   WRITE    command: size 4 and bytes
  *   GET      key: size 2 and bytes
  *   SCAN     prefix: size 2 and bytes, start: size 2 and bytes, limit 4, hash from 8 and to 8
@@ -15,8 +15,8 @@
  *   records  key: size 2 and bytes, version 8, time 8, checksum 4, value: size 4 and bytes
  *   changes  index 8, time 8, type 1, superseded 1, key: size 2 and bytes, and of a put that is not superseded the
  *            value: size 4 and bytes
- *   shapes   state 1, has strays 1, is forked 1, epoch, other, hash from and to, changed, applied, version, bytes, rate
- *            8 each; one row only
+ *   shapes   state 1, has strays 1, is forked 1, epoch, other, hash from and to, changed, applied, version,
+ *            transactions, bytes, rate 8 each; one row only
  *
  * Each has exactly one encoding, and nothing follows it. */
 #include "service/op.h"
@@ -30,13 +30,13 @@
 #include <string.h>
 
 enum {
-    FORMAT = 1,
-    REQUEST_HEAD_SIZE = 1 + 1 + 1 + 8 + 8,
+    FORMAT = 2,
+    REQUEST_HEAD_SIZE = 1 + 1 + 1 + 8 + 8 + 8,
     ANSWER_HEAD_SIZE = 1 + 4 + 4 + 8 + 8 + 1 + 4,
     ANSWER_ERROR_SIZE = 1 + 8 + 2,
     ROW_HEAD_SIZE = 2 + 8 + 8 + 4 + 4,
     CHANGE_HEAD_SIZE = 8 + 8 + 1 + 1 + 2,
-    SHAPE_SIZE = 3 + 9 * 8,
+    SHAPE_SIZE = 3 + 10 * 8,
     START_MAX = STORE_KEY_MAX + 1 /* bytes: a key and a zero byte, which is the next key that there can be */
 };
 
@@ -99,6 +99,40 @@ static int32_t read_flag(struct reader *reader)
     if (flag > 1)
         reader->failed = 1;
     return flag == 1;
+}
+
+/* ---- Memory ------------------------------------------------------------------------------------------------------ */
+
+/* Not the client's key at the node's queues. */
+static uint64_t key_of(const struct store_op *op)
+{
+    return ~op->client;
+}
+
+int32_t store_op_hold(struct store_op *op, hf_gate *gate, hf_shares *shares, uint64_t bytes, uint64_t now_us)
+{
+    if (hf_gate_enter(gate, shares, key_of(op), 0, bytes, now_us) != 0)
+        return HF_EBUSY;
+    op->held_in = gate;
+    op->held_by = shares;
+    op->held = bytes;
+    return HF_OK;
+}
+
+void store_op_held_is(struct store_op *op, uint64_t bytes, uint64_t now_us)
+{
+    if (bytes > op->held)
+        hf_gate_force(op->held_in, op->held_by, key_of(op), 0, bytes - op->held, now_us);
+    else if (bytes < op->held)
+        hf_gate_leave(op->held_in, op->held_by, key_of(op), 0, op->held - bytes);
+    op->held = bytes;
+}
+
+void store_op_done(struct store_op *op)
+{
+    if (op->held)
+        store_op_held_is(op, 0, 0);
+    hf_buffer_done(&op->result);
 }
 
 /* ---- Rows -------------------------------------------------------------------------------------------------------- */
@@ -198,7 +232,7 @@ int32_t store_result_next_change(hf_slice *rest, struct store_feed_row *ret_row)
 int32_t store_result_add_shape(hf_buffer *result, const struct store_shape_row *row)
 {
     const uint64_t numbers[] = {row->epoch,   row->other,   row->hash_from, row->hash_to, row->changed,
-                                row->applied, row->version, row->bytes,     row->rate};
+                                row->applied, row->version, row->transactions, row->bytes, row->rate};
     int32_t r = hf_buffer_reserve(result, SHAPE_SIZE);
 
     if (r < 0)
@@ -227,6 +261,7 @@ int32_t store_result_shape(hf_slice result, struct store_shape_row *ret_row)
     row.changed = read_number(&reader, 8);
     row.applied = read_number(&reader, 8);
     row.version = read_number(&reader, 8);
+    row.transactions = read_number(&reader, 8);
     row.bytes = read_number(&reader, 8);
     row.rate = read_number(&reader, 8);
     if (reader.failed || reader.rest.size > 0)
@@ -323,6 +358,7 @@ int32_t store_op_write_request(hf_buffer *buffer, const struct store_op *op, uin
     to = put_number(to, (uint64_t)op->stale, 1);
     to = put_number(to, op->partition, 8);
     to = put_number(to, op->deadline_us > now_us ? op->deadline_us - now_us : 0, 8);
+    to = put_number(to, op->client, 8);
     put_arguments(to, op);
     buffer->size += size;
     return 0;
@@ -376,6 +412,7 @@ int32_t store_op_read_request(hf_slice bytes, uint64_t now_us, struct store_op *
     uint64_t left = read_number(&reader, 8);
 
     op.deadline_us = left < UINT64_MAX - now_us ? now_us + left : UINT64_MAX;
+    op.client = read_number(&reader, 8);
     read_arguments(&reader, &op);
     if (reader.failed || reader.rest.size > 0 || !request_is_valid(&op))
         return HF_EPROTOCOL;

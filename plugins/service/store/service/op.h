@@ -4,14 +4,18 @@
 
 #include <holdfast/host/loop.h>
 #include <holdfast/lib/buffer.h>
+#include <holdfast/lib/gate.h>
 
 struct store_payload;
+
+#define STORE_AGE_UNKNOWN UINT32_MAX
 
 enum { STORE_OP_WRITE = 1, STORE_OP_GET = 2, STORE_OP_SCAN = 3, STORE_OP_CHANGES = 4, STORE_OP_MEMBERS = 5, STORE_OP_SHAPE = 6 };
 
 enum {
     STORE_SCAN_RECORDS_MAX = 10000,
-    STORE_SCAN_BYTES_MAX = 8 << 20 /* a page ends behind the record that passes it */
+    STORE_SCAN_BYTES_MAX = 8 << 20,     /* a page ends behind the record that passes it */
+    STORE_CHANGES_BYTES_MAX = 256 << 10 /* likewise; a stream may hold a page of every partition */
 };
 
 /* Request and answer.  Slices of the request are valid until the answer. */
@@ -21,6 +25,7 @@ struct store_op {
                       them: what is there is committed */
     uint64_t partition;
     uint64_t deadline_us; /* monotonic */
+    uint64_t client;      /* for whom, a number; 0: the store itself, which is never refused for want of room */
 
     hf_slice command; /* WRITE: an encoded store_command; time and horizons are set by the leader */
     hf_slice key;     /* GET; SCAN: the prefix */
@@ -37,14 +42,25 @@ struct store_op {
                          partition's by now, nothing was done; others: see the message */
     uint32_t leader;  /* with HF_ENOTLEADER: node + 1 that is said to lead; 0: unknown */
     uint64_t version; /* WRITE: as struct store_outcome; CHANGES: the version to go on with; with HF_ENOTFOUND the
-                         oldest kept */
+                         oldest kept; MEMBERS: the log's index up to which everything was acknowledged */
     uint64_t operation; /* WRITE with HF_ECONFLICT: which one */
     int32_t more;       /* SCAN: 1: the page is full and there may be more */
-    uint32_t age_ms;    /* stale reads: time since the replica last heard from a leader */
+    uint32_t age_ms;    /* stale reads: everything acknowledged before that is seen; STORE_AGE_UNKNOWN: not known */
     hf_buffer result;   /* records or changes, see store_result_...; MEMBERS: of each replica its id 8 and learner 1; SHAPE: a
                          store_shape_row */
     hf_error error;
+
+    hf_gate *held_in; /* where `held` bytes of the result count */
+    hf_shares *held_by;
+    uint64_t held;
 };
+
+/* Lets bytes of the result count in the gate, until store_op_done.  HF_EBUSY: there is no room. */
+int32_t store_op_hold(struct store_op *op, hf_gate *gate, hf_shares *shares, uint64_t bytes, uint64_t now_us);
+/* It turned out to be as many; room or not. */
+void store_op_held_is(struct store_op *op, uint64_t bytes, uint64_t now_us);
+/* Frees the result. */
+void store_op_done(struct store_op *op);
 
 /* A record of a GET (without its key) or SCAN. */
 struct store_row {
@@ -72,6 +88,7 @@ struct store_shape_row {
     int32_t is_forked; /* 1: this replica has copied what a split under way takes away */
     uint64_t epoch, other, hash_from, hash_to, changed;
     uint64_t applied, version; /* of the machine */
+    uint64_t transactions;     /* that it has part in, or remembers */
     uint64_t bytes, rate;      /* about: what it takes, and operations per second lately, of a leader */
 };
 

@@ -16,6 +16,36 @@ static const hf_option log_options[] = {
 };
 static const hf_option_table log_table = HF_TABLE(log_options);
 
+static const hf_option admission_options[] = {
+    HF_CONFIG_INTEGER("partition_operations", struct store_admission_settings, partition_operations,
+                      .default_text = "16384", .minimum = 8, .maximum = 1 << 20, .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Operations of one kind that may wait in one partition: writes, reads, or readers of the "
+                             "change feed; queue_maximum bounds their bytes."),
+    HF_CONFIG_INTEGER("table_operations", struct store_admission_settings, table_operations, .default_text = "65536",
+                      .minimum = 8, .maximum = 1 << 22, .flags = HF_OPTION_RELOADABLE,
+                      .doc = "The same in all partitions of a table on this node."),
+    HF_CONFIG_SIZE("table_bytes", struct store_admission_settings, table_bytes, .default_text = "256MiB",
+                   .minimum = 32 << 20, .maximum = INT64_C(1) << 38, .flags = HF_OPTION_RELOADABLE,
+                   .doc = "Bytes of operations of one kind that may wait in all partitions of a table on this node."),
+    HF_CONFIG_INTEGER("node_operations", struct store_admission_settings, node_operations, .default_text = "131072",
+                      .minimum = 8, .maximum = 1 << 22, .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Operations of one kind that may wait in all partitions on this node."),
+    HF_CONFIG_SIZE("node_bytes", struct store_admission_settings, node_bytes, .default_text = "512MiB",
+                   .minimum = 32 << 20, .maximum = INT64_C(1) << 38, .flags = HF_OPTION_RELOADABLE,
+                   .doc = "Bytes of operations of one kind that may wait in all partitions on this node."),
+    HF_CONFIG_INTEGER("client_share", struct store_admission_settings, client_share, .default_text = "50",
+                      .minimum = 1, .maximum = 100, .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Percent of each of these that one client may have of what others leave: the same token, "
+                             "or the same address. 100: one may take everything."),
+    HF_CONFIG_DURATION("retry_minimum", struct store_admission_settings, retry_minimum_us, .default_text = "100ms",
+                       .minimum = 1000, .maximum = INT64_C(60) * 1000000, .flags = HF_OPTION_RELOADABLE,
+                       .doc = "Soonest that a refused client is told to come again."),
+    HF_CONFIG_DURATION("retry_maximum", struct store_admission_settings, retry_maximum_us, .default_text = "10s",
+                       .minimum = 1000, .maximum = INT64_C(600) * 1000000, .flags = HF_OPTION_RELOADABLE,
+                       .doc = "Latest that a refused client is told to come again, however slowly the queue moves."),
+};
+static const hf_option_table admission_table = HF_TABLE(admission_options);
+
 static const char *const formats[] = {"json", "bytes", NULL};
 
 static const hf_option field_options[] = {
@@ -76,12 +106,18 @@ const hf_option store_option_rows[STORE_OPTION_COUNT] = {
     HF_CONFIG_SIZE("cache_maximum", struct store_options, cache_maximum, .default_text = "4MiB", .minimum = 64 << 10,
                    .maximum = 1 << 30, .doc = "Newest entries kept in memory, per partition."),
     HF_CONFIG_SIZE("queue_maximum", struct store_options, queue_maximum, .default_text = "64MiB", .minimum = 32 << 20,
-                   .maximum = INT64_C(1) << 34, .doc = "Bytes of writes that may wait, per partition."),
+                   .maximum = INT64_C(1) << 34, .flags = HF_OPTION_RELOADABLE, .doc = "Bytes of writes that may wait, per partition."),
+    HF_CONFIG_GROUP("admission", struct store_options, admission, .members = &admission_table,
+                    .doc = "What may wait besides; what would be too much is answered 503, with Retry-After."),
     HF_CONFIG_DURATION("write_timeout", struct store_options, write_timeout_us, .default_text = "10s",
                        .minimum = 100000, .maximum = INT64_C(600) * 1000000,
                        .doc = "How long a write may wait for a leader and its majority."),
     HF_CONFIG_DURATION("read_timeout", struct store_options, read_timeout_us, .default_text = "10s", .minimum = 100000,
                        .maximum = INT64_C(600) * 1000000, .doc = "How long a read may take."),
+    HF_CONFIG_DURATION("changes_timeout", struct store_options, changes_timeout_us, .default_text = "10s",
+                       .minimum = 100000, .maximum = INT64_C(600) * 1000000,
+                       .doc = "How long a reader of the change feed may take nothing of what waits for it; then its "
+                              "stream ends, and says where to go on."),
     HF_CONFIG_SIZE("body_maximum", struct store_options, body_maximum, .default_text = "24MiB", .minimum = 1 << 20,
                    .maximum = 24 << 20, .doc = "Bytes of one request, a batch with all its values."),
     HF_CONFIG_INTEGER("moves_maximum", struct store_options, moves_maximum, .default_text = "4", .minimum = 0,
@@ -132,6 +168,9 @@ int32_t store_options_check(const struct store_options *settings, hf_error *erro
                             "store.log.segment_size is %llu bytes; expected at least twice store.body_maximum (%llu) "
                             "and 128 KiB, because an entry of the log fills at most half a file",
                             (unsigned long long)settings->log.segment_size, (unsigned long long)settings->body_maximum);
+    if (settings->admission.retry_minimum_us > settings->admission.retry_maximum_us)
+        return hf_error_set(error, HF_EINVAL,
+                            "store.admission.retry_minimum is longer than retry_maximum; expected at most that");
     for (uint64_t i = 0; i < settings->tables.count; i++) {
         struct store_declaration declaration;
         int32_t result;

@@ -2,6 +2,7 @@
 #ifndef STORE_OPTIONS_H
 #define STORE_OPTIONS_H
 
+#include "replica/admission.h"
 #include "table/table.h"
 
 struct store_log_settings {
@@ -32,8 +33,10 @@ struct store_options {
     struct store_log_settings log;
     uint64_t cache_maximum;
     uint64_t queue_maximum;
+    struct store_admission_settings admission;
     uint64_t write_timeout_us;
     uint64_t read_timeout_us;
+    uint64_t changes_timeout_us;
     int64_t moves_maximum;
     uint64_t snapshot_rate;
     uint64_t body_maximum;
@@ -43,7 +46,7 @@ struct store_options {
     hf_groups tables; /* struct store_table_settings */
 };
 
-enum { STORE_OPTION_COUNT = 14 };
+enum { STORE_OPTION_COUNT = 16 };
 extern const hf_option store_option_rows[STORE_OPTION_COUNT];
 
 /* The table as the catalog knows it; borrows from the settings. */

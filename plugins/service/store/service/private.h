@@ -4,6 +4,7 @@
 
 #include "http/http.h"
 #include "machine/phase.h"
+#include "recover/fence.h"
 #include "replica/replica.h"
 #include "service/identity.h"
 #include "service/options.h"
@@ -14,6 +15,7 @@
 #include <pthread.h>
 
 struct store_creation;
+struct store_drive;
 struct store_sweep;
 
 /* What one worker loop has of the store. */
@@ -66,6 +68,7 @@ struct store_service {
     struct store_nodes nodes;
 
     struct store_environment environment;
+    struct store_admission admission;
     const hf_engine *engine;
     void *engine_self;
     hf_engine_database *database;
@@ -74,13 +77,22 @@ struct store_service {
     struct store_log_file_system file_system;
     int32_t file_system_open;
     struct store_log *log;
-    hf_peer_channel *calls, *hello;
+    hf_peer_channel *calls, *hello, *recoveries;
     struct store_http *http;
     struct store_identity identity;
     struct store_witness witness;
     int32_t witness_open;
+    struct store_fence fence;
+    int32_t fence_open;
+    _Atomic int32_t out;  /* 1: this node takes no part any more, for others know better than its disk */
+    _Atomic int32_t lost; /* 1: because an operator has called it lost */
+    hf_job lost_job;
+    _Atomic uint32_t lost_by; /* the node + 1 that said so */
+    _Atomic(struct store_drive *) drive; /* a recovery that this node drives */
     hf_job witness_job;
     _Atomic int32_t witness_saving, witness_again;
+    uint64_t witness_us;    /* [first worker loop] when it is saved again */
+    uint64_t told_position; /* likewise; of the log, that the others were told */
     struct store_membership membership; /* [main] */
     _Atomic uint64_t cluster;           /* of the membership; 0: there is no catalog here yet */
     _Atomic uint64_t cluster_heard;     /* that others have, 0: none did */
@@ -90,6 +102,7 @@ struct store_service {
     _Atomic int32_t refused_why;        /* STORE_IDENTITY_... */
     _Atomic uint32_t fresh;             /* bit per node that has no catalog either, as it said */
     _Atomic uint64_t strangers[STORE_NODES_MAX];   /* the disk that was refused and complained about, 0: none */
+    _Atomic int32_t strangers_why[STORE_NODES_MAX]; /* STORE_IDENTITY_... */
     _Atomic uint64_t replaceable[STORE_NODES_MAX]; /* likewise, when it is empty and could replace the known one */
     uint64_t begin_us;                             /* when the loops began to run */
 
@@ -160,6 +173,7 @@ void store_calls_end(struct store_shard *shard);
 struct store_phase_call {
     struct store_call call; /* first; call.op.result and command are given back before `finished` is called */
     hf_buffer command;
+    uint64_t client; /* for whom a transaction is prepared; what it then needs is never refused for want of room */
     void (*finished)(struct store_phase_call *phase_call);
     void *arg;
 };
@@ -170,6 +184,9 @@ int32_t store_phase_send(struct store_service *service, struct store_phase_call 
 void store_sweep_tick(struct store_shard *shard, uint64_t now_us);
 void store_sweep_free(struct store_shard *shard);
 
+/* refresh.c: for the environment of replicas. */
+void store_service_refresh(void *service, struct store_replica *replica, uint64_t now_us);
+
 /* remote.c: what other nodes send. */
 int32_t store_remote_open(struct store_service *service, hf_error *error);
 
@@ -178,13 +195,23 @@ int32_t store_hello_open(struct store_service *service, hf_error *error);
 void store_hello_link(struct store_service *service, uint32_t node, int32_t up);
 /* Says it again to those who have not believed it, or all while there is no catalog.  [worker loops] */
 void store_hello_tick(struct store_shard *shard, uint64_t now_us);
+/* What a node that was judged so runs on: "another disk than before".  Static. */
+const char *store_hello_describe(int32_t judgement);
+/* This node takes no part any more: its replicas leave.  [loop of the shard] */
+void store_hello_leave(struct store_shard *shard);
 /* 1 when the node may take part.  [worker loops] */
 int32_t store_hello_trusts(struct store_service *service, uint32_t node);
 /* A message for this node's replica of the catalog, which is not open: this node was made a member.  [worker loops] */
 void store_hello_join(struct store_service *service, uint32_t node, uint64_t replica);
 
+/* recover.c, recover_drive.c: see recover.h. */
+int32_t store_recover_open(struct store_service *service, hf_error *error);
+void store_recover_tick(struct store_shard *shard, uint64_t now_us);
+
 /* edit.c: writes records of the catalog, all or nothing, and says what came of it.  What the operations refer to is
  * copied.  [worker loops] */
+/* Says of a failure that the catalog could not be reached, which is what `code` means there. */
+void store_catalog_explain(int32_t code, hf_error *error);
 typedef void (*store_edit_done)(void *arg, int32_t code, const hf_error *error);
 void store_edit(struct store_service *service, const struct store_operation *operations, uint64_t count,
                 store_edit_done done, void *arg);

@@ -2,6 +2,7 @@
  * It arrives on any worker loop and goes on to the one that has the replica. */
 #include "service/private.h"
 
+#include "bytes.h"
 #include "replica/snapshot.h"
 
 #include <holdfast/lib/error.h>
@@ -47,6 +48,11 @@ static void message_arrived(void *arg, uint32_t node, hf_slice bytes)
 
     if (!store_hello_trusts(service, node))
         return;
+    if (bytes.size >= STORE_MESSAGE_POSITION_SIZE) {
+        store_witness_hear(&service->witness, node, store_read_be(bytes.data, STORE_MESSAGE_POSITION_SIZE));
+        bytes.data += STORE_MESSAGE_POSITION_SIZE;
+        bytes.size -= STORE_MESSAGE_POSITION_SIZE;
+    }
     if (store_message_read(bytes, &message) != HF_OK || store_replica_node(message.from) != node) {
         store_service_log(service, HF_LOG_WARNING, "a malformed message of node %s was dropped",
                           service->nodes.names[node]);
@@ -104,7 +110,7 @@ static void asked_done(struct store_work *work)
     else /* too much for one message, or no memory: what was asked for may be done */
         peers->respond(asked->request, HF_EIO, (hf_slice){NULL, 0});
     hf_buffer_done(&answer);
-    hf_buffer_done(&asked->op.result);
+    store_op_done(&asked->op);
     free(asked);
 }
 
@@ -218,6 +224,8 @@ int32_t store_remote_open(struct store_service *service, hf_error *error)
     if (!peers)
         return HF_OK;
     result = store_hello_open(service, error);
+    if (result == HF_OK)
+        result = store_recover_open(service, error);
     if (result == HF_OK)
         result = peers->channel(service->host, "store.raft", &messages, service, &service->environment.messages, error);
     if (result == HF_OK)

@@ -483,7 +483,12 @@ static void closed(struct store_call *call)
     int32_t code = call->op.code;
 
     hf_buffer_done(&call->op.result);
-    wait(drive, code == HF_OK ? LOOK_AT_CLOSED : SETTLE, code == HF_OK ? 0 : LONG_PAUSE_US);
+    if (code == HF_OK)
+        wait(drive, LOOK_AT_CLOSED, 0);
+    else if (code == HF_EBUSY)
+        wait(drive, CLOSE, SOON_US); /* transactions are to end */
+    else
+        wait(drive, SETTLE, LONG_PAUSE_US);
 }
 
 /* The lower one must be able to take it, before the upper one turns requests away. */
@@ -625,6 +630,19 @@ static const struct store_retired *find_retired(const struct store_driver *drive
 
 static void ask_heir(struct store_driver *driver);
 
+/* Somebody may still ask for what was decided there. */
+static void dropped_told(struct store_call *call)
+{
+    struct store_driver *driver =
+        (struct store_driver *)((char *)call - offsetof(struct store_driver, drop_call));
+    struct store_shape_row shape = {0};
+
+    if (take_shape(call, &shape) && shape.transactions == 0)
+        ask_heir(driver);
+    else
+        driver->is_dropping = 0; /* later */
+}
+
 /* Its records are needed as long as a replica of the heir has not taken them. */
 static void heir_told(struct store_call *call)
 {
@@ -681,7 +699,11 @@ static void drop_one(struct store_driver *driver)
             driver->is_dropping = 1;
             driver->drop_partition = retired->partition.id;
             driver->drop_member = 0;
-            ask_heir(driver);
+            driver->drop_call = (struct store_call){.op = {.type = STORE_OP_SHAPE,
+                                                           .partition = retired->partition.id,
+                                                           .deadline_us = now_us(driver) + TIMEOUT_US},
+                                                    .finished = dropped_told};
+            store_call_start(service, &driver->drop_call);
             return;
         }
 }

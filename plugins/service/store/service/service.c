@@ -39,6 +39,7 @@ int32_t store_service_open_replica(struct store_service *service, const struct s
         .loop = store_shard_of(service, partition->id)->loop,
         .self = self,
         .member_count = joins ? 0 : partition->first_count,
+        .table = store_admission_table(&service->admission, table->declaration.name),
         .announce = partition->id == STORE_CATALOG_PARTITION,
         .keep_changes_us = table->declaration.keep_changes_us,
         .keep_repeats_us = table->declaration.keep_repeats_us,
@@ -46,6 +47,8 @@ int32_t store_service_open_replica(struct store_service *service, const struct s
         .arg = service,
     };
 
+    if (!setup.table)
+        return hf_error_set(error, HF_ENOMEM, "no memory for a table's queues");
     service->node->random(service->host, &setup.random_seed, sizeof setup.random_seed);
     for (uint32_t i = 0; i < setup.member_count; i++)
         setup.members[i] = (hf_replication_member){.replica = partition->first[i]};
@@ -277,10 +280,16 @@ static int32_t open_identity(struct store_service *service, const char *director
 
     service->node->random(service->host, &disk, sizeof disk);
     result = store_identity_begin(directory, disk, &service->nodes, &service->identity, &service->membership, error);
+    service->identity.position = store_log_position(service->log);
     atomic_store(&service->cluster, service->membership.cluster);
     if (result == HF_OK)
         result = store_witness_open(&service->witness, directory, &service->nodes, error);
     service->witness_open = result == HF_OK;
+    if (result == HF_OK)
+        result = store_fence_open(&service->fence, directory, &service->nodes, error);
+    service->fence_open = result == HF_OK;
+    atomic_store(&service->lost, service->fence.lost_to[0] != '\0');
+    atomic_store(&service->out, atomic_load(&service->lost));
     return result;
 }
 
@@ -333,7 +342,7 @@ static void fill_environment(struct store_service *service)
     environment->log = service->log;
     environment->self = service->nodes.self;
     environment->cache_maximum = service->options->cache_maximum;
-    environment->queue_maximum = service->options->queue_maximum;
+    environment->admission = &service->admission;
     environment->snapshot_rate = service->options->snapshot_rate;
     environment->snapshot_free_us = &service->snapshot_free_us;
     environment->wall_us = service->node->wall_us;
@@ -341,6 +350,17 @@ static void fill_environment(struct store_service *service)
     atomic_store(&service->partition_max_size, service->options->partition_max_size);
     environment->partition_max_size = &service->partition_max_size;
     environment->applied_total = &service->applied_total;
+    environment->refresh = store_service_refresh;
+    environment->refresh_arg = service;
+}
+
+static int32_t open_admission(struct store_service *service, hf_error *error)
+{
+    uint64_t seed = 0;
+
+    service->node->random(service->host, &seed, sizeof seed);
+    store_admission_configure(&service->admission, &service->options->admission, service->options->queue_maximum);
+    return store_admission_open(&service->admission, service->host, service->metrics, seed, error);
 }
 
 static int32_t make_shards(struct store_service *service, hf_error *error)
@@ -374,7 +394,8 @@ static int32_t open_all(struct store_service *service, hf_error *error)
 {
     const struct store_http_options http = {.write_timeout_us = service->options->write_timeout_us,
                                             .read_timeout_us = service->options->read_timeout_us,
-                                            .body_maximum = service->options->body_maximum};
+                                            .body_maximum = service->options->body_maximum,
+                                            .changes_timeout_us = service->options->changes_timeout_us};
     const char *directory;
     int32_t result = query_host(service, error);
 
@@ -384,6 +405,8 @@ static int32_t open_all(struct store_service *service, hf_error *error)
         result = add_metrics(service, error);
     if (result == HF_OK)
         result = make_shards(service, error);
+    if (result == HF_OK)
+        result = open_admission(service, error);
     if (result != HF_OK)
         return result;
     directory = service->node->state_directory(service->host, error);
@@ -459,6 +482,8 @@ static void shard_tick(void *arg)
     for (uint64_t i = 0; i < shard->replica_count; i++)
         if (shard->replicas[i])
             store_replica_tick(shard->replicas[i], now);
+    store_hello_leave(shard);
+    store_recover_tick(shard, now);
     store_calls_retry(shard, now);
     store_sweep_tick(shard, now);
     store_creations_check(shard, now);
@@ -520,7 +545,9 @@ static void main_tick(void *arg)
         atomic_store(&service->partition_max_size, service->options->partition_max_size);
         service->options_next = NULL;
         service->ensure_table = 0;
+        store_admission_configure(&service->admission, &service->options->admission, service->options->queue_maximum);
     }
+    store_admission_tick(&service->admission, service->loops->now_us(service->loops->main_loop(service->host)));
     store_catalog_tick(service);
     if (++service->ticks % 4 == 0) {
         store_compact_tick(service);
@@ -597,6 +624,7 @@ static void stop_shard(hf_task *task)
     shard->timer = NULL;
     shard->stopping = 1; /* this function's own share */
     store_calls_end(shard);
+    store_recover_tick(shard, UINT64_MAX);
     store_creations_check(shard, UINT64_MAX);
     for (uint64_t i = 0; i < shard->replica_count; i++)
         if (shard->replicas[i]) {
@@ -653,6 +681,7 @@ void store_service_destroy(void *self)
     for (uint64_t id = 0; id < service->replica_count; id++)
         store_replica_close(service->replicas[id]);
     free(service->replicas);
+    store_admission_close(&service->admission);
     store_routing_release(service->routing);
     store_placer_free(service);
     store_retire_free(service);
@@ -660,6 +689,8 @@ void store_service_destroy(void *self)
     store_growth_free(service);
     if (service->witness_open)
         store_witness_close(&service->witness);
+    if (service->fence_open)
+        store_fence_close(&service->fence);
     store_compact_free(service);
     if (service->file_system_open)
         store_log_file_system_close(&service->file_system);
@@ -716,10 +747,16 @@ void store_service_problem(struct store_service *service, char *text, uint64_t c
         failed += service->replicas[id] && atomic_load(&store_replica_published(service->replicas[id])->failed);
     pthread_rwlock_unlock(&service->lock);
     store_log_metrics(service->log, &log);
-    if (atomic_load(&service->refused))
+    if (atomic_load(&service->lost))
         snprintf(text, capacity,
-                 "the other nodes do not let this node take part: its disk is not the one that they know; see its "
-                 "log, and run 'holdfast node replace %s'",
+                 "this node was given up as lost by 'holdfast cluster recover' and must not take part with this disk; "
+                 "empty its state directory, start it, and run 'holdfast node replace %s' elsewhere",
+                 service->nodes.names[service->nodes.self]);
+    else if (atomic_load(&service->refused))
+        snprintf(text, capacity,
+                 "the other nodes do not let this node take part: it runs on %s; see its log, and run 'holdfast node "
+                 "replace %s'",
+                 store_hello_describe(atomic_load(&service->refused_why)),
                  service->nodes.names[service->nodes.self]);
     else if (log.failed)
         snprintf(text, capacity, "the write-ahead log cannot be written; look at the disk and restart this node");

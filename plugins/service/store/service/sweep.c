@@ -7,6 +7,7 @@
  *   decided long ago           is forgotten.
  *
  * A sender that is slow finds out from the home's answer. */
+#include "bug.h"
 #include "service/private.h"
 
 #include <stdlib.h>
@@ -117,8 +118,12 @@ static void ask_home(struct care *care)
 {
     struct store_phase phase = {
         .phase = STORE_PHASE_DECIDE, .decision = STORE_DECISION_ASK, .patience_us = PATIENCE_US};
+    struct store_phase let_go = {.phase = STORE_PHASE_FINISH, .decision = STORE_DECISION_ABORT};
 
-    send(care, care->transaction.home, &phase, home_said);
+    if (STORE_BUG(GUESS))
+        send(care, care->partition, &let_go, ended);
+    else
+        send(care, care->transaction.home, &phase, home_said);
 }
 
 /* ---- Finding them ------------------------------------------------------------------------------------------------ */
@@ -169,7 +174,7 @@ void store_sweep_tick(struct store_shard *shard, uint64_t now_us)
 
     if (!sweep)
         sweep = shard->sweep = calloc(1, sizeof *sweep);
-    if (!sweep || now_us < sweep->next_us || service->draining)
+    if (!sweep || now_us < sweep->next_us || service->draining || STORE_BUG(KEEP_LOCKS))
         return;
     sweep->next_us = now_us + EVERY_US;
     uint64_t wall_us = service->environment.wall_us(service->host);

@@ -11,7 +11,7 @@
 
 enum { RECORD = 1, SCRATCH_MAXIMUM = 1 << 20, GENERATION_MAX = 1 << 30 };
 
-static const char *const state_names[] = {"new", "active", "draining", "removed"};
+static const char *const state_names[] = {"new", "active", "draining", "removed", "lost"};
 
 /* ---- Nodes
  * ----------------------------------------------------------------------------------------------------------- */
@@ -210,12 +210,12 @@ static int32_t apply_node(const hf_value *root, uint64_t version, struct store_r
     uint32_t node = store_node_find(nodes, hf_value_get_string(root, "name", (hf_slice){NULL, 0}));
     int64_t generation = hf_value_get_integer(root, "generation", -1);
     struct store_node_record record = {
-        .state = STORE_NODE_REMOVED + 1, .generation = (uint64_t)generation, .version = version};
+        .state = STORE_NODE_LOST + 1, .generation = (uint64_t)generation, .version = version};
 
-    for (int32_t i = STORE_NODE_NEW; i <= STORE_NODE_REMOVED; i++)
+    for (int32_t i = STORE_NODE_NEW; i <= STORE_NODE_LOST; i++)
         if (hf_slice_is(state, state_names[i]))
             record.state = i;
-    if (record.state > STORE_NODE_REMOVED || generation < 0 || generation > GENERATION_MAX ||
+    if (record.state > STORE_NODE_LOST || generation < 0 || generation > GENERATION_MAX ||
         !store_read_hash(hf_value_get_string(root, "disk", (hf_slice){NULL, 0}), &record.disk))
         return damaged(error, "that of a node has no valid state, generation or disk");
     if (node != UINT32_MAX)

@@ -108,7 +108,8 @@ enum {
     STORE_NODE_NEW = 0, /* in the configuration, and not added yet */
     STORE_NODE_ACTIVE,
     STORE_NODE_DRAINING, /* its replicas move away */
-    STORE_NODE_REMOVED
+    STORE_NODE_REMOVED,
+    STORE_NODE_LOST /* an operator called it lost for good: its disk stays out, another one can replace it */
 };
 
 /* What the catalog knows of a node. */
@@ -246,7 +247,7 @@ int32_t store_table_merge(const struct store_table *table, uint64_t partition, u
 const struct store_partition *store_table_neighbour(const struct store_table *table, uint64_t partition);
 const struct store_retired *store_table_retired(const struct store_table *table, uint64_t partition);
 
-/* "new", "active", "draining" or "removed". */
+/* "new", "active", "draining", "removed" or "lost". */
 const char *store_node_state_name(int32_t state);
 /* The node's place; UINT32_MAX: there is none of that name. */
 uint32_t store_node_find(const struct store_nodes *nodes, hf_slice name);

@@ -91,10 +91,15 @@ typedef struct hf_http_interface {
     /* Begins an answer of unknown length.  After it, only the calls below.  [the request's loop] */
     void (*stream_begin)(hf_http_request *request, uint32_t status, const char *type, hf_http_stream_event event,
                          void *arg);
-    /* Adds bytes; returns how many bytes wait for the client now.  Past 1 MiB wait for HF_HTTP_STREAM_WRITABLE.
-     * UINT64_MAX: the client is gone; HF_HTTP_STREAM_CLOSED follows. */
+    /* Adds bytes; returns how many bytes wait here for the client now.  Past 1 MiB wait for HF_HTTP_STREAM_WRITABLE.
+     * UINT64_MAX: the client is gone; HF_HTTP_STREAM_CLOSED follows.  With no bytes it returns how many the client has
+     * not got, what is on the way to it included: less than before shows that it takes some. */
     uint64_t (*stream_write)(hf_http_request *request, hf_slice bytes);
     void (*stream_end)(hf_http_request *request);
+
+    /* A number for whose requests count together where they are limited: the same for the same token, or else for the
+     * same address; never 0.  [any, one thread at a time] */
+    uint64_t (*client)(const hf_http_request *request);
 } hf_http_interface;
 
 #ifdef __cplusplus

@@ -61,6 +61,11 @@ typedef struct hf_signal_interface {
 
     /* What was raised is over; nothing happens when it was not.  Errors as above.  [any] */
     int32_t (*clear)(const hf_host *host, const char *name, const char *subject);
+
+    /* Writes an entry to the audit log and flushes it: who (`actor`, such as "user 12ab"), what (`kind`, a name as of a
+     * signal) and what more there is to say (a map).  For what a person has asked a plugin to do that is no action.
+     * HF_EIO, HF_ENOMEM, HF_EINVAL.  Blocks.  [pool] */
+    int32_t (*note)(const hf_host *host, const char *actor, const char *kind, const hf_value *detail, hf_error *error);
 } hf_signal_interface;
 
 #ifdef __cplusplus

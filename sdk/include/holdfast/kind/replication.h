@@ -207,6 +207,25 @@ struct hf_replication {
 
     /* HF_ENOTLEADER; HF_ENOTFOUND: no such member. */
     int32_t (*progress)(hf_replication_group *group, uint64_t replica, hf_replication_progress *ret_progress);
+
+    /* The members in force, which may not be committed yet: copies up to `capacity` of them and returns how many there
+     * are.  0: the group waits to be told.  May be NULL. */
+    uint32_t (*members)(hf_replication_group *group, hf_replication_member *ret_members, uint32_t capacity);
+
+    /* For a group that lost its majority for good: puts `members` into force, this replica a voter among them, without
+     * asking anybody.  Appends an HF_ENTRY_MEMBERSHIP entry of a new term, to which the driver binds the array as
+     * payload; once the group leads by those members, all that this replica's log holds counts as committed, and what
+     * only the others held is lost.
+     *
+     * Safe only when whoever calls it sees to two things.  Of the replicas that can still take part, none may hold a
+     * later last entry (by its term, then its index): then nothing that any of them knows to be committed is missing
+     * here.  And replicas that are not in the list, nor among those that can still take part, must never again be heard
+     * by any that can.
+     *
+     * HF_ESTATE: this replica leads, so there is a majority.  HF_EBUSY: it has just heard a leader.  HF_EINVAL: not a
+     * list with this replica as a voter.  May be NULL. */
+    int32_t (*force_membership)(hf_replication_group *group, const hf_replication_member *members, uint32_t count,
+                                uint64_t now_us, uint64_t *ret_index, uint64_t *ret_term, hf_error *error);
 };
 
 #ifdef __cplusplus

@@ -82,13 +82,14 @@ void store_call_start(struct store_service *service, struct store_call *call)
     fake.call_count++;
     noted->type = call->op.type;
     noted->partition = call->op.partition;
+    noted->client = call->op.client;
     hf_buffer_init(&noted->command, 1 << 20);
     if (call->op.type == STORE_OP_WRITE)
         must(hf_buffer_append(&noted->command, call->op.command.data, call->op.command.size) == HF_OK);
 }
 
 void store_service_transact(struct store_service *service, struct store_part *parts, uint32_t count,
-                            uint64_t deadline_us, store_transact_done done, void *arg)
+                            uint64_t deadline_us, uint64_t client, store_transact_done done, void *arg)
 {
     struct store_verdict verdict = {.code = fake.code, .part = count - 1, .version = fake.version};
 
@@ -98,6 +99,7 @@ void store_service_transact(struct store_service *service, struct store_part *pa
 
         noted->type = FAKE_PART;
         noted->partition = parts[i].partition;
+        noted->client = client;
         hf_buffer_init(&noted->command, 1 << 20);
         must(hf_buffer_append(&noted->command, parts[i].command.data, parts[i].command.size) == HF_OK);
         parts[i].version = fake.version + i;
@@ -202,6 +204,30 @@ void store_service_node_change(struct store_service *service, uint32_t node, int
     done(arg, fake.code, &error);
 }
 
+void store_service_recover_plan(struct store_service *service, uint32_t dead, store_recover_done done, void *arg)
+{
+    hf_error error = {0};
+
+    (void)service;
+    fake.dead = dead;
+    done(arg, fake.code, hf_slice_of("{}"), &error);
+}
+
+void store_service_recover(struct store_service *service, hf_slice plan, const char *actor, store_recover_done done,
+                           void *arg)
+{
+    hf_error error = {0};
+
+    (void)service, (void)actor;
+    done(arg, fake.code, plan, &error);
+}
+
+void store_service_stranger(struct store_service *service, uint32_t node, char *text, uint64_t capacity)
+{
+    (void)service, (void)node, (void)capacity;
+    text[0] = '\0';
+}
+
 int32_t store_service_node_up(struct store_service *service, uint32_t node)
 {
     (void)service, (void)node;
@@ -266,6 +292,12 @@ static const uint8_t *trace(const hf_http_request *request)
 
     (void)request;
     return id;
+}
+
+static uint64_t client(const hf_http_request *request)
+{
+    (void)request;
+    return FAKE_CLIENT;
 }
 
 static uint64_t user(const hf_http_request *request)
@@ -357,6 +389,7 @@ static const hf_http_interface http = {.head = HF_HEAD(hf_http_interface),
                                        .loop = loop_of,
                                        .trace = trace,
                                        .user = user,
+                                       .client = client,
                                        .allowed = allowed,
                                        .respond = respond,
                                        .problem = problem};
@@ -396,7 +429,7 @@ static void forget_calls(void)
 
 void fake_open(void)
 {
-    const struct store_http_options options = {1000000, 1000000, 1 << 20};
+    const struct store_http_options options = {1000000, 1000000, 1 << 20, 10000000};
     hf_error error;
     uint32_t place = 0;
 

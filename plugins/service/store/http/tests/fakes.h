@@ -10,7 +10,7 @@
 
 #include <holdfast/lib/value.h>
 
-enum { FAKE_FIELDS_MAX = 8, FAKE_CALLS_MAX = 64, FAKE_PART = 100 };
+enum { FAKE_FIELDS_MAX = 8, FAKE_CALLS_MAX = 64, FAKE_PART = 100, FAKE_CLIENT = 77 };
 
 /* A request, to be filled in, and its answer. */
 struct hf_http_request {
@@ -30,7 +30,7 @@ struct hf_http_request {
 /* What the service was asked to do. */
 struct fake_call {
     int32_t type; /* STORE_OP_...; FAKE_PART: a transaction's */
-    uint64_t partition;
+    uint64_t partition, client;
     hf_buffer command;
 };
 
@@ -39,6 +39,7 @@ struct fake {
     int32_t code; /* the answer to every call */
     uint64_t version;
     uint32_t call_count, created_count;
+    uint32_t dead; /* of the last plan of a recovery */
     struct fake_call calls[FAKE_CALLS_MAX];
 };
 

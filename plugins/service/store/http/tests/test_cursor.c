@@ -52,7 +52,7 @@ static void cursors_both_ways(void **state)
         hf_buffer text;
 
         assert_null(store_start_read(write(&text, &scan, keys[i], 7 + i), &scan, &arena, &cursor));
-        assert_int_equal(cursor.partition, 7 + i);
+        assert_int_equal(cursor.value, 7 + i);
         assert_true(hf_slice_equal(cursor.key, keys[i]));
         hf_buffer_done(&text);
     }
@@ -119,7 +119,7 @@ static void anything_else_is_a_key(void **state)
 
         assert_null(store_start_read(hf_slice_of(rows[i][0]), &scan, &arena, &cursor));
         assert_true(hf_slice_is(cursor.key, rows[i][1]));
-        assert_int_equal(cursor.partition, 0);
+        assert_int_equal(cursor.value, 0);
     }
 }
 

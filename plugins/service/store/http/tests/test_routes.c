@@ -39,6 +39,7 @@ static void a_put_is_one_command(void **state)
     assert_int_equal(request.status, 200);
     assert_int_equal(request.answers, 1);
     assert_int_equal(fake.call_count, 1);
+    assert_int_equal(fake.calls[0].client, FAKE_CLIENT);
     fake_command(0, &operation, 1, &command);
     assert_true(hf_slice_is(command.idempotency_key, "once"));
     assert_int_equal(command.user, 5);
@@ -403,6 +404,47 @@ static void tables_that_are_refused(void **state)
     REFUSE_ALL(rows, store_http_create_table);
 }
 
+/* ---- Recovery ---------------------------------------------------------------------------------------------------- */
+
+static void recoveries_that_are_refused(void **state)
+{
+    static const struct refusal plans[] = {
+        {NULL, NULL, NULL, {0}, {"dead", "n1,n9"}, 404, "not-found"},
+        {NULL, NULL, NULL, {0}, {"dead", ","}, 404, "not-found"},
+    };
+    static const struct refusal orders[] = {
+        {NULL, NULL, "x", {0}, {0}, 400, "bad-request"},
+        {NULL, NULL, "{}", {0}, {0}, 422, "unprocessable"},
+        {NULL, NULL, "{\"plan\":{}}", {0}, {0}, 422, "unprocessable"}, /* without saying that it is accepted */
+        {NULL, NULL, "{\"plan\":{},\"accept_data_loss\":1}", {0}, {0}, 422, "unprocessable"},
+        {NULL, NULL, "{\"plan\":[],\"accept_data_loss\":true}", {0}, {0}, 422, "unprocessable"},
+    };
+
+    (void)state;
+    REFUSE_ALL(plans, store_http_recovery_plan);
+    REFUSE_ALL(orders, store_http_recover);
+}
+
+static void a_recovery_is_planned_and_ordered(void **state)
+{
+    hf_http_request plan = {.arguments = {{"dead", "n1"}}};
+    hf_http_request order = {.body = hf_slice_of("{\"plan\":{\"plan\":\"12\"},\"accept_data_loss\":true}")};
+
+    (void)state;
+    fake_request(&plan, store_http_recovery_plan);
+    assert_int_equal(plan.status, 200);
+    assert_int_equal(fake.dead, 1);
+    fake_request_done(&plan);
+    fake_request(&order, store_http_recover);
+    assert_int_equal(order.status, 200);
+    assert_true(hf_slice_is((hf_slice){order.answer.data, order.answer.size}, "{\"plan\":\"12\"}"));
+    fake_request_done(&order);
+    fake.code = HF_ECONFLICT;
+    fake_request(&order, store_http_recover);
+    assert_int_equal(order.status, 409);
+    fake_request_done(&order);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -417,6 +459,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(scans_that_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(feeds_that_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(tables_that_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(recoveries_that_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_recovery_is_planned_and_ordered, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

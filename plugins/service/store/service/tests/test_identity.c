@@ -51,10 +51,13 @@ static void a_disk_keeps_its_number_and_counts_its_starts(void **state)
     (void)state;
     assert_int_equal(begin(&three, 0xabcdef, &identity, &membership, NULL), 0);
     assert_true(identity.disk == 0xabcdef && identity.starts == 1 && membership.cluster == 0);
+    assert_true(identity.boot != 0 && identity.previous == 0);
+    uint64_t boot = identity.boot;
     membership = (struct store_membership){.cluster = 77, .replica = 0x10002, .first_count = 3};
     assert_int_equal(store_identity_save(directory, &three, &identity, &membership, NULL), 0);
     assert_int_equal(begin(&three, 99, &identity, &membership, NULL), 0);
     assert_true(identity.disk == 0xabcdef && identity.starts == 2);
+    assert_true(identity.boot != boot && identity.previous == boot);
     assert_true(membership.cluster == 77 && membership.replica == 0x10002 && membership.first_count == 3);
 }
 
@@ -127,7 +130,7 @@ static void every_damaged_byte_is_found(void **state)
 static int32_t judge(struct store_witness *witness, uint64_t disk, uint64_t starts, uint64_t replaced,
                      int32_t *ret_news)
 {
-    const struct store_identity said = {disk, starts};
+    const struct store_identity said = {.disk = disk, .starts = starts, .boot = starts, .previous = starts - 1};
 
     return store_witness_judge(witness, 1, &said, replaced, ret_news);
 }
@@ -156,6 +159,52 @@ static void others_are_known_by_their_disk(void **state)
     store_witness_close(&witness);
 }
 
+/* Disk 5; starts, boot, previous, position. */
+static int32_t judge_start(struct store_witness *witness, uint64_t starts, uint64_t boot, uint64_t previous,
+                           uint64_t position)
+{
+    const struct store_identity said = {5, starts, boot, previous, position};
+    int32_t news;
+
+    return store_witness_judge(witness, 1, &said, 0, &news);
+}
+
+static void an_older_log_is_an_old_image(void **state)
+{
+    struct store_witness witness;
+
+    (void)state;
+    assert_int_equal(store_witness_open(&witness, directory, &three, NULL), 0);
+    assert_int_equal(judge_start(&witness, 3, 30, 20, 1000), STORE_IDENTITY_GOOD);
+    store_witness_hear(&witness, 1, 1500);
+    store_witness_hear(&witness, 1, 1200); /* overtaken on another link */
+    assert_true(store_witness_is_behind(&witness));
+    assert_int_equal(judge_start(&witness, 3, 30, 20, 1000), STORE_IDENTITY_GOOD); /* the same start, linked anew */
+    assert_int_equal(judge_start(&witness, 4, 40, 30, 1499), STORE_IDENTITY_OLDER); /* an image of that start */
+    assert_int_equal(store_witness_save(&witness, NULL), 0);
+    assert_false(store_witness_is_behind(&witness));
+    store_witness_close(&witness);
+
+    assert_int_equal(store_witness_open(&witness, directory, &three, NULL), 0);
+    assert_int_equal(judge_start(&witness, 4, 40, 30, 1499), STORE_IDENTITY_OLDER);
+    assert_int_equal(judge_start(&witness, 4, 40, 30, 1500), STORE_IDENTITY_GOOD);
+    store_witness_close(&witness);
+}
+
+static void a_copied_disk_is_known_by_its_starts(void **state)
+{
+    struct store_witness witness;
+
+    (void)state;
+    assert_int_equal(store_witness_open(&witness, directory, &three, NULL), 0);
+    assert_int_equal(judge_start(&witness, 3, 30, 20, 1000), STORE_IDENTITY_GOOD);
+    assert_int_equal(judge_start(&witness, 3, 31, 20, 1000), STORE_IDENTITY_COPY); /* both were start 3 */
+    assert_int_equal(judge_start(&witness, 4, 41, 31, 1000), STORE_IDENTITY_COPY); /* it goes on from there */
+    assert_int_equal(judge_start(&witness, 4, 40, 30, 1000), STORE_IDENTITY_GOOD);
+    assert_int_equal(judge_start(&witness, 7, 70, 60, 1000), STORE_IDENTITY_GOOD); /* some were not heard of */
+    store_witness_close(&witness);
+}
+
 static void clusters_differ_by_who_began_them(void **state)
 {
     const struct store_nodes other = {.count = 3, .names = {"n1", "n2", "n4"}};
@@ -174,6 +223,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(members_may_only_be_appended, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_damaged_byte_is_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(others_are_known_by_their_disk, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_older_log_is_an_old_image, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_copied_disk_is_known_by_its_starts, set_up, tear_down),
         cmocka_unit_test(clusters_differ_by_who_began_them),
     };
 

@@ -49,7 +49,11 @@ static uint8_t *copy_of(hf_slice bytes, uint64_t size)
 
 static struct store_op write_op(void)
 {
-    return (struct store_op){.type = STORE_OP_WRITE, .partition = 7, .deadline_us = 1500, .command = TEXT("a\0b")};
+    return (struct store_op){.type = STORE_OP_WRITE,
+                             .partition = 7,
+                             .deadline_us = 1500,
+                             .client = UINT64_MAX - 1,
+                             .command = TEXT("a\0b")};
 }
 
 static struct store_op get_op(void)
@@ -99,6 +103,7 @@ static void assert_request(const struct store_op *op)
     assert_int_equal(store_op_read_request((hf_slice){buffer.data + 1, buffer.size - 1}, 9000, &read), 0);
     assert_true(read.type == op->type && read.stale == op->stale && read.partition == op->partition);
     assert_true(read.deadline_us == op->deadline_us + 8000); /* the same time is left, by another clock */
+    assert_true(read.client == op->client);
     assert_slice(read.command, op->command);
     assert_slice(read.key, op->key);
     assert_slice(read.start, op->start);
@@ -252,15 +257,15 @@ static void damaged_requests_are_refused(void **state)
     assert_int_equal(read_request_with(get, 10, 1), 0);
     assert_int_equal(read_request_with(get, 10, 0), HF_EPROTOCOL); /* partition 0 */
     for (int byte = 0; byte < 256; byte++) {
-        assert_int_equal(read_request_with(get, 0, (uint8_t)byte), byte == 1 ? 0 : HF_EPROTOCOL);
+        assert_int_equal(read_request_with(get, 0, (uint8_t)byte), byte == 2 ? 0 : HF_EPROTOCOL);
         assert_int_equal(read_request_with(get, 1, (uint8_t)byte), byte == STORE_OP_GET ? 0 : HF_EPROTOCOL);
         assert_int_equal(read_request_with(get, 2, (uint8_t)byte), byte <= 1 ? 0 : HF_EPROTOCOL);
-        assert_int_equal(read_request_with(get, 20, (uint8_t)byte), byte == 3 ? 0 : HF_EPROTOCOL); /* size of key */
+        assert_int_equal(read_request_with(get, 28, (uint8_t)byte), byte == 3 ? 0 : HF_EPROTOCOL); /* size of key */
     }
     scan.limit = 1;
-    assert_int_equal(read_request_with(scan, 19 + 2 + 3 + 2 + 7 + 3, 0), HF_EPROTOCOL);
-    assert_int_equal(read_request_with(scan, 19 + 2 + 3 + 2 + 7 + 1, 1), HF_EPROTOCOL);
-    assert_int_equal(read_request_with(changes, 19 + 8 + 3, 0), HF_EPROTOCOL);
+    assert_int_equal(read_request_with(scan, 27 + 2 + 3 + 2 + 7 + 3, 0), HF_EPROTOCOL);
+    assert_int_equal(read_request_with(scan, 27 + 2 + 3 + 2 + 7 + 1, 1), HF_EPROTOCOL);
+    assert_int_equal(read_request_with(changes, 27 + 8 + 3, 0), HF_EPROTOCOL);
 }
 
 static void a_full_buffer_is_left_as_it_was(void **state)
@@ -270,7 +275,7 @@ static void a_full_buffer_is_left_as_it_was(void **state)
         struct store_op op = requests[i]();
         hf_buffer buffer;
 
-        hf_buffer_init(&buffer, 18);
+        hf_buffer_init(&buffer, 26);
         assert_int_equal(store_op_write_request(&buffer, &op, 0), HF_ETOOLARGE);
         assert_int_equal(store_op_write_answer(&buffer, &op), HF_ETOOLARGE);
         assert_int_equal(buffer.size, 0);
@@ -447,7 +452,7 @@ static void damaged_answers_are_refused(void **state)
     for (int byte = 0; byte < 256; byte++) {
         int control = byte < 0x20 || byte == 0x7f;
 
-        assert_int_equal(read_answer_with(0, (uint8_t)byte), byte == 1 ? 0 : HF_EPROTOCOL);
+        assert_int_equal(read_answer_with(0, (uint8_t)byte), byte == 2 ? 0 : HF_EPROTOCOL);
         assert_int_equal(read_answer_with(CODE, (uint8_t)byte), byte < 128 ? 0 : HF_EPROTOCOL);
         assert_int_equal(read_answer_with(LEADER, (uint8_t)byte), byte == 0 ? 0 : HF_EPROTOCOL);
         assert_int_equal(read_answer_with(LEADER + 3, (uint8_t)byte), byte <= STORE_NODES_MAX ? 0 : HF_EPROTOCOL);
@@ -663,10 +668,32 @@ static void damaged_changes_are_refused(void **state)
     assert_int_equal(read_change_with(&changes[2], KEY_SIZE, 0xff), HF_ECORRUPT);
 }
 
+static void results_count_until_they_are_done_with(void **state)
+{
+    const hf_gate_limits limits = {1, 100, 100};
+    hf_gate gate = {.limits = &limits};
+    struct store_op first = {.client = 1}, second = {.client = 2};
+
+    (void)state;
+    assert_int_equal(store_op_hold(&first, &gate, NULL, 60, 1), HF_OK);
+    assert_int_equal(store_op_hold(&second, &gate, NULL, 60, 1), HF_EBUSY);
+    store_op_done(&second); /* it holds nothing */
+    store_op_held_is(&first, 500, 2);
+    assert_int_equal(hf_gate_bytes(&gate), 500);
+    store_op_held_is(&first, 40, 2);
+    assert_int_equal(store_op_hold(&second, &gate, NULL, 60, 1), HF_OK);
+    store_op_done(&first);
+    assert_int_equal(hf_gate_bytes(&gate), 60);
+    store_op_done(&first);
+    store_op_done(&second);
+    assert_int_equal(hf_gate_bytes(&gate), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_are_read_as_they_were_written),
+        cmocka_unit_test(results_count_until_they_are_done_with),
         cmocka_unit_test(deadlines_travel_as_the_time_that_is_left),
         cmocka_unit_test(requests_over_a_limit_are_not_written),
         cmocka_unit_test(cut_and_continued_requests_are_refused),

@@ -1,0 +1,297 @@
+/* checks.c: what the store promises: held against what its replicas and their change feeds hold in the end. */
+#include "sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SEEN_MAX = 512, LISTED_MAX = 64, SKEW_US = 300 * MS /* of wall clocks, see nemesis */,
+       LEADERS_US = 1000 * MS /* by then they can be reached */ };
+
+changes changes_of[KEYS + EXPIRING_KEYS];
+
+/* ---- Locks ------------------------------------------------------------------------------------------------------- */
+
+static struct {
+    uint8_t id[STORE_TRANSACTION_ID_SIZE];
+    uint64_t partition, since, last;
+} seen[SEEN_MAX];
+
+static void see_lock(uint64_t partition, const struct store_transaction *t)
+{
+    uint32_t place = 0;
+
+    for (uint32_t i = 0; i < SEEN_MAX; i++) {
+        if (seen[i].partition == partition && memcmp(seen[i].id, t->id, sizeof t->id) == 0) {
+            place = i;
+            break;
+        }
+        place = seen[i].last < seen[place].last ? i : place;
+    }
+    if (seen[place].partition != partition || memcmp(seen[place].id, t->id, sizeof t->id) != 0) {
+        memcpy(seen[place].id, t->id, sizeof t->id);
+        seen[place].partition = partition;
+        seen[place].since = now;
+    }
+    seen[place].last = now;
+    if (now - seen[place].since > LOCK_US)
+        fail("a transaction holds its locks for too long", partition, now - seen[place].since);
+}
+
+void checks_begin(void)
+{
+    memset(seen, 0, sizeof seen);
+    schedule((event){.at = RUN_US, .type = EV_LOCKS});
+}
+
+/* Once all is healed and there are leaders. */
+void check_locks(void)
+{
+    static struct store_transaction list[LISTED_MAX];
+
+    schedule((event){.at = now + 50 * MS, .type = EV_LOCKS});
+    if (now < RUN_US + LEADERS_US)
+        return;
+    for (uint64_t p = FIRST_PARTITION; p < FIRST_PARTITION + partition_count; p++) {
+        node *n = leader_of(p);
+        uint32_t count;
+
+        if (!n)
+            continue;
+        count = store_machine_transactions(store_replica_machine(replica_of(n, p)), UINT64_MAX, 0, list, LISTED_MAX);
+        for (uint32_t i = 0; i < count; i++)
+            if (list[i].state == STORE_TRANSACTION_PREPARED)
+                see_lock(p, &list[i]);
+    }
+}
+
+/* ---- Replicas ---------------------------------------------------------------------------------------------------- */
+
+static int32_t add_row(void *arg, hf_slice key, hf_slice value)
+{
+    uint64_t *sum = arg;
+
+    for (uint64_t i = 0; i < key.size; i++)
+        *sum = (*sum ^ key.data[i]) * 0x100000001b3u;
+    for (uint64_t i = 0; i < value.size; i++)
+        *sum = (*sum ^ value.data[i]) * 0x100000001b3u;
+    *sum = (*sum ^ key.size << 32 ^ value.size) * 0x100000001b3u;
+    return 0;
+}
+
+static uint64_t sum_of_rows(const node *n, uint64_t partition)
+{
+    uint64_t sum = 14695981039346656037u;
+
+    memory_engine->scan(n->database, partition, (hf_slice){NULL, 0}, (hf_slice){NULL, 0}, 0, add_row, &sum, NULL);
+    return sum;
+}
+
+static void check_replicas(uint64_t partition, node *leader)
+{
+    struct store_machine_state first, other;
+    static struct store_transaction list[LISTED_MAX];
+
+    store_machine_state(store_replica_machine(replica_of(leader, partition)), &first);
+    for (uint32_t i = 0; i < node_count; i++) {
+        struct store_replica *replica = replica_of(&nodes[i], partition);
+
+        if (!replica)
+            continue;
+        store_machine_state(store_replica_machine(replica), &other);
+        if (atomic_load(&store_replica_published(replica)->failed))
+            fail("a replica has stopped", partition, i);
+        else if (other.applied_index != first.applied_index)
+            fail("a replica is behind though everything is healed", other.applied_index, first.applied_index);
+        else if (sum_of_rows(&nodes[i], partition) != sum_of_rows(leader, partition))
+            fail("replicas of a partition differ", partition, i);
+    }
+    if (store_machine_transactions(store_replica_machine(replica_of(leader, partition)), UINT64_MAX, 0, list,
+                                   LISTED_MAX))
+        fail("a transaction is left over", partition, (uint64_t)list[0].state);
+}
+
+/* ---- The change feed --------------------------------------------------------------------------------------------- */
+
+static uint32_t key_number(hf_slice key)
+{
+    char text[16];
+
+    for (uint32_t i = 0; i < KEYS + EXPIRING_KEYS; i++)
+        if (key_text(i, text, sizeof text) == key.size && memcmp(text, key.data, key.size) == 0)
+            return i;
+    fail("a record of an unknown key", key.size, 0);
+    return 0;
+}
+
+static void find_change(uint32_t key, const struct store_change *c)
+{
+    operation *o = &history[c->user - 1];
+    changes *list = &changes_of[key];
+    bool asked = false;
+
+    for (uint32_t i = 0; i < o->count; i++)
+        asked = asked || (o->operations[i].key == key && o->operations[i].type == c->type);
+    if (!asked)
+        fail("a change that its writer did not ask for", key, c->user);
+    for (uint32_t i = 0; i < list->count; i++)
+        if (list->items[i].operation == c->user - 1 && list->items[i].type == c->type)
+            fail("a request was carried out twice", key, c->user);
+    o->times_found += c->type == STORE_PUT;
+}
+
+static int32_t visit_change(void *arg, const struct store_change *c)
+{
+    uint32_t key = key_number(c->key);
+    changes *list = &changes_of[key];
+
+    (void)arg;
+    if (list->count && c->version <= list->items[list->count - 1].version)
+        fail("versions of a key do not grow", key, c->version);
+    if (c->type == STORE_EXPIRE) {
+        const change *last = list->count ? &list->items[list->count - 1] : NULL;
+
+        if (!last || last->type != STORE_PUT || c->time_us < last->time_us + 1000 * MS)
+            fail("a record was removed before its deadline", key, c->version);
+        fault_counts[FAULT_EXPIRED]++;
+    } else if (c->user == 0 || c->user > history_count) {
+        fail("a change of an unknown writer", key, c->user);
+        return 1;
+    } else {
+        find_change(key, c);
+    }
+    if (list->count < HISTORY_MAX)
+        list->items[list->count++] = (change){c->version, (uint32_t)c->user - 1, c->type, c->time_us};
+    return failed;
+}
+
+/* What is there is what the last change says. */
+static void check_record(struct store_machine *machine, uint32_t key)
+{
+    const changes *list = &changes_of[key];
+    const change *last = list->count ? &list->items[list->count - 1] : NULL;
+    struct store_record record = {0};
+    char text[16];
+    hf_slice name = {(const uint8_t *)text, key_text(key, text, sizeof text)};
+    int32_t r = store_machine_get(machine, name, 0, &record, NULL);
+    bool wanted = last && last->type == STORE_PUT;
+
+    if (r != (wanted ? 0 : HF_ENOTFOUND) || (wanted && record.version != last->version))
+        fail("a record is not what its last change says", key, record.version);
+    if (key >= KEYS && wanted)
+        fail("an expired record is still there", key, record.version);
+    if (r == 0)
+        store_record_release(machine, &record);
+}
+
+/* ---- What clients were told -------------------------------------------------------------------------------------- */
+
+static uint32_t place_of(const changes *list, uint32_t number)
+{
+    uint32_t i = 0;
+
+    while (i < list->count && (list->items[i].operation != number || list->items[i].type == STORE_EXPIRE))
+        i++;
+    return i;
+}
+
+static void check_condition(uint32_t number, uint32_t i)
+{
+    const operation *o = &history[number];
+    const changes *list = &changes_of[o->operations[i].key];
+    uint32_t place = place_of(list, number);
+    uint64_t before = place > 0 && place < list->count && list->items[place - 1].type == STORE_PUT
+                          ? list->items[place - 1].version
+                          : 0;
+    int32_t condition = o->operations[i].condition;
+
+    if (place == list->count || o->operations[i].type == STORE_CHECK)
+        return;
+    if ((condition == STORE_IF_VERSION && before != o->operations[i].condition_version) ||
+        (condition == STORE_IF_ABSENT && before) || (condition == STORE_IF_PRESENT && !before))
+        fail("a write was carried out though its condition did not hold", number, o->operations[i].key);
+}
+
+static void check_write(uint32_t number)
+{
+    const operation *o = &history[number];
+    uint32_t puts = 0;
+
+    for (uint32_t i = 0; i < o->count; i++)
+        puts += o->operations[i].type == STORE_PUT;
+    if (o->outcome == OUTCOME_NONE)
+        fail("a request never came to an end", number, o->begun);
+    if (o->times_found != 0 && o->times_found != puts)
+        fail("a part of a transaction was carried out", number, o->times_found);
+    if (o->outcome == OUTCOME_DONE && o->times_found == 0)
+        fail("a write that was acknowledged is lost", number, 0);
+    if (o->outcome == OUTCOME_NOT_DONE && o->times_found)
+        fail("a write was done of which its client was told that it was not", number, 0);
+    for (uint32_t i = 0; i < o->count && o->times_found; i++)
+        check_condition(number, i);
+}
+
+/* The earliest deadline of the change and of those behind it that may have been there by then: a later one may have had a
+ * slower clock. */
+static uint64_t deadline_from(const changes *list, uint32_t i, uint64_t by)
+{
+    uint64_t least = UINT64_MAX;
+
+    for (; i < list->count; i++) {
+        const change *c = &list->items[i];
+
+        if (c->type == STORE_PUT && history[c->operation].begun < by && c->time_us + 1000 * MS < least)
+            least = c->time_us + 1000 * MS;
+    }
+    return least;
+}
+
+/* Records with a deadline, of which no write takes away another: they are there until their deadline by any clock, and
+ * not after it by all. */
+static void check_expiring_read(uint32_t number)
+{
+    const operation *o = &history[number];
+    const changes *list = &changes_of[o->operations[0].key];
+
+    for (uint32_t i = 0; i < list->count; i++) {
+        const change *c = &list->items[i];
+        const operation *writer = &history[c->operation];
+        uint64_t deadline = c->time_us + 1000 * MS;
+
+        if (c->type != STORE_PUT)
+            continue;
+        if (o->version == c->version && deadline + SKEW_US < WALL_US + o->begun)
+            fail("an expired record was read", number, c->version);
+        if (!o->version && writer->ended < o->begun && deadline_from(list, i, o->ended) > WALL_US + o->ended + SKEW_US)
+            fail("a record was taken as expired before its deadline", number, c->version);
+    }
+}
+
+void check_end(void)
+{
+    memset(changes_of, 0, sizeof changes_of);
+    for (uint64_t p = FIRST_PARTITION; p < FIRST_PARTITION + partition_count && !failed; p++) {
+        node *n = leader_of(p);
+
+        if (!n) {
+            fail("nobody leads though everything is healed", p, 0);
+            return;
+        }
+        check_replicas(p, n);
+        struct store_machine *machine = store_replica_machine(replica_of(n, p));
+
+        if (store_machine_changes(machine, 1, visit_change, NULL, NULL))
+            fail("the change feed cannot be read", p, 0);
+        for (uint32_t key = 0; key < KEYS + EXPIRING_KEYS; key++)
+            if (key_partition(key) == p)
+                check_record(machine, key);
+    }
+    for (uint32_t i = 0; i < history_count && !failed; i++) {
+        if (history[i].type == WRITE)
+            check_write(i);
+        else if (history[i].expires && history[i].outcome == OUTCOME_DONE)
+            check_expiring_read(i);
+    }
+    if (!failed)
+        check_graph();
+}
