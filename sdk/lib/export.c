@@ -127,6 +127,28 @@ int32_t hf_export_writer_read(hf_export_writer *writer, uint8_t *buffer, uint64_
     return 0;
 }
 
+int32_t hf_export_visit(hf_export_next next, void *arg, uint64_t bytes,
+                        int32_t (*visit)(void *arg, hf_slice key, hf_slice value), void *visit_arg, int32_t *ret_more,
+                        hf_error *error)
+{
+    uint64_t visited = 0;
+
+    *ret_more = 1;
+    while (visited < bytes) {
+        hf_slice key, value;
+        int32_t r = next(arg, &key, &value, error);
+
+        if (r <= 0) {
+            *ret_more = 0;
+            return r;
+        }
+        visited += key.size + value.size;
+        if (visit(visit_arg, key, value) != 0)
+            break;
+    }
+    return 0;
+}
+
 /* ---- Reading ---- */
 
 void hf_export_reader_init(hf_export_reader *reader, const hf_host *host, const char *magic, hf_export_record record,

@@ -193,6 +193,7 @@ static const hf_engine engine = {
     .import_commit = database_import_commit,
     .import_close = database_import_close,
     .space_size = space_size,
+    .export_visit = database_export_visit,
 };
 
 static const hf_provide provide = {

@@ -102,13 +102,23 @@ int32_t database_export_open(hf_engine_database *database, uint64_t space, hf_en
     return 0;
 }
 
+/* The snapshot went with the connection: the export cannot go on. */
+static int32_t not_to_be_resumed(int32_t result, hf_error *error)
+{
+    return result == HF_EBUSY ? hf_error_set(error, HF_EIO, "the export's connection was lost; begin it again")
+                              : result;
+}
+
 int32_t database_export_read(hf_engine_export *source, uint8_t *buffer, uint64_t capacity, uint64_t *ret_size,
                              hf_error *error)
 {
-    int32_t r = hf_export_writer_read(&source->stream, buffer, capacity, ret_size, error);
+    return not_to_be_resumed(hf_export_writer_read(&source->stream, buffer, capacity, ret_size, error), error);
+}
 
-    /* The snapshot went with the connection: this export cannot go on. */
-    return r == HF_EBUSY ? hf_error_set(error, HF_EIO, "the export's connection was lost; begin it again") : r;
+int32_t database_export_visit(hf_engine_export *source, uint64_t bytes, hf_engine_visit visit, void *arg,
+                              int32_t *ret_more, hf_error *error)
+{
+    return not_to_be_resumed(hf_export_visit(export_next, source, bytes, visit, arg, ret_more, error), error);
 }
 
 void database_export_close(hf_engine_export *source)

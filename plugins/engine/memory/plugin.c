@@ -263,6 +263,12 @@ static int32_t export_read(hf_engine_export *source, uint8_t *buffer, uint64_t c
     return hf_export_writer_read(&source->stream, buffer, capacity, ret_size, error);
 }
 
+static int32_t export_visit(hf_engine_export *source, uint64_t bytes, hf_engine_visit visit, void *arg,
+                            int32_t *ret_more, hf_error *error)
+{
+    return hf_export_visit(export_next, source, bytes, visit, arg, ret_more, error);
+}
+
 static void export_close(hf_engine_export *source)
 {
     if (!source)
@@ -346,6 +352,7 @@ static const hf_engine engine = {
     .import_commit = import_commit,
     .import_close = import_close,
     .space_size = database_space_size,
+    .export_visit = export_visit,
 };
 
 static const hf_provide provide = {

@@ -64,6 +64,8 @@ int32_t database_export_open(hf_engine_database *database, uint64_t space, hf_en
                              hf_error *error);
 int32_t database_export_read(hf_engine_export *source, uint8_t *buffer, uint64_t capacity, uint64_t *ret_size,
                              hf_error *error);
+int32_t database_export_visit(hf_engine_export *source, uint64_t bytes, hf_engine_visit visit, void *arg,
+                              int32_t *ret_more, hf_error *error);
 void database_export_close(hf_engine_export *source);
 int32_t database_import_open(hf_engine_database *database, uint64_t space, hf_engine_import **ret_import,
                              hf_error *error);

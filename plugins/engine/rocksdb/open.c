@@ -173,7 +173,13 @@ static int32_t open_files(hf_engine_database *database, const rocksdb_config *co
     make_call_options(database);
     database->options = make_options(config);
     database->db = rocksdb_open(database->options, directory, &message);
-    return database_error(error, message, "cannot open the database");
+    /* Files that CURRENT or the manifest name and that are not there are no failure of the disk. */
+    int names_missing = message && strstr(message, "No such file or directory");
+
+    r = database_error(error, message, "cannot open the database");
+    if (r == HF_EIO && names_missing && error)
+        error->code = HF_ECORRUPT;
+    return r == HF_EIO && names_missing ? HF_ECORRUPT : r;
 }
 
 int32_t database_open(const hf_host *host, const rocksdb_config *config, const char *directory,

@@ -77,6 +77,7 @@ static const hf_engine engine = {
     .import_close = database_import_close,
     .checkpoint = database_checkpoint,
     .space_size = database_space_size,
+    .export_visit = database_export_visit,
 };
 
 static const hf_provide provide = {

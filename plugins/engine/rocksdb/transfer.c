@@ -100,6 +100,12 @@ int32_t database_export_read(hf_engine_export *source, uint8_t *buffer, uint64_t
     return hf_export_writer_read(&source->stream, buffer, capacity, ret_size, error);
 }
 
+int32_t database_export_visit(hf_engine_export *source, uint64_t bytes, hf_engine_visit visit, void *arg,
+                              int32_t *ret_more, hf_error *error)
+{
+    return hf_export_visit(export_next, source, bytes, visit, arg, ret_more, error);
+}
+
 void database_export_close(hf_engine_export *source)
 {
     if (!source)

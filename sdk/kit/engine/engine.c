@@ -150,6 +150,8 @@ static const hf_kit_check checks[] = {
     {"two_databases", "Two databases do not see each other.", engine_check_two_databases, 0},
     {"threads", "Readers never see half a batch while others write.", engine_check_threads, 60},
     {"export_is_a_snapshot", "An export has what there was when it was opened.", engine_check_export_is_a_snapshot, 0},
+    {"export_visits_a_snapshot", "The records of an export are what there was when it was opened, in any pieces.",
+     engine_check_export_visits_a_snapshot, 0},
     {"import_replaces", "An import replaces a space in one step.", engine_check_import_replaces, 0},
     {"import_of_nothing", "An export of nothing empties a space.", engine_check_import_of_nothing, 0},
     {"import_without_commit", "An import that is not committed leaves nothing.", engine_check_import_without_commit, 0},

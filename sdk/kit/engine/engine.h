@@ -63,6 +63,7 @@ void engine_check_two_databases(const hf_kit_subject *subject);
 void engine_check_threads(const hf_kit_subject *subject);
 /* transfer.c */
 void engine_check_export_is_a_snapshot(const hf_kit_subject *subject);
+void engine_check_export_visits_a_snapshot(const hf_kit_subject *subject);
 void engine_check_import_replaces(const hf_kit_subject *subject);
 void engine_check_import_of_nothing(const hf_kit_subject *subject);
 void engine_check_import_without_commit(const hf_kit_subject *subject);

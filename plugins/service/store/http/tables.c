@@ -172,6 +172,19 @@ static const char *role_name(const struct store_replica_info *info)
     return info->failed ? "failed" : info->role >= 0 && info->role < 4 ? names[info->role] : "starting";
 }
 
+/* Of this node's replica. */
+static void write_integrity(hf_json_writer *writer, const struct store_replica_info *info)
+{
+    char time[STORE_TIME_SIZE];
+
+    hf_json_name(writer, "checked");
+    if (info->checked_us)
+        store_time_text(info->checked_us, time);
+    hf_json_text(writer, info->checked_us ? time : NULL);
+    hf_json_name(writer, "damaged");
+    hf_json_boolean(writer, info->damaged);
+}
+
 static void write_replica(hf_json_writer *writer, struct store_http *http, const struct store_replica_info *info,
                           uint32_t node)
 {
@@ -183,6 +196,7 @@ static void write_replica(hf_json_writer *writer, struct store_http *http, const
         name_text(writer, "state", role_name(info));
         name_number(writer, "applied", info->applied);
         name_number(writer, "bytes", info->bytes);
+        write_integrity(writer, info);
     } else {
         name_text(writer, "state", info->leader == node + 1 ? "leader" : "follower");
     }
@@ -387,6 +401,11 @@ static void look_at_partition(struct store_http *http, const struct store_nodes 
     else if (info.present && !info.leader)
         add_problem(census, "partition %" PRIu64 " of '%s' (%s) has no leader at the moment", partition->id, table,
                     partition->value);
+    if (info.damaged)
+        add_problem(census,
+                    "the replica of partition %" PRIu64
+                    " of '%s' (%s) on %s is damaged, and fetched anew from the others",
+                    partition->id, table, partition->value, nodes->names[nodes->self]);
     if (info.failed)
         add_problem(census, "the replica of partition %" PRIu64 " of '%s' (%s) on %s has stopped; see that node's log",
                     partition->id, table, partition->value, nodes->names[nodes->self]);
@@ -420,7 +439,7 @@ static void take_census(struct store_http *http, struct census *census)
         census->up[i] = store_service_node_up(http->service, i);
         look_at_node(http, nodes, &routing->nodes[i], i, census);
     }
-    store_service_problem(http->service, problem, sizeof problem);
+    (void)store_service_problem(http->service, problem, sizeof problem);
     if (problem[0])
         add_problem(census, "%s: %s", nodes->names[nodes->self], problem);
     for (uint32_t i = 0; i < routing->partition_count; i++)

@@ -104,16 +104,34 @@ int32_t store_log_open(const struct store_log_options *options, struct store_log
     return r;
 }
 
-void store_log_close(struct store_log *log)
+static void stop(struct store_log *log)
 {
-    if (!log)
-        return;
     pthread_mutex_lock(&log->lock);
     log->closing = 1;
     pthread_cond_signal(&log->work);
     pthread_mutex_unlock(&log->lock);
     pthread_join(log->thread, NULL);
+}
+
+void store_log_close(struct store_log *log)
+{
+    if (!log)
+        return;
+    stop(log);
     free_log(log);
+}
+
+int32_t store_log_finish(struct store_log *log, hf_error *error)
+{
+    int32_t r = 0;
+
+    if (!log)
+        return 0;
+    stop(log);
+    if (!log->failed && log->current && log->current->end > SEGMENT_HEADER_SIZE)
+        r = log_segment_begin(log, error);
+    free_log(log);
+    return r;
 }
 
 /* ---- Submitting ---------------------------------------------------------------------------------------------- */

@@ -124,6 +124,10 @@ int32_t store_log_open(const struct store_log_options *options, struct store_log
 /* Completes everything submitted, stops the thread and frees the log.  NULL is fine.  [main] */
 void store_log_close(struct store_log *log);
 
+/* The same, and begins a segment, whose header says where the records end: when the log is opened again, damage of the
+ * last write is then not taken for an interrupted one.  HF_EIO, HF_ENOMEM: it is closed all the same.  [main] */
+int32_t store_log_finish(struct store_log *log, hf_error *error);
+
 /* Hands a batch to the writer.  On failure `done` is not called and no record was taken.  HF_EBUSY: the queue is full;
  * HF_ENOMEM: the index is; HF_EIO: the log has failed for good; HF_ECLOSED: it is closing; HF_EINVAL: a record is
  * malformed or does not follow what was submitted before (an entry leaves a gap or was compacted, a compaction goes

@@ -15,11 +15,11 @@ enum {
 /* Takes what is committed and not yet applied, up to the limits of a job. */
 static void gather(struct store_replica *replica, struct store_apply *apply)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, limit = store_check_limit(replica), last = replica->commit < limit ? replica->commit : limit;
 
     apply->count = 0;
     for (uint64_t index = replica->applied + 1;
-         index <= replica->commit && apply->count < STORE_APPLY_ENTRIES_MAX && bytes < STORE_APPLY_BYTES_MAX; index++) {
+         index <= last && apply->count < STORE_APPLY_ENTRIES_MAX && bytes < STORE_APPLY_BYTES_MAX; index++) {
         const struct store_entry_slot *slot = store_entries_get(&replica->entries, index);
         uint64_t i = apply->count++;
 
@@ -99,6 +99,7 @@ static void settle(struct store_replica *replica, struct store_apply *apply)
             replica->setup.changed(replica->setup.arg, replica);
     }
     replica->settling = 0;
+    store_repair_engine(replica, apply->code, &apply->error);
     if (apply->code != HF_OK && apply->code != HF_EBUSY) /* busy: tried again later */
         store_replica_fail(replica, "applying entries", &apply->error);
 }
@@ -155,7 +156,8 @@ static int may_start(struct store_replica *replica)
 {
     return !replica->exclusive && !replica->settling && !replica->failed && !replica->stopping &&
            !store_snapshot_receive_claim(replica) && !store_snapshot_send_claim(replica) &&
-           replica->applied < replica->commit;
+           !store_check_claim(replica) && !store_repair_holds(replica) && replica->applied < replica->commit &&
+           replica->applied < store_check_limit(replica);
 }
 
 /* Nobody waits for what a follower applies, and many entries at once cost half as much each: it lets them gather, until
@@ -165,7 +167,8 @@ static int may_wait(const struct store_replica *replica)
     uint64_t bytes = 0;
 
     if (replica->role != HF_ROLE_FOLLOWER || replica->apply_due || replica->setup.changed || replica->proposed.count ||
-        replica->waiting.count || replica->watching.count || replica->refresh_index || replica->commit - replica->applied >= LAZY_ENTRIES_MAX)
+        replica->waiting.count || replica->watching.count || replica->refresh_index ||
+        replica->commit - replica->applied >= LAZY_ENTRIES_MAX)
         return 0;
     for (uint64_t index = replica->applied + 1; index <= replica->commit && bytes < LAZY_BYTES_MAX; index++) {
         const struct store_entry_slot *slot = store_entries_get(&replica->entries, index);

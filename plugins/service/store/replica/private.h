@@ -2,6 +2,7 @@
 #ifndef STORE_REPLICA_PRIVATE_H
 #define STORE_REPLICA_PRIVATE_H
 
+#include "replica/check.h"
 #include "replica/entries.h"
 #include "replica/replica.h"
 
@@ -114,6 +115,15 @@ struct store_replica {
     uint32_t jobs;     /* others in the pool */
     uint32_t slow_sends;
     uint64_t entries_used_us; /* when one was last added */
+
+    struct store_check *check; /* NULL: it is not being looked through */
+    int32_t suspect;           /* 1: a read met something damaged: to be looked through */
+    int32_t damaged;           /* 1: to be repaired */
+    int32_t differs;           /* 1: for another reason than what a look at it alone shows */
+    int32_t repair_phase;
+    uint32_t repair_turn;
+    uint64_t repair_us; /* when the next step is due */
+    uint64_t clean_us;  /* when it was last looked through and found whole, 0: not yet */
 
     struct store_removal *removal; /* NULL until a record had to go */
     struct store_fork_job *fork;   /* under way; else NULL */
@@ -228,7 +238,32 @@ void store_measure_tick(struct store_replica *replica);
 /* fork.c: copies what a split under way takes away. */
 void store_fork_tick(struct store_replica *replica);
 
+/* check.c: looks through what the replica has; begins with the state machine's turn, 1: it is taken. */
+int32_t store_check_claim(struct store_replica *replica);
+/* The entry behind which nothing may be applied before the view was taken; UINT64_MAX: any. */
+uint64_t store_check_limit(const struct store_replica *replica);
+void store_check_tick(struct store_replica *replica);
+int32_t store_check_busy(const struct store_replica *replica);
+void store_check_stop(struct store_replica *replica);
+void store_check_free(struct store_replica *replica);
+
+/* repair.c: takes everything anew when something is damaged. */
+/* The engine answered so: when its files are damaged, that is said. */
+void store_repair_engine(const struct store_replica *replica, int32_t code, const hf_error *error);
+void store_repair_begin(struct store_replica *replica, const char *why);
+void store_repair_tick(struct store_replica *replica);
+/* A read has ended: when it met damage, another replica has to answer. */
+void store_repair_meet(struct store_work *work);
+void store_repair_found(struct store_replica *replica, const struct store_findings *findings);
+/* 1: nothing is applied, for a snapshot is to come that must not be behind. */
+int32_t store_repair_holds(const struct store_replica *replica);
+/* A snapshot has come, or has not. */
+void store_repair_received(struct store_replica *replica, int32_t code);
+/* Another replica asks for a snapshot.  HF_ENOTLEADER; HF_EBUSY: this replica is looked through first; HF_EINVAL. */
+int32_t store_repair_asked(struct store_replica *replica, uint64_t target);
+
 /* snapshot_send.c */
+void store_snapshot_send_repair(struct store_replica *replica, uint64_t target);
 void store_snapshots_send(struct store_replica *replica, const hf_replication_output *output);
 /* Begins what waits for the state machine's turn; 1: it is taken. */
 int32_t store_snapshot_send_claim(struct store_replica *replica);

@@ -263,6 +263,7 @@ static void answer_or_wait(struct store_work *work)
 {
     struct store_replica *replica = work->replica;
 
+    store_repair_meet(work);
     if (!work->is_locked)
         store_work_answer(work);
     else if (replica->stopping || replica->failed)

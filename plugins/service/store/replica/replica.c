@@ -94,9 +94,9 @@ static int32_t begin_without_log(const struct store_replica *replica, const stru
     return HF_OK;
 }
 
-/* The applied position is not in the log: a snapshot was installed, the log's last entries were applied before they were
- * durable here, or the partition came of a split and begins here.  The log's entries are then of no use, and it begins
- * anew behind what is applied. */
+/* The applied position is not in the log: a snapshot was installed, the log's last entries were applied before they
+ * were durable here, or the partition came of a split and begins here.  The log's entries are then of no use, and it
+ * begins anew behind what is applied. */
 static int32_t begin_log_behind(const struct store_replica *replica, const struct store_machine_state *state,
                                 struct store_log_group_info *info, hf_error *error)
 {
@@ -289,6 +289,7 @@ void store_replica_close(struct store_replica *replica)
         return;
     store_snapshot_send_free(replica);
     store_snapshot_receive_free(replica);
+    store_check_free(replica);
     store_removal_free(replica);
     if (replica->group)
         replica->environment->replication->group_close(replica->group);
@@ -332,7 +333,8 @@ static void trim_entries(struct store_replica *replica)
     if (replica->entries.count == 0 || (!idle && replica->entries.bytes < replica->environment->cache_maximum))
         return;
     replica->environment->replication->status(replica->group, &status);
-    durable = status.persisted_index < replica->applied ? status.persisted_index : replica->applied;
+    durable = status.persisted_index < replica->applied || store_repair_holds(replica) ? status.persisted_index
+                                                                                       : replica->applied;
     store_entries_trim(&replica->entries, durable, idle ? 0 : replica->environment->cache_maximum);
 }
 
@@ -365,6 +367,8 @@ void store_replica_tick(struct store_replica *replica, uint64_t now_us)
     store_works_expire(replica);
     store_stale_tick(replica);
     store_snapshot_receive_tick(replica);
+    store_check_tick(replica);
+    store_repair_tick(replica);
     store_removal_tick(replica);
     store_fork_tick(replica);
     store_measure_tick(replica);
@@ -374,7 +378,7 @@ void store_replica_tick(struct store_replica *replica, uint64_t now_us)
     if (due)
         replica->environment->replication->tick(replica->group, now_us);
     if (due || replica->queued.count || replica->applied < replica->commit || store_snapshot_send_busy(replica) ||
-        store_snapshot_receive_busy(replica))
+        store_snapshot_receive_busy(replica) || store_check_busy(replica))
         store_replica_run(replica);
     if (replica->applied < replica->commit)
         store_apply_now(replica);
@@ -493,7 +497,7 @@ void store_replica_check_stopped(struct store_replica *replica)
 
     if (!replica->stopping || !stopped || replica->storage || replica->exclusive || replica->jobs ||
         replica->slow_sends || replica->run_posted || store_snapshot_send_busy(replica) ||
-        store_snapshot_receive_busy(replica))
+        store_snapshot_receive_busy(replica) || store_check_busy(replica))
         return;
     replica->stopped = NULL;
     stopped(replica->stopped_arg);
@@ -524,6 +528,7 @@ void store_replica_stop(struct store_replica *replica, void (*stopped)(void *arg
     store_works_end(replica, HF_ECLOSED, "this node is shutting down");
     store_snapshot_send_stop(replica);
     store_snapshot_receive_stop(replica);
+    store_check_stop(replica);
     store_replica_check_stopped(replica);
 }
 
@@ -552,5 +557,6 @@ void store_replica_fail(struct store_replica *replica, const char *what, const h
     store_works_end(replica, HF_EIO, "this node's replica has stopped on an error, see its log");
     if (replica->setup.changed)
         replica->setup.changed(replica->setup.arg, replica);
+    store_check_stop(replica);
     store_replica_check_stopped(replica);
 }

@@ -17,6 +17,18 @@
 
 struct store_replica;
 
+/* What is noticed of damage, by all replicas of a node. */
+struct store_integrity {
+    _Atomic uint64_t checks, bytes; /* replicas that were looked through, and what was read for it */
+    _Atomic uint64_t damages, repairs;
+    _Atomic uint64_t reads; /* that met damage, and were answered by another replica */
+    /* A replica was found damaged (1), or is repaired (0).  [worker loops] */
+    void (*changed)(void *arg, uint64_t partition, int32_t damaged, const char *why);
+    /* The engine's own files are damaged: no replica of the node can be relied on.  [any] */
+    void (*engine_damaged)(void *arg, uint64_t partition, const char *what);
+    void *arg;
+};
+
 /* What all replicas of a node share.  All is borrowed. */
 struct store_environment {
     const hf_host *host;
@@ -34,6 +46,9 @@ struct store_environment {
     struct store_admission *admission;
     uint64_t snapshot_rate;             /* bytes per second that all snapshots of this node may send; 0: any */
     _Atomic uint64_t *snapshot_free_us; /* when the next piece may go */
+    uint64_t scrub_rate;                /* bytes per second that all looking through replicas may read; 0: any */
+    _Atomic uint64_t *scrub_free_us;    /* when the next piece may be read */
+    struct store_integrity *integrity;
     uint64_t (*wall_us)(const hf_host *host);
     uint64_t (*clock_us)(void);      /* as the loops' time, read at the call */
     const _Atomic uint64_t *partition_max_size; /* bytes of records; 0: any */
@@ -67,8 +82,12 @@ struct store_replica_setup {
 struct store_replica_published {
     _Atomic int32_t role;
     _Atomic int32_t failed;
-    _Atomic uint32_t leader; /* node + 1 */
-    _Atomic int32_t moving;  /* of a leader, 1: the group's members are not yet those that are wanted */
+    _Atomic uint32_t leader;     /* node + 1 */
+    _Atomic int32_t damaged;     /* 1: it has something damaged, and waits to be repaired */
+    _Atomic int32_t repaired;    /* 1: it was repaired, and is to be looked through once more */
+    _Atomic uint64_t looked_us;  /* monotonic: the same */
+    _Atomic uint64_t checked_us; /* wall clock: when it was last looked through; 0: not since the start */
+    _Atomic int32_t moving;      /* of a leader, 1: the group's members are not yet those that are wanted */
     _Atomic uint64_t term;
     _Atomic uint64_t commit;
     _Atomic uint64_t applied;

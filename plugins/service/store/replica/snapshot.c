@@ -55,6 +55,7 @@ int32_t store_snapshot_read(hf_slice bytes, struct store_snapshot_request *ret_r
         ret_request->bytes = rest;
         return rest.size ? HF_OK : HF_EPROTOCOL;
     case STORE_SNAPSHOT_COMMIT:
+    case STORE_SNAPSHOT_WANT:
         return rest.size ? HF_EPROTOCOL : HF_OK;
     default:
         return HF_EPROTOCOL;

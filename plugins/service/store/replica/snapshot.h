@@ -1,13 +1,14 @@
 /* snapshot.h: requests on the channel of snapshots, big endian: version 1, kind 1, partition 8, session 8; then with
  * BEGIN index 8, term 8, member count 1 and for each member replica 8 and learner 1; with DATA the bytes.  Each is
- * answered with a code.  Several DATA may be under way, in order; BEGIN and COMMIT are alone. */
+ * answered with a code.  Several DATA may be under way, in order; BEGIN and COMMIT are alone.  WANT comes from a replica
+ * that has something damaged, whose id stands in place of the session. */
 #ifndef STORE_SNAPSHOT_H
 #define STORE_SNAPSHOT_H
 
 #include "machine.h"
 
 enum { STORE_SNAPSHOT_VERSION = 1, STORE_SNAPSHOT_HEAD_SIZE = 1 + 1 + 8 + 8 };
-enum { STORE_SNAPSHOT_BEGIN = 1, STORE_SNAPSHOT_DATA = 2, STORE_SNAPSHOT_COMMIT = 3 };
+enum { STORE_SNAPSHOT_BEGIN = 1, STORE_SNAPSHOT_DATA = 2, STORE_SNAPSHOT_COMMIT = 3, STORE_SNAPSHOT_WANT = 4 };
 enum { STORE_SNAPSHOT_PIECES_MAX = 4 /* DATA under way */ };
 enum { STORE_SNAPSHOT_BEGIN_MAX = STORE_SNAPSHOT_HEAD_SIZE + 17 + STORE_MEMBERS_MAX * 9 };
 

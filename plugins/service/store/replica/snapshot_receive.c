@@ -70,6 +70,7 @@ static void end(struct store_snapshot_receiver *receiver, int32_t code)
     replica->receiver = NULL;
     replica->installing = 0;
     free_receiver(receiver);
+    store_repair_received(replica, code);
     store_replica_check_stopped(replica);
 }
 
@@ -160,6 +161,26 @@ static int position_in_log(const struct store_replica *replica, const struct sto
            term == state->applied_term;
 }
 
+/* Everything was replaced at a position that the log has: only what is applied may have grown. */
+static void restored(struct store_snapshot_receiver *receiver)
+{
+    struct store_replica *replica = receiver->replica;
+    const struct store_machine_state *state = &receiver->begin.state;
+
+    replica->exclusive = 0;
+    store_works_settle(replica, state->applied_index, state->applied_term, NULL, 0);
+    replica->applied = state->applied_index;
+    atomic_store(&replica->published.applied, replica->applied);
+    replica->environment->replication->applied(replica->group, replica->applied);
+    store_works_applied(replica);
+    store_replica_look_at_shape(replica);
+    if (replica->setup.changed)
+        replica->setup.changed(replica->setup.arg, replica);
+    if (!replica->failed)
+        store_replica_run_soon(replica);
+    end(receiver, HF_OK);
+}
+
 static void committed(hf_job *job)
 {
     struct store_snapshot_receiver *receiver = (struct store_snapshot_receiver *)(void *)job;
@@ -168,6 +189,10 @@ static void committed(hf_job *job)
     struct store_storage *storage = NULL;
     uint64_t place = 0;
 
+    if (receiver->code == HF_OK && state->applied_index <= replica->commit) {
+        restored(receiver);
+        return;
+    }
     if (receiver->code == HF_OK)
         storage = store_storage_create(replica, position_in_log(replica, state) ? 1 : 2);
     if (!storage) {
@@ -219,13 +244,23 @@ void store_snapshot_stored(struct store_replica *replica)
     end(receiver, replica->failed ? HF_EIO : HF_OK);
 }
 
+/* A replica that is to be repaired also takes what it has applied itself, from another one's hands. */
+static int is_of_use(const struct store_replica *replica, const struct store_machine_state *state)
+{
+    if (state->applied_index > replica->commit)
+        return replica->role != HF_ROLE_LEADER;
+    if (store_repair_holds(replica))
+        return state->applied_index >= replica->applied && position_in_log(replica, state);
+    return state->applied_index > replica->applied;
+}
+
 int32_t store_snapshot_receive_claim(struct store_replica *replica)
 {
     struct store_snapshot_receiver *receiver = replica->receiver;
 
     if (!receiver || receiver->phase != CLAIMING)
         return 0;
-    if (receiver->begin.state.applied_index <= replica->applied) { /* the log was faster */
+    if (!is_of_use(replica, &receiver->begin.state)) { /* the log was faster */
         end(receiver, HF_EEXIST);
         return 0;
     }
@@ -242,7 +277,7 @@ static int32_t begin(struct store_replica *replica, const struct store_snapshot_
 {
     struct store_snapshot_receiver *receiver = replica->receiver;
 
-    if (request->state.applied_index <= replica->applied)
+    if (!is_of_use(replica, &request->state))
         return HF_EEXIST;
     if (receiver && receiver->phase != IDLE)
         return HF_EBUSY;
@@ -304,9 +339,13 @@ void store_replica_snapshot_request(struct store_replica *replica, uint32_t node
     struct store_snapshot_request read;
     int32_t code = store_snapshot_read(bytes, &read);
 
-    (void)node;
     if (code == HF_OK && (replica->failed || replica->stopping))
         code = HF_ECLOSED;
+    if (code == HF_OK && read.kind == STORE_SNAPSHOT_WANT) {
+        respond(replica, request,
+                store_replica_node(read.session) == node ? store_repair_asked(replica, read.session) : HF_EINVAL);
+        return;
+    }
     if (code == HF_OK)
         code = read.kind == STORE_SNAPSHOT_BEGIN ? begin(replica, &read, request) : go_on(replica, &read, request);
     if (code != HF_OK)

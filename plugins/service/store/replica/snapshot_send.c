@@ -163,6 +163,7 @@ static void piece_read(hf_job *job)
     struct store_snapshot_sender *sender = (struct store_snapshot_sender *)(void *)job;
 
     sender->phase = CALLING;
+    store_repair_engine(sender->replica, sender->code, &sender->error);
     sender->sent += sender->size;
     sender->at_end = sender->size == 0;
     if (sender->code == HF_OK && sender->call_code == HF_OK && !sender->at_end && !sender->replica->stopping)
@@ -223,6 +224,7 @@ static void exported(hf_job *job)
     struct store_replica *replica = sender->replica;
 
     replica->exclusive = 0;
+    store_repair_engine(replica, sender->code, &sender->error);
     if (sender->code != HF_OK || replica->stopping)
         end(sender, sender->code != HF_OK ? sender->code : HF_ECLOSED);
     else
@@ -272,6 +274,11 @@ void store_snapshots_send(struct store_replica *replica, const hf_replication_ou
 {
     for (uint64_t i = 0; i < output->snapshot_wanted_count; i++)
         want(replica, output->snapshots_wanted[i]);
+}
+
+void store_snapshot_send_repair(struct store_replica *replica, uint64_t target)
+{
+    want(replica, target);
 }
 
 int32_t store_snapshot_send_busy(const struct store_replica *replica)

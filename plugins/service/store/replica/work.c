@@ -6,6 +6,7 @@
 #include "replica/private.h"
 
 #include "bug.h"
+#include "command_check.h"
 
 #include <holdfast/lib/error.h>
 
@@ -68,8 +69,15 @@ static void refuse_not_leader(struct store_work *work)
 
 static void queue_write(struct store_replica *replica, struct store_work *work)
 {
+    hf_error why = {0};
+
     if (replica->role != HF_ROLE_LEADER) {
         refuse_not_leader(work);
+        return;
+    }
+    if (store_command_check(work->op->command, &why) != HF_OK) {
+        store_replica_log(replica, HF_LOG_ERROR, "a write was refused: %s", why.message);
+        store_work_finish(work, HF_EBUSY, why.message);
         return;
     }
     work->state = STORE_WORK_QUEUED;

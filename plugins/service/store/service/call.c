@@ -118,12 +118,28 @@ static void follow_leader(struct store_call *call)
     }
 }
 
+/* The last look before it is answered: what was read is still what was written, whatever it came through. */
+static void check_values(struct store_call *call)
+{
+    struct store_op *op = &call->op;
+
+    if ((op->type != STORE_OP_GET && op->type != STORE_OP_SCAN) || op->code != HF_OK ||
+        store_result_check((hf_slice){op->result.data, op->result.size}) == HF_OK)
+        return;
+    store_service_log(call->service, HF_LOG_ERROR,
+                      "partition %llu: a value was damaged on its way from the replica; it is read again",
+                      (unsigned long long)op->partition);
+    hf_buffer_done(&op->result);
+    op->code = HF_EIO;
+}
+
 /* The node that was asked is `call->target`. */
 static void answered(struct store_call *call)
 {
     struct store_op *op = &call->op;
     int write = op->type == STORE_OP_WRITE;
 
+    check_values(call);
     if (call->only) {
         finish(call);
         return;

@@ -87,12 +87,14 @@ struct store_replica_info {
     int32_t present; /* 0: this node has no replica of the partition */
     int32_t role;    /* HF_ROLE_... */
     int32_t failed;  /* 1: it stopped on an error; see the log */
+    int32_t damaged; /* 1: it has damaged data, which is being repaired */
     int32_t moving;  /* of a leader, 1: its group's members are changing */
     uint32_t leader; /* node + 1, 0: unknown */
     uint64_t term;
     uint64_t commit;
     uint64_t applied;
-    uint64_t bytes; /* about */
+    uint64_t bytes;      /* about */
+    uint64_t checked_us; /* since 1970: when it was last looked through for damage; 0: not since the start */
 };
 void store_service_replica_info(struct store_service *service, uint64_t partition, struct store_replica_info *ret_info);
 
@@ -134,7 +136,7 @@ int32_t store_service_node_up(struct store_service *service, uint32_t node);
 /* A sentence when the node is there and kept out, else "".  [worker loops] */
 void store_service_stranger(struct store_service *service, uint32_t node, char *text, uint64_t capacity);
 
-/* A sentence when the node cannot serve fully, else "".  [any] */
-void store_service_problem(struct store_service *service, char *text, uint64_t capacity);
+/* A sentence when the node cannot serve fully, else ""; HF_HEALTH_...  [any] */
+int32_t store_service_problem(struct store_service *service, char *text, uint64_t capacity);
 
 #endif

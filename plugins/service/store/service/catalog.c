@@ -2,6 +2,7 @@
  *
  * The catalog is the partition 1, which every node has.  When its replica has applied something, the records are read
  * in the pool, replicas that are new to this node are opened, and the loops get the new routing. */
+#include "service/heal.h"
 #include "service/private.h"
 #include "table/balance.h"
 
@@ -82,6 +83,7 @@ static int32_t build_routing(struct store_service *service, struct store_machine
     for (int kind = 0; machine && kind < STORE_RECORD_KINDS && result == HF_OK; kind++) {
         result = store_machine_scan(machine, hf_slice_of(prefixes[kind]), (hf_slice){NULL, 0}, 0, collect,
                                     &records[kind], error);
+        service->is_damaged |= result == HF_ECORRUPT;
         if (result == HF_OK && records[kind].code != HF_OK)
             result = hf_error_set(error, records[kind].code, "no memory for the catalog");
     }
@@ -106,6 +108,38 @@ static uint64_t own_replica(const struct store_partition *partition, uint32_t se
         if (partition->members[i] == self)
             id = partition->replicas[i];
     return id;
+}
+
+/* Whether the replica is one of those that the group begins with; others join it. */
+static int32_t is_first(const struct store_partition *partition, uint64_t replica)
+{
+    for (uint32_t i = 0; i < partition->first_count; i++)
+        if (partition->first[i] == replica)
+            return 1;
+    return 0;
+}
+
+/* Before there is anything new that the others do not have. */
+static int32_t remember_needed(struct store_service *service, const struct store_routing *routing, hf_error *error)
+{
+    uint64_t needed = store_needed_count(routing, &service->nodes);
+    int32_t result = HF_OK;
+
+    if (service->needed_saved != needed + 1)
+        result = store_needed_save(service->directory, needed, error);
+    if (result == HF_OK)
+        service->needed_saved = needed + 1;
+    return result;
+}
+
+/* Older ids of this node are void.  A catalog that is still being copied may not know it yet, but its own replica here
+ * has been opened under an id of this disk. */
+static uint64_t oldest_generation(const struct store_service *service, const struct store_routing *routing)
+{
+    uint64_t known = routing->nodes[service->nodes.self].generation;
+    uint64_t own = store_replica_generation(service->membership.replica);
+
+    return known > own ? known : own;
 }
 
 /* What this node's replica of a partition is like, whether it runs or was opened a moment ago. */
@@ -168,6 +202,7 @@ static int32_t open_missing(struct store_rebuild *rebuild)
 {
     struct store_service *service = rebuild->service;
     const struct store_routing *routing = rebuild->routing;
+    uint64_t oldest = oldest_generation(service, routing);
 
     rebuild->opened = calloc(routing->partition_count + routing->reshaping_count + 1, sizeof(struct store_replica *));
     if (!rebuild->opened)
@@ -180,12 +215,12 @@ static int32_t open_missing(struct store_rebuild *rebuild)
         if (!self || routed->partition->id == STORE_CATALOG_PARTITION ||
             store_service_has(service, routed->partition->id))
             continue;
-        if (store_replica_generation(self) < routing->nodes[service->nodes.self].generation)
+        if (store_replica_generation(self) < oldest)
             continue; /* of the disk that this one replaces */
         if (must_wait_for_parent(rebuild, routed->partition))
             continue;
         result = open_one(rebuild, routed->table, routed->partition, self,
-                          store_replica_generation(self) > 0 || routed->partition->parent);
+                          !is_first(routed->partition, self) || routed->partition->parent);
         if (result != HF_OK)
             return result;
     }
@@ -206,6 +241,8 @@ static void rebuild_work(hf_job *job)
 
     rebuild->code =
         build_routing(service, catalog ? store_replica_machine(catalog) : NULL, &rebuild->routing, &rebuild->error);
+    if (rebuild->code == HF_OK)
+        rebuild->code = remember_needed(service, rebuild->routing, &rebuild->error);
     if (rebuild->code == HF_OK)
         rebuild->code = open_missing(rebuild);
 }
@@ -354,6 +391,7 @@ static int32_t begin_membership(struct store_service *service, int32_t joins, ui
     if (result != HF_OK)
         return result;
     service->membership = membership;
+    atomic_store(&service->heals, 0); /* it takes part again */
     result = open_catalog(service, error);
     atomic_store(&service->cluster, membership.cluster);
     return result;

@@ -72,6 +72,8 @@ static void flushed(hf_job *job)
     if (compaction->code != HF_OK || service->draining) {
         if (compaction->code != HF_OK)
             store_service_log(service, HF_LOG_ERROR, "the engine could not be flushed: %s", compaction->error.message);
+        if (compaction->code == HF_ECORRUPT)
+            service->integrity.engine_damaged(service, STORE_CATALOG_PARTITION, compaction->error.message);
         free_compaction(compaction);
         return;
     }

@@ -16,7 +16,16 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { VERSION = 2, HELLO = 1, HELLO_BACK = 2, ACCEPTED = 3, REFUSED = 4, POSITION = 5, SIZE = 1 + 1 + 1 + 4 + 7 * 8 };
+enum {
+    VERSION = 2,
+    HELLO = 1,
+    HELLO_BACK = 2,
+    ACCEPTED = 3,
+    REFUSED = 4,
+    POSITION = 5,
+    HEALS_AT = 1 + 1 + 1 + 4 + 7 * 8,
+    SIZE = HEALS_AT + 1
+};
 enum { AGAIN_US = 1000000, BEGIN_WITHOUT_US = 10000000, WITNESS_US = 10000000 };
 
 struct hello {
@@ -26,6 +35,7 @@ struct hello {
     struct store_identity identity; /* of the sender; of an answer, what is answered */
     uint64_t cluster;               /* of the sender */
     uint64_t generation;            /* of ACCEPTED: older ids of the accepted node are void */
+    int32_t heals;                  /* 1: the sender has set damaged data aside, and asks to be filled anew */
 };
 
 static void send(struct store_service *service, uint32_t node, uint8_t kind, uint8_t why, uint32_t shard,
@@ -43,6 +53,7 @@ static void send(struct store_service *service, uint32_t node, uint8_t kind, uin
     store_write_be(bytes + 55, identity->position, 8);
     if (kind == ACCEPTED)
         store_write_be(bytes + 31, store_shard_current(service)->routing->nodes[node].generation, 8);
+    bytes[HEALS_AT] = (uint8_t)atomic_load(&service->heals);
     (void)service->peers->send(service->hello, node, &piece, 1);
 }
 
@@ -60,6 +71,7 @@ static int32_t read_hello(hf_slice bytes, struct hello *ret_hello)
     ret_hello->identity.boot = store_read_be(bytes.data + 39, 8);
     ret_hello->identity.previous = store_read_be(bytes.data + 47, 8);
     ret_hello->identity.position = store_read_be(bytes.data + 55, 8);
+    ret_hello->heals = bytes.data[HEALS_AT] == 1;
     return HF_OK;
 }
 
@@ -78,7 +90,8 @@ static void begin_or_wait(struct store_service *service, uint64_t now_us)
 {
     uint32_t fresh = bits(atomic_load(&service->fresh)) + 1; /* and this one */
 
-    if (atomic_load(&service->cluster) || atomic_load(&service->cluster_heard) || atomic_load(&service->refused))
+    if (atomic_load(&service->cluster) || atomic_load(&service->cluster_heard) || atomic_load(&service->refused) ||
+        atomic_load(&service->heals)) /* it had part in one, and must not begin another */
         return;
     if (fresh == service->nodes.count ||
         (fresh > service->nodes.count / 2 && now_us > service->begin_us + BEGIN_WITHOUT_US))
@@ -194,13 +207,20 @@ void store_service_stranger(struct store_service *service, uint32_t node, char *
 
 static void complain(struct store_service *service, uint32_t node, const struct hello *hello, int32_t judgement)
 {
+    const char *name = service->nodes.names[node];
     int empty = judgement == STORE_IDENTITY_FOREIGN && hello->cluster == 0;
     char text[500];
 
     atomic_store(&service->replaceable[node], empty ? hello->identity.disk : 0);
     atomic_store(&service->strangers_why[node], judgement);
+    atomic_store(&service->healing[node], empty && hello->heals ? hello->identity.disk : 0);
     if (atomic_exchange(&service->strangers[node], hello->identity.disk) == hello->identity.disk)
         return; /* it is in the log already */
+    if (empty && hello->heals) {
+        store_service_log(service, HF_LOG_WARNING, "node %s has set damaged data aside, and asks to be filled anew",
+                          name);
+        return;
+    }
     describe_stranger(service, node, judgement, empty, text, sizeof text);
     store_service_log(service, HF_LOG_ERROR, "%s", text);
 }
@@ -214,6 +234,7 @@ static void hello_arrived(struct store_service *service, uint32_t node, const st
     if (judgement == STORE_IDENTITY_GOOD) {
         atomic_store(&service->strangers[node], 0);
         atomic_store(&service->replaceable[node], 0);
+        atomic_store(&service->healing[node], 0);
         note_cluster(service, node, hello->cluster);
         send(service, node, ACCEPTED, 0, hello->shard, &hello->identity);
     } else {
@@ -287,6 +308,11 @@ static void refused(struct store_service *service, uint32_t node, int32_t why)
         leave(service, node, why);
     if (atomic_fetch_or(&service->refused, 1u << node) & 1u << node)
         return;
+    if (atomic_load(&service->heals)) {
+        store_service_log(service, HF_LOG_WARNING, "node %s knows that this node is to be filled anew",
+                          service->nodes.names[node]);
+        return;
+    }
     store_service_log(service, HF_LOG_ERROR,
                       "node %s does not let this node take part: it runs on %s; see 'holdfast "
                       "node replace'",

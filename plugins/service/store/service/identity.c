@@ -82,8 +82,10 @@ int32_t store_state_read(const char *directory, const char *name, char text[STOR
     if (size < 0)
         return hf_error_set_errno(error, HF_EIO, failure, "cannot read '%s'", path);
     text[size] = '\0';
-    char *last = strstr(text, "checksum ");
+    char *last = NULL;
 
+    for (char *at = text; (at = strstr(at, "checksum ")); at++) /* the last one: the text may have the word, too */
+        last = at;
     if (!last || sscanf(last, "checksum %8" SCNx32, &checksum) != 1 ||
         hf_crc32c(0, text, (uint64_t)(last - text)) != checksum)
         return hf_error_set(error, HF_ECORRUPT,
@@ -136,10 +138,10 @@ static int32_t understand(char *text, const struct store_nodes *nodes, struct st
     if (!end ||
         sscanf(text,
                "disk %16" SCNx64 " starts %" SCNu64 " boot %16" SCNx64 " cluster %16" SCNx64 " replica %" SCNx64
-               " first %" SCNu32,
+               " first %" SCNu32 " heals %" SCNd32,
                &identity->disk, &identity->starts, &identity->boot, &membership->cluster, &membership->replica,
-               &membership->first_count) != 6)
-        return hf_error_set(error, HF_ECORRUPT,
+               &membership->first_count, &membership->heals) != 7)
+        return hf_error_set(error, HF_EVERSION,
                             "the file 'identity' in its state directory was written by something "
                             "else, or by another release");
     *end = '\0';
@@ -154,9 +156,9 @@ int32_t store_identity_save(const char *directory, const struct store_nodes *nod
     size_t size = (size_t)snprintf(
         text, sizeof text,
         "disk %016" PRIx64 " starts %" PRIu64 " boot %016" PRIx64 "\ncluster %016" PRIx64 " replica %" PRIx64
-        " first %" PRIu32 "\nmembers",
+        " first %" PRIu32 " heals %" PRId32 "\nmembers",
         identity->disk, identity->starts, identity->boot, membership->cluster, membership->replica,
-        membership->first_count);
+        membership->first_count, membership->heals);
 
     for (uint32_t i = 0; i < nodes->count && size < sizeof text; i++)
         size += (size_t)snprintf(text + size, sizeof text - size, " %s", nodes->names[i]);

@@ -26,6 +26,7 @@ struct store_membership {
     uint64_t cluster;     /* see store_cluster_number; 0: nothing yet */
     uint64_t replica;     /* under which the catalog's replica was opened first */
     uint32_t first_count; /* how many nodes began the cluster, the first of the list; 0: it was there already */
+    int32_t heals;        /* 1: what the node had was damaged and set aside; it waits to be filled anew (heal.h) */
 };
 
 /* What was heard of the other nodes, kept in a file. */

@@ -25,6 +25,7 @@
 #include "machine/command.h"
 #include "table/table.h"
 
+#include <holdfast/lib/checksum.h>
 #include <holdfast/lib/error.h>
 
 #include <string.h>
@@ -171,6 +172,17 @@ int32_t store_result_next(hf_slice *rest, struct store_row *ret_row)
         return HF_ECORRUPT;
     *rest = reader.rest;
     return 1;
+}
+
+int32_t store_result_check(hf_slice result)
+{
+    struct store_row row;
+    int32_t r;
+
+    while ((r = store_result_next(&result, &row)) == 1)
+        if (hf_crc32c(0, row.value.data, row.value.size) != row.checksum)
+            return HF_ECORRUPT;
+    return r;
 }
 
 static int has_value(const struct store_feed_row *row)

@@ -107,6 +107,9 @@ int32_t store_result_shape(hf_slice result, struct store_shape_row *ret_row);
 int32_t store_result_next(hf_slice *rest, struct store_row *ret_row);
 int32_t store_result_next_change(hf_slice *rest, struct store_feed_row *ret_row);
 
+/* Whether the values of a result of GET or SCAN are what their checksums say.  HF_ECORRUPT. */
+int32_t store_result_check(hf_slice result);
+
 /* The request as bytes for another node, and back (slices point into the bytes).  `now_us` and the deadline travel as
  * the time that is left.  Writing: errors as hf_buffer_append, and HF_EINVAL: not a request (type, no command, a key's
  * size, limit).  Reading sets the request's fields and zeroes all others; HF_EPROTOCOL, and *ret_op is untouched. */

@@ -11,8 +11,10 @@ static const hf_option log_options[] = {
     HF_CONFIG_SIZE("queue_maximum", struct store_log_settings, queue_maximum, .default_text = "128MiB",
                    .minimum = 32 << 20, .maximum = INT64_C(1) << 34, .doc = "Bytes that may wait to be written."),
     HF_CONFIG_BOOLEAN("accept_damage", struct store_log_settings, accept_damage, .default_text = "false",
-                      .doc = "Open a damaged log with what is left of it. Set it only with good copies on the other "
-                             "nodes, and take it out afterwards."),
+                      .doc =
+                          "Open a damaged log with what is left of it, instead of fetching everything from the other "
+                          "nodes. It may break promises: set it only when there is no other copy, and take it out "
+                          "afterwards."),
 };
 static const hf_option_table log_table = HF_TABLE(log_options);
 
@@ -126,6 +128,16 @@ const hf_option store_option_rows[STORE_OPTION_COUNT] = {
     HF_CONFIG_SIZE("snapshot_rate", struct store_options, snapshot_rate, .default_text = "256MiB", .minimum = 0,
                    .maximum = INT64_C(1) << 40,
                    .doc = "Bytes per second that this node sends to replicas which need everything. 0: any number."),
+    HF_CONFIG_SIZE("scrub_rate", struct store_options, scrub_rate, .default_text = "8MiB", .minimum = 0,
+                   .maximum = INT64_C(1) << 40,
+                   .doc = "Bytes per second that this node reads to look for damage. 0: any number."),
+    HF_CONFIG_DURATION("scrub_interval", struct store_options, scrub_interval_us, .default_text = "7d", .minimum = 0,
+                       .maximum = INT64_C(3650) * 86400 * 1000000,
+                       .doc = "How often each replica is looked through for damage. 0: never."),
+    HF_CONFIG_INTEGER("heal_maximum", struct store_options, heal_maximum, .default_text = "3", .minimum = 0,
+                      .maximum = 100,
+                      .doc = "How many folders with damaged data that was set aside there may be before this node "
+                             "refuses to start instead of setting aside more. 0: it never sets any aside."),
     HF_CONFIG_SIZE("partition_max_size", struct store_options, partition_max_size, .default_text = "1GiB", .minimum = 0,
                    .maximum = INT64_C(1) << 44, .flags = HF_OPTION_RELOADABLE,
                    .doc = "Bytes of records at which a partition is split in two. 0: never. Two neighbours that have a "

@@ -39,6 +39,9 @@ struct store_options {
     uint64_t changes_timeout_us;
     int64_t moves_maximum;
     uint64_t snapshot_rate;
+    uint64_t scrub_rate;
+    uint64_t scrub_interval_us;
+    int64_t heal_maximum;
     uint64_t body_maximum;
     uint64_t partition_max_size;
     int64_t partition_max_rate;
@@ -46,7 +49,7 @@ struct store_options {
     hf_groups tables; /* struct store_table_settings */
 };
 
-enum { STORE_OPTION_COUNT = 16 };
+enum { STORE_OPTION_COUNT = 19 };
 extern const hf_option store_option_rows[STORE_OPTION_COUNT];
 
 /* The table as the catalog knows it; borrows from the settings. */

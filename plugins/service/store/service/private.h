@@ -11,12 +11,17 @@
 
 #include <holdfast/host/metrics.h>
 #include <holdfast/host/node.h>
+#include <holdfast/host/signal.h>
 
 #include <pthread.h>
 
 struct store_creation;
 struct store_drive;
 struct store_sweep;
+struct store_scrub;
+struct store_compare;
+struct store_compared;
+struct store_fill;
 
 /* What one worker loop has of the store. */
 struct store_shard {
@@ -36,6 +41,7 @@ struct store_shard {
     hf_task begin_task, stop_task;
     uint32_t stopping; /* replicas that have not stopped, and one */
     struct store_sweep *sweep;
+    struct store_compared *compared; /* trees that others ask for */
 };
 
 /* Work on the catalog, in the pool. */
@@ -53,6 +59,7 @@ struct store_metrics {
     hf_metric *applied;
     hf_metric *leaders;
     hf_metric *replicas;
+    hf_metric *checks, *check_bytes, *damages, *repairs, *damaged_reads, *comparisons, *differences;
     hf_metric *log_bytes, *log_syncs, *log_records, *log_segments, *log_queue_bytes, *log_sync_us_max;
 };
 
@@ -65,6 +72,7 @@ struct store_service {
     const hf_peer_interface *peers; /* NULL: alone */
     const hf_node_interface *node;
     const hf_metrics_interface *metrics;
+    const hf_signal_interface *signals; /* NULL: the host has none */
     struct store_nodes nodes;
 
     struct store_environment environment;
@@ -77,7 +85,7 @@ struct store_service {
     struct store_log_file_system file_system;
     int32_t file_system_open;
     struct store_log *log;
-    hf_peer_channel *calls, *hello, *recoveries;
+    hf_peer_channel *calls, *hello, *recoveries, *compare_channel;
     struct store_http *http;
     struct store_identity identity;
     struct store_witness witness;
@@ -138,7 +146,22 @@ struct store_service {
     _Atomic uint64_t applied_total;
     uint64_t applied_shown;
     _Atomic uint64_t partition_max_size;
-    _Atomic uint64_t snapshot_free_us;
+    _Atomic uint64_t snapshot_free_us, scrub_free_us;
+    struct store_integrity integrity;
+    struct {
+        uint64_t checks, bytes, damages, repairs, reads, comparisons, differences;
+    } shown;                                   /* of `integrity`, in the metrics */
+    _Atomic uint64_t comparisons, differences; /* of groups; those whose replicas were not the same */
+    _Atomic int32_t engine_damaged;
+    _Atomic uint64_t damaged_partition;        /* where it was noticed */
+    const char *directory;                     /* with the state of this node */
+    int32_t is_damaged;                        /* 1: opening has met damage in this node's own files */
+    int32_t begins_anew;                       /* 1: what the node had was set aside just now */
+    _Atomic int32_t heals;                     /* 1: it asks the others to be filled anew */
+    uint64_t needed_saved;                     /* the count that is remembered, and one; 0: none yet */
+    _Atomic uint64_t healing[STORE_NODES_MAX]; /* the disk that a node asks to be filled on, 0: none */
+    struct store_fill *fill;                   /* [first worker loop] */
+    struct store_scrub *scrub;                 /* [first worker loop] */
     struct store_metrics series;
     int32_t started;
     int32_t draining;
@@ -227,6 +250,29 @@ void store_retire_free(struct store_service *service);
 /* Whether the answer to STORE_OP_MEMBERS has the replica. */
 int32_t store_members_have(hf_slice members, uint64_t replica);
 
+/* integrity.c: what is said of damage. */
+int32_t store_integrity_open(struct store_service *service, hf_error *error); /* [main] */
+void store_integrity_show(struct store_service *service);                     /* [main] */
+
+/* scrub.c: looks for damage.  [first worker loop] */
+void store_scrub_tick(struct store_shard *shard, uint64_t now_us);
+void store_scrub_free(struct store_service *service);
+
+/* compare.c: of a partition whose replica here leads.  done(arg) is called once, never before this returned; NULL: no
+ * memory.  [first worker loop] */
+typedef void (*store_compare_done)(void *arg, int32_t code);
+struct store_compare *store_compare_start(struct store_service *service, uint64_t partition, store_compare_done done,
+                                          void *arg);
+void store_compare_tick(struct store_compare *compare); /* every second */
+void store_compare_free(struct store_compare *compare); /* of one that is not done, when no loop runs any more */
+
+/* compared.c: answers other nodes that compare. */
+int32_t store_compared_open(struct store_service *service, hf_error *error); /* [main] */
+void store_compared_free(struct store_shard *shard);
+
+/* fill.c: nodes with damaged data are filled anew.  [first worker loop] */
+void store_fill_tick(struct store_shard *shard, uint64_t now_us);
+void store_fill_free(struct store_service *service);
 /* reshape.c: the catalog's leader carries out splits and merges.  [first worker loop] */
 void store_driver_tick(struct store_shard *shard, uint64_t now_us);
 void store_driver_free(struct store_service *service);

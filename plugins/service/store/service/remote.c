@@ -227,6 +227,8 @@ int32_t store_remote_open(struct store_service *service, hf_error *error)
     if (result == HF_OK)
         result = store_recover_open(service, error);
     if (result == HF_OK)
+        result = store_compared_open(service, error);
+    if (result == HF_OK)
         result = peers->channel(service->host, "store.raft", &messages, service, &service->environment.messages, error);
     if (result == HF_OK)
         result = peers->channel(service->host, "store.call", &calls, service, &service->calls, error);

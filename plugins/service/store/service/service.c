@@ -1,6 +1,7 @@
 /* Life of the store: opening and closing what it stands on, its clock, and what the HTTP interface asks of it. */
 #include "service/service.h"
 
+#include "service/heal.h"
 #include "service/private.h"
 
 #include <holdfast/lib/error.h>
@@ -56,7 +57,10 @@ int32_t store_service_open_replica(struct store_service *service, const struct s
         setup.changed = store_catalog_changed;
     else
         setup.reshaped = store_catalog_changed; /* the partition that came of a split is to be opened */
-    return store_replica_open(&setup, ret_replica, error);
+    int32_t result = store_replica_open(&setup, ret_replica, error);
+
+    service->is_damaged |= result == HF_ECORRUPT;
+    return result;
 }
 
 int32_t store_service_register(struct store_service *service, struct store_replica *replica)
@@ -143,6 +147,8 @@ void store_service_replica_info(struct store_service *service, uint64_t partitio
     ret_info->moving = atomic_load(&published->moving);
     ret_info->role = atomic_load(&published->role);
     ret_info->failed = atomic_load(&published->failed);
+    ret_info->damaged = atomic_load(&published->damaged);
+    ret_info->checked_us = atomic_load(&published->checked_us);
     ret_info->leader = atomic_load(&published->leader);
     ret_info->term = atomic_load(&published->term);
     ret_info->commit = atomic_load(&published->commit);
@@ -282,6 +288,13 @@ static int32_t open_identity(struct store_service *service, const char *director
     result = store_identity_begin(directory, disk, &service->nodes, &service->identity, &service->membership, error);
     service->identity.position = store_log_position(service->log);
     atomic_store(&service->cluster, service->membership.cluster);
+    if (result == HF_OK && service->begins_anew) {
+        service->membership.heals = 1;
+        result = store_identity_save(directory, &service->nodes, &service->identity, &service->membership, error);
+        if (result == HF_OK)
+            result = store_heal_unmark(directory, error);
+    }
+    atomic_store(&service->heals, service->membership.heals);
     if (result == HF_OK)
         result = store_witness_open(&service->witness, directory, &service->nodes, error);
     service->witness_open = result == HF_OK;
@@ -345,6 +358,9 @@ static void fill_environment(struct store_service *service)
     environment->admission = &service->admission;
     environment->snapshot_rate = service->options->snapshot_rate;
     environment->snapshot_free_us = &service->snapshot_free_us;
+    environment->scrub_rate = service->options->scrub_rate;
+    environment->scrub_free_us = &service->scrub_free_us;
+    environment->integrity = &service->integrity;
     environment->wall_us = service->node->wall_us;
     environment->clock_us = clock_us;
     atomic_store(&service->partition_max_size, service->options->partition_max_size);
@@ -390,6 +406,22 @@ static int32_t share_out(struct store_service *service, hf_error *error)
     return HF_OK;
 }
 
+/* What this node has written; HF_ECORRUPT: it is damaged. */
+static int32_t open_files(struct store_service *service, const char *directory, hf_error *error)
+{
+    int32_t result = service->begins_anew ? HF_OK : store_heal_check_mark(directory, error);
+
+    /* A full or broken disk is noticed by what says so best: an engine may say less. */
+    if (result == HF_OK)
+        result = open_log(service, directory, error);
+    if (result == HF_OK)
+        result = open_identity(service, directory, error);
+    if (result == HF_OK)
+        result = open_engine(service, directory, error);
+    service->is_damaged = result == HF_ECORRUPT;
+    return result;
+}
+
 static int32_t open_all(struct store_service *service, hf_error *error)
 {
     const struct store_http_options http = {.write_timeout_us = service->options->write_timeout_us,
@@ -404,25 +436,22 @@ static int32_t open_all(struct store_service *service, hf_error *error)
     if (result == HF_OK)
         result = add_metrics(service, error);
     if (result == HF_OK)
+        result = store_integrity_open(service, error);
+    if (result == HF_OK)
         result = make_shards(service, error);
     if (result == HF_OK)
         result = open_admission(service, error);
     if (result != HF_OK)
         return result;
-    directory = service->node->state_directory(service->host, error);
+    directory = service->directory = service->node->state_directory(service->host, error);
     if (!directory)
         return HF_EIO;
-    /* A full or broken disk is noticed by what says so best: an engine may say less. */
-    result = open_log(service, directory, error);
-    if (result == HF_OK)
-        result = open_identity(service, directory, error);
-    if (result == HF_OK)
-        result = open_engine(service, directory, error);
-    if (result == HF_OK)
-        result = store_remote_open(service, error);
+    result = open_files(service, directory, error);
     fill_environment(service);
     if (result == HF_OK)
         result = store_catalog_open(service, error);
+    if (result == HF_OK)
+        result = store_remote_open(service, error);
     if (result == HF_OK)
         result = share_out(service, error);
     if (result == HF_OK)
@@ -430,21 +459,72 @@ static int32_t open_all(struct store_service *service, hf_error *error)
     return result;
 }
 
-int32_t store_service_create(const hf_host *host, const void *configuration, void **ret_self, hf_error *error)
+/* Also when it fails, *ret_service is what has been made. */
+static int32_t create(const hf_host *host, const void *configuration, int32_t begins_anew,
+                      struct store_service **ret_service, hf_error *error)
 {
-    struct store_service *service = calloc(1, sizeof *service);
+    struct store_service *service = *ret_service = calloc(1, sizeof *service);
     int32_t result;
 
     if (!service)
         return hf_error_set(error, HF_ENOMEM, "no memory for the store");
     service->host = host;
     service->options = configuration;
+    service->begins_anew = begins_anew;
     pthread_rwlock_init(&service->lock, NULL);
     result = store_options_check(service->options, error);
+    return result == HF_OK ? open_all(service, error) : result;
+}
+
+/* Gives up what is damaged, if that may be; the service is gone then. */
+static int32_t set_aside(struct store_service *service, const hf_error *damage, hf_error *error)
+{
+    const hf_host *host = service->host;
+    const char *directory = service->directory;
+    char name[STORE_ASIDE_NAME_SIZE];
+    hf_error why = {0};
+    int32_t result =
+        store_heal_allowed(directory, service->nodes.count, (uint64_t)service->options->heal_maximum, &why);
+
     if (result == HF_OK)
-        result = open_all(service, error);
+        result = store_heal_mark(directory, damage->message, &why);
+    store_service_destroy(service);
+    if (result == HF_OK)
+        result = store_heal_set_aside(directory, name, &why);
+    if (result != HF_OK)
+        return hf_error_set(error, HF_ECORRUPT, "this node's data is damaged: %.200s; it was not set aside: %.220s",
+                            damage->message, why.message);
+    char text[700];
+
+    snprintf(
+        text, sizeof text,
+        "this node's data is damaged: %s. It was set aside in '%s/%s', and is fetched from the other nodes; remove "
+        "it when all is well",
+        damage->message, directory, name);
+    host->log(host, HF_LOG_ERROR, (hf_slice){(const uint8_t *)text, strlen(text)});
+    return HF_OK;
+}
+
+int32_t store_service_create(const hf_host *host, const void *configuration, void **ret_self, hf_error *error)
+{
+    struct store_service *service = NULL;
+    hf_error damage = {0};
+    int32_t result = create(host, configuration, 0, &service, &damage);
+
+    if (result == HF_ECORRUPT && service->is_damaged) {
+        hf_error refusal = {0};
+
+        result = set_aside(service, &damage, &refusal);
+        service = NULL;
+        if (result != HF_OK)
+            damage = refusal;
+        if (result == HF_OK)
+            result = create(host, configuration, 1, &service, &damage);
+    }
     if (result != HF_OK) {
         store_service_destroy(service);
+        if (error)
+            *error = damage;
         return result;
     }
     *ret_self = service;
@@ -491,6 +571,8 @@ static void shard_tick(void *arg)
         shard->service->slow_us = now + SLOW_TICK_US;
         store_placer_tick(shard, now);
         store_retire_tick(shard, now);
+        store_scrub_tick(shard, now);
+        store_fill_tick(shard, now);
         store_growth_tick(shard);
     }
     if (shard->index == 0)
@@ -526,6 +608,7 @@ static void show_metrics(struct store_service *service)
     store_log_metrics(service->log, &log);
     service->metrics->increment(service->series.applied, applied - service->applied_shown);
     service->applied_shown = applied;
+    store_integrity_show(service);
     service->metrics->set(service->series.replicas, (double)replicas);
     service->metrics->set(service->series.leaders, (double)leaders);
     service->metrics->set(service->series.log_bytes, (double)log.bytes);
@@ -658,7 +741,8 @@ void store_service_stop(void *self)
     struct store_service *service = self;
     hf_error error = {0};
 
-    store_log_close(service->log);
+    if (store_log_finish(service->log, &error) != HF_OK)
+        store_service_log(service, HF_LOG_WARNING, "the log was not ended in order: %s", error.message);
     service->log = NULL;
     if (service->engine->flush(service->database, &error) != HF_OK)
         store_service_log(service, HF_LOG_WARNING, "the engine could not be flushed: %s", error.message);
@@ -675,6 +759,7 @@ void store_service_destroy(void *self)
         store_routing_release(service->shards[i].routing);
         free(service->shards[i].replicas);
         store_sweep_free(&service->shards[i]);
+        store_compared_free(&service->shards[i]);
     }
     free(service->shards);
     store_log_close(service->log);
@@ -685,6 +770,8 @@ void store_service_destroy(void *self)
     store_routing_release(service->routing);
     store_placer_free(service);
     store_retire_free(service);
+    store_scrub_free(service);
+    store_fill_free(service);
     store_driver_free(service);
     store_growth_free(service);
     if (service->witness_open)
@@ -736,18 +823,24 @@ int32_t store_service_node_up(struct store_service *service, uint32_t node)
     return node == service->nodes.self || service->peers->is_up(service->calls, node);
 }
 
-void store_service_problem(struct store_service *service, char *text, uint64_t capacity)
+int32_t store_service_problem(struct store_service *service, char *text, uint64_t capacity)
 {
     struct store_log_metrics log = {0};
-    uint64_t failed = 0;
+    uint64_t failed = 0, damaged = 0;
 
     text[0] = '\0';
     pthread_rwlock_rdlock(&service->lock);
-    for (uint64_t id = 0; id < service->replica_count; id++)
+    for (uint64_t id = 0; id < service->replica_count; id++) {
         failed += service->replicas[id] && atomic_load(&store_replica_published(service->replicas[id])->failed);
+        damaged += service->replicas[id] && atomic_load(&store_replica_published(service->replicas[id])->damaged);
+    }
     pthread_rwlock_unlock(&service->lock);
     store_log_metrics(service->log, &log);
-    if (atomic_load(&service->lost))
+    if (atomic_load(&service->heals))
+        snprintf(text, capacity,
+                 "this node's data was damaged and set aside; it waits for the leader of the catalog to fill it anew, "
+                 "for which a majority of the other nodes has to be there");
+    else if (atomic_load(&service->lost))
         snprintf(text, capacity,
                  "this node was given up as lost by 'holdfast cluster recover' and must not take part with this disk; "
                  "empty its state directory, start it, and run 'holdfast node replace %s' elsewhere",
@@ -758,11 +851,19 @@ void store_service_problem(struct store_service *service, char *text, uint64_t c
                  "replace %s'",
                  store_hello_describe(atomic_load(&service->refused_why)),
                  service->nodes.names[service->nodes.self]);
+    else if (atomic_load(&service->engine_damaged))
+        snprintf(text, capacity, "files of this node's engine are damaged; see its log");
     else if (log.failed)
         snprintf(text, capacity, "the write-ahead log cannot be written; look at the disk and restart this node");
     else if (failed)
         snprintf(text, capacity, "%llu replicas of this node have stopped on an error; see its log",
                  (unsigned long long)failed);
+    if (text[0])
+        return HF_HEALTH_FAILING;
+    if (damaged)
+        snprintf(text, capacity, "%llu replicas of this node have damaged data and are being repaired; see its log",
+                 (unsigned long long)damaged);
+    return damaged ? HF_HEALTH_DEGRADED : HF_HEALTH_OK;
 }
 
 void store_service_health(void *self, hf_health *ret_health)
@@ -771,7 +872,5 @@ void store_service_health(void *self, hf_health *ret_health)
 
     if (!service->log)
         return;
-    store_service_problem(service, ret_health->reason, sizeof ret_health->reason);
-    if (ret_health->reason[0])
-        ret_health->state = HF_HEALTH_FAILING;
+    ret_health->state = store_service_problem(service, ret_health->reason, sizeof ret_health->reason);
 }

@@ -31,9 +31,11 @@ void store_open_nodes(const struct store_routing *routing, const struct store_no
                       struct store_nodes *ret_nodes)
 {
     *ret_nodes = *nodes;
-    for (uint32_t i = 0; i < nodes->count; i++)
+    for (uint32_t i = 0; i < nodes->count; i++) {
+        ret_nodes->generations[i] = routing->nodes[i].generation;
         if (routing->nodes[i].state != STORE_NODE_ACTIVE)
             ret_nodes->closed |= 1u << i;
+    }
 }
 
 void store_move_apply(const struct store_move *move, uint64_t generation, struct store_partition *partition)

@@ -9,7 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { RECORD = 1, SCRATCH_MAXIMUM = 1 << 20, GENERATION_MAX = 1 << 30 };
+enum { RECORD = 1, SCRATCH_MAXIMUM = 1 << 20 };
 
 static const char *const state_names[] = {"new", "active", "draining", "removed", "lost"};
 
@@ -129,7 +129,7 @@ static int32_t read_replicas(const hf_value *list, const struct store_nodes *nod
                                 "a partition is on node '%.*s', which is not in this node's list of members; check "
                                 "the configuration",
                                 (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
-        if (generation < 0 || generation > GENERATION_MAX)
+        if (generation < 0 || generation > STORE_GENERATION_MAX)
             return damaged(error, "a replica has no valid generation");
         replicas[count++] = store_replica_id(node, (uint64_t)generation);
         for (uint32_t k = 0; k + 1 < count; k++)
@@ -215,7 +215,7 @@ static int32_t apply_node(const hf_value *root, uint64_t version, struct store_r
     for (int32_t i = STORE_NODE_NEW; i <= STORE_NODE_LOST; i++)
         if (hf_slice_is(state, state_names[i]))
             record.state = i;
-    if (record.state > STORE_NODE_LOST || generation < 0 || generation > GENERATION_MAX ||
+    if (record.state > STORE_NODE_LOST || generation < 0 || generation > STORE_GENERATION_MAX ||
         !store_read_hash(hf_value_get_string(root, "disk", (hf_slice){NULL, 0}), &record.disk))
         return damaged(error, "that of a node has no valid state, generation or disk");
     if (node != UINT32_MAX)

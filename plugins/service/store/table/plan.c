@@ -57,7 +57,8 @@ static void place(struct store_partition *partition, uint32_t replicas, const st
         }
     partition->first_count = partition->member_count;
     for (uint32_t i = 0; i < partition->member_count; i++)
-        partition->first[i] = partition->replicas[i] = store_replica_id(partition->members[i], 0);
+        partition->first[i] = partition->replicas[i] =
+            store_replica_id(partition->members[i], nodes->generations[partition->members[i]]);
 }
 
 static int32_t check_plan(const struct store_declaration *declaration, const struct store_nodes *nodes,

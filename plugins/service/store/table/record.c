@@ -38,6 +38,27 @@ static void write_hash(hf_json_writer *writer, const char *name, uint64_t hash)
     hf_json_text(writer, text);
 }
 
+static int has_generations(const struct store_partition *partition)
+{
+    uint64_t any = 0;
+
+    for (uint32_t i = 0; i < partition->first_count; i++)
+        any |= store_replica_generation(partition->first[i]);
+    return any != 0;
+}
+
+/* Of the replicas that the group begins with; nodes that were never replaced have none. */
+static void write_generations(hf_json_writer *writer, const struct store_partition *partition)
+{
+    if (!has_generations(partition))
+        return;
+    hf_json_name(writer, "generations");
+    hf_json_begin_list(writer);
+    for (uint32_t i = 0; i < partition->first_count; i++)
+        hf_json_unsigned(writer, store_replica_generation(partition->first[i]));
+    hf_json_end_list(writer);
+}
+
 static void write_partition(hf_json_writer *writer, const struct store_partition *partition,
                             const struct store_nodes *nodes)
 {
@@ -53,6 +74,7 @@ static void write_partition(hf_json_writer *writer, const struct store_partition
     for (uint32_t i = 0; i < partition->first_count; i++)
         hf_json_text(writer, nodes->names[store_replica_node(partition->first[i])]);
     hf_json_end_list(writer);
+    write_generations(writer, partition);
 }
 
 static void write_number(hf_json_writer *writer, const char *name, uint64_t number)
@@ -91,6 +113,8 @@ static int format_of(const struct store_table *table)
 
     for (uint32_t i = 0; i < table->partition_count; i++)
         is_split |= table->partitions[i].parent != 0;
+    for (uint32_t i = 0; i < table->partition_count; i++)
+        is_split |= has_generations(&table->partitions[i]);
     if (is_split)
         return RECORD;
     return declaration->fields.count > 0 || declaration->expire_after_us > 0 ? RECORD_OF_FIELDS : RECORD_FIRST;
@@ -238,6 +262,32 @@ static int32_t add_member(struct reading *reading, struct store_partition *parti
     return 0;
 }
 
+static uint64_t tells_generations(const hf_value *map)
+{
+    return hf_value_get(map, "generations") != NULL;
+}
+
+static int32_t read_generations(struct reading *reading, const hf_value *map, struct store_partition *partition)
+{
+    const hf_value *generations = hf_value_get(map, "generations");
+
+    if (!generations)
+        return 0;
+    if (generations->type != HF_VALUE_LIST || generations->count != partition->member_count)
+        return hf_error_set(reading->error, HF_ECORRUPT, "'generations' does not have a number for each of 'nodes'");
+    for (uint32_t i = 0; i < partition->member_count; i++) {
+        const hf_value *generation = &generations->as.items[i];
+
+        if (generation->type != HF_VALUE_INTEGER || generation->as.integer < 0 ||
+            generation->as.integer > STORE_GENERATION_MAX)
+            return hf_error_set(reading->error, HF_ECORRUPT, "one of 'generations' is not a number from 0 to %d",
+                                STORE_GENERATION_MAX);
+        partition->first[i] = partition->replicas[i] =
+            store_replica_id(partition->members[i], (uint64_t)generation->as.integer);
+    }
+    return 0;
+}
+
 static int32_t read_members(struct reading *reading, const hf_value *map, struct store_partition *partition)
 {
     const hf_value *nodes = member(reading, map, "nodes", HF_VALUE_LIST);
@@ -253,7 +303,7 @@ static int32_t read_members(struct reading *reading, const hf_value *map, struct
         if (r < 0)
             return r;
     }
-    return 0;
+    return read_generations(reading, map, partition);
 }
 
 static int32_t read_number(struct reading *reading, const hf_value *map, const char *name, uint64_t *ret_number)
@@ -299,7 +349,7 @@ static int32_t read_partition(struct reading *reading, const hf_value *map, cons
                               struct store_partition *partition, uint32_t *value_index)
 {
     int has_parent = hf_value_get(map, "parent") != NULL;
-    int32_t r = check_map(reading, map, "it", has_parent ? 8 : 5);
+    int32_t r = check_map(reading, map, "it", (has_parent ? 8 : 5) + tells_generations(map));
 
     if (r == 0 && has_parent)
         r = read_number(reading, map, "parent", &partition->parent);
@@ -332,7 +382,7 @@ static int32_t read_partition(struct reading *reading, const hf_value *map, cons
 static int32_t read_one_retired(struct reading *reading, const hf_value *map, struct store_retired *retired)
 {
     struct store_partition *partition = &retired->partition;
-    int32_t r = check_map(reading, map, "it", 9);
+    int32_t r = check_map(reading, map, "it", 9 + tells_generations(map));
 
     if (r == 0)
         r = read_number(reading, map, "id", &partition->id);

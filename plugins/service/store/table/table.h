@@ -27,6 +27,7 @@ enum {
     STORE_TABLE_KEEP_SECONDS_MAX = 3650 * 86400,
     STORE_TABLE_RECORD_MAX = STORE_TABLE_VALUE_MAXIMUM_MAX, /* bytes of a table's record in the catalog */
     STORE_NODES_MAX = 31,
+    STORE_GENERATION_MAX = 1 << 30,
     STORE_RESHAPING_MAX = 64, /* at a time, that are looked after */
     STORE_CATALOG_PARTITION = 1 /* the catalog's own partition; other tables' count from 2 */
 };
@@ -62,7 +63,7 @@ struct store_partition {
     uint32_t leaving_count;             /* replicas that are to be given up, once the members have everything */
     uint64_t leaving[STORE_NODES_MAX];
     uint64_t placement_version; /* of the catalog's record; 0: there is none, it is where it began */
-    uint32_t first_count;       /* replicas that the group began with; all of generation 0 */
+    uint32_t first_count;       /* replicas that the group began with */
     uint64_t first[STORE_NODES_MAX];
     uint64_t parent;         /* partition that it was split off; 0: it was made with its table */
     uint64_t parent_epoch;   /* of the parent with that split */
@@ -153,8 +154,9 @@ struct store_nodes {
     uint32_t count;
     uint32_t self;
     const char *names[STORE_NODES_MAX];
-    const char *zones[STORE_NODES_MAX]; /* what fails together; NULL or "": not said */
-    uint32_t closed;                    /* bit per node: takes no new replicas */
+    const char *zones[STORE_NODES_MAX];    /* what fails together; NULL or "": not said */
+    uint32_t closed;                       /* bit per node: takes no new replicas */
+    uint64_t generations[STORE_NODES_MAX]; /* of replicas that begin a group: older ones are void */
 };
 
 /* 1 when the two are said to be in the same zone. */

@@ -95,6 +95,13 @@ struct hf_engine {
 
     /* About how many bytes a space takes on disk and in memory.  [any] */
     uint64_t (*space_size)(hf_engine_database *database, uint64_t space);
+
+    /* The records of an export, instead of its bytes: visits them in order, from where the call before ended, until
+     * `bytes` bytes of keys and values have been visited; *ret_more 0: that was the end.  What is read from a disk is
+     * checked: HF_ECORRUPT.  An export is read by this or by export_read, not by both.  May be NULL: then the store
+     * can neither look for damage nor compare replicas.  [pool] */
+    int32_t (*export_visit)(hf_engine_export *source, uint64_t bytes, hf_engine_visit visit, void *arg,
+                            int32_t *ret_more, hf_error *error);
 };
 
 /* Capability bits. */

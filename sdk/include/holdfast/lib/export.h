@@ -55,6 +55,12 @@ void hf_export_writer_init(hf_export_writer *writer, const char *magic, hf_expor
 int32_t hf_export_writer_read(hf_export_writer *writer, uint8_t *buffer, uint64_t capacity, uint64_t *ret_size,
                               hf_error *error);
 
+/* Calls visit(visit_arg) for the records of `next`, until `bytes` bytes were visited or it returns anything but 0;
+ * *ret_more 0: there are no more. */
+int32_t hf_export_visit(hf_export_next next, void *arg, uint64_t bytes,
+                        int32_t (*visit)(void *arg, hf_slice key, hf_slice value), void *visit_arg, int32_t *ret_more,
+                        hf_error *error);
+
 /* Memory comes from `host`, as much as the largest record. */
 void hf_export_reader_init(hf_export_reader *reader, const hf_host *host, const char *magic, hf_export_record record,
                            void *arg);

@@ -234,10 +234,11 @@ int32_t store_service_node_up(struct store_service *service, uint32_t node)
     return 1;
 }
 
-void store_service_problem(struct store_service *service, char *text, uint64_t capacity)
+int32_t store_service_problem(struct store_service *service, char *text, uint64_t capacity)
 {
     (void)service;
     snprintf(text, capacity, "%s", "");
+    return HF_HEALTH_OK;
 }
 
 /* ---- The host ---------------------------------------------------------------------------------------------------- */

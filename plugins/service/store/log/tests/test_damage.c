@@ -61,6 +61,45 @@ static void a_flipped_bit_is_reported(void **state)
     kit_done(&kit);
 }
 
+/* After an orderly end the last write is known to have been whole. */
+static void damage_of_the_last_write_is_no_torn_tail_after_an_orderly_end(void **state)
+{
+    struct kit kit;
+    hf_error error = {0};
+
+    (void)state;
+    fill(&kit);
+    segment_bytes(&kit, 4)[64 + 2 * 1040 + 500] ^= 1;
+    kit_open(&kit);
+    assert_int_equal(kit.damage_count, 0);
+    assert_true(kit.cut_bytes > 0);
+    kit_expect_range(&kit, 1, 1, 11);
+    kit_done(&kit);
+    fill(&kit);
+    kit_open(&kit);
+    assert_int_equal(store_log_finish(kit.log, &error), 0);
+    kit.log = NULL;
+    for (uint64_t at = 64 + 2 * 1040; at < 64 + 3 * 1040; at += 13) {
+        uint8_t *bytes = segment_bytes(&kit, 4);
+
+        bytes[at] ^= (uint8_t)(1 << at % 8);
+        assert_int_equal(kit_try_open(&kit, &error), HF_ECORRUPT);
+        assert_int_equal(kit.damages[0].segment, 4);
+        assert_int_equal(kit.cut_bytes, 0);
+        bytes[at] ^= (uint8_t)(1 << at % 8);
+    }
+    kit_open(&kit);
+    kit_expect_range(&kit, 1, 1, 12);
+    assert_int_equal(store_log_finish(kit.log, &error), 0); /* nothing was written: no segment more */
+    kit.log = NULL;
+    assert_int_equal(disk_count(kit.disk, ".log"), 5);
+    kit_open(&kit);
+    assert_int_equal(kit_one(&kit, kit_text(1, 13, 1, "goes on")), 0);
+    kit_reopen(&kit);
+    kit_expect_text(&kit, 1, 13, 1, "goes on");
+    kit_done(&kit);
+}
+
 static void damage_can_be_accepted(void **state)
 {
     struct kit kit;
@@ -205,6 +244,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_flipped_bit_is_reported),
+        cmocka_unit_test(damage_of_the_last_write_is_no_torn_tail_after_an_orderly_end),
         cmocka_unit_test(damage_can_be_accepted),
         cmocka_unit_test(a_damaged_header_does_not_lose_the_records),
         cmocka_unit_test(a_missing_segment_is_reported),

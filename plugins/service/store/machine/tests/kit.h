@@ -93,6 +93,7 @@ int kit_test_apply(void);
 int kit_test_feed(void);
 int kit_test_read(void);
 int kit_test_damage(void);
+int kit_test_inspect(void);
 int kit_test_expiry(void);
 int kit_test_random(void);
 int kit_test_transaction(void);

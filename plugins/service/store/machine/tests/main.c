@@ -252,8 +252,9 @@ int main(int argc, char **argv)
     if (argc == 3) /* started by the crash test */
         return kit_crash_child(argv[2]);
 
-    int failed = kit_test_apply() + kit_test_feed() + kit_test_read() + kit_test_damage() + kit_test_expiry() +
-                 kit_test_transaction() + kit_test_reshape() + kit_test_random() + kit_test_beside() + kit_test_crash();
+    int failed = kit_test_apply() + kit_test_feed() + kit_test_read() + kit_test_damage() + kit_test_inspect() +
+                 kit_test_expiry() + kit_test_transaction() + kit_test_reshape() + kit_test_random() +
+                 kit_test_beside() + kit_test_crash();
 
     kit_unload();
     return failed ? 1 : 0;

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include <holdfast/lib/checksum.h>
 #include <holdfast/lib/error.h>
 
 #include "machine/command.h"
@@ -689,11 +690,40 @@ static void results_count_until_they_are_done_with(void **state)
     assert_int_equal(hf_gate_bytes(&gate), 0);
 }
 
+/* ---- Checksums --------------------------------------------------------------------------------------------------- */
+
+static void every_flipped_bit_of_an_answered_value_is_found(void **state)
+{
+    hf_buffer result;
+
+    (void)state;
+    hf_buffer_init(&result, 1 << 20);
+    for (int i = 0; i < 3; i++) {
+        struct store_row row = {.key = TEXT("key"), .version = 5, .time_us = 6, .value = TEXT("some value")};
+
+        row.checksum = hf_crc32c(0, row.value.data, row.value.size);
+        assert_int_equal(store_result_add(&result, &row), 0);
+    }
+    hf_slice bytes = {result.data, result.size};
+
+    assert_int_equal(store_result_check(bytes), 0);
+    for (uint64_t bit = 0; bit < 10 * 8; bit++) { /* of the last value */
+        result.data[result.size - 10 + bit / 8] ^= (uint8_t)(1 << bit % 8);
+        assert_int_equal(store_result_check(bytes), HF_ECORRUPT);
+        result.data[result.size - 10 + bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    for (uint64_t size = result.size - 1; size > result.size - 20; size--)
+        assert_int_equal(store_result_check((hf_slice){result.data, size}), HF_ECORRUPT);
+    assert_int_equal(store_result_check((hf_slice){NULL, 0}), 0);
+    hf_buffer_done(&result);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_are_read_as_they_were_written),
         cmocka_unit_test(results_count_until_they_are_done_with),
+        cmocka_unit_test(every_flipped_bit_of_an_answered_value_is_found),
         cmocka_unit_test(deadlines_travel_as_the_time_that_is_left),
         cmocka_unit_test(requests_over_a_limit_are_not_written),
         cmocka_unit_test(cut_and_continued_requests_are_refused),

@@ -431,6 +431,34 @@ static void a_table_survives_its_record(void **state)
     }
 }
 
+/* A group that is made after one of its nodes was replaced begins with that node's new id. */
+static void replicas_begin_under_ids_that_are_not_void(void **state)
+{
+    struct store_nodes replaced = nodes;
+    struct store_declaration d = tickets();
+    struct store_table table, read;
+    hf_buffer buffer;
+    uint32_t with = 0;
+
+    (void)state;
+    replaced.generations[1] = 77;
+    hf_buffer_init(&buffer, 1 << 20);
+    assert_int_equal(store_table_plan(&d, &replaced, 2, &arena, &table, NULL), 0);
+    assert_int_equal(store_table_write(&buffer, &table, &nodes, NULL), 0);
+    assert_int_equal(store_table_parse((hf_slice){buffer.data, buffer.size}, &nodes, &arena, &read, NULL), 0);
+    hf_buffer_done(&buffer);
+    assert_same_table(&table, &read);
+    for (uint32_t i = 0; i < read.partition_count; i++)
+        for (uint32_t m = 0; m < read.partitions[i].member_count; m++) {
+            const struct store_partition *partition = &read.partitions[i];
+            uint64_t id = store_replica_id(partition->members[m], partition->members[m] == 1 ? 77 : 0);
+
+            assert_true(partition->replicas[m] == id && partition->first[m] == id);
+            with += partition->members[m] == 1;
+        }
+    assert_true(with > 0);
+}
+
 static void members_keep_their_names_when_the_cluster_is_listed_otherwise(void **state)
 {
     struct store_nodes other = {.count = 6, .names = {"n0", "n5", "n4", "n3", "n2", "n1"}};
@@ -507,6 +535,8 @@ static void damaged_records_are_refused(void **state)
         {"\"name\":\"t\"", "\"name\":\"t\\u0000\"", "zero byte"},
         {"\"name\":\"t\"", "\"nam\":\"t\"", "'name' is missing"},
         {"{\"partition_by\":\"r\",\"partitions\":[\"us\",\"eu\"]}", "[]", "'declaration' is a list"},
+        {"\"id\":2", "\"id\":2,\"generations\":[1]", "a number for each of 'nodes'"},
+        {"\"id\":2", "\"id\":2,\"generations\":[1,-1]", "not a number from 0"},
         {"[\"us\",\"eu\"]", "[\"us\",\"us\"]", "twice"},
         {"[\"us\",\"eu\"]", "[\"us\",\"eu\",\"z\"]", "end before"},
         {"[\"us\",\"eu\"]", "[\"us\",\"a\"]", "'eu'; expected 'a'"},
@@ -738,6 +768,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_plan_owns_its_strings, set_up, tear_down),
         cmocka_unit_test_setup_teardown(plans_that_cannot_be_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_table_survives_its_record, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(replicas_begin_under_ids_that_are_not_void, set_up, tear_down),
         cmocka_unit_test_setup_teardown(members_keep_their_names_when_the_cluster_is_listed_otherwise, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_record_that_does_not_fit_leaves_the_buffer, set_up, tear_down),
