@@ -326,8 +326,10 @@ static int32_t absorb(struct store_applying *applying, const struct store_reshap
 
     if (r < 0)
         return r;
-    if (state->version < closed.state.version)
-        state->version = closed.state.version; /* versions of both go on from the higher one */
+    /* Versions of both go on from the higher one.  That of the closing is the same on all replicas; what came later, a
+     * repeated CLOSE or a write that was refused, has been counted here or not. */
+    if (state->version < closed.state.shape.version)
+        state->version = closed.state.shape.version;
     r = take_all(applying, reshape->other, &state->version, error);
     if (r < 0)
         return r;

@@ -112,9 +112,13 @@ static int32_t begin_log_behind(const struct store_replica *replica, const struc
          .term = state->applied_term,
          .commit = state->applied_index},
     };
+    const struct store_environment *environment = replica->environment;
     int is_behind = info->term < state->applied_term;
-    int32_t result = store_and_wait(replica->environment->log, records, is_behind ? 3 : 2, error);
+    /* What came of a split is in the engine's memory only; without it the log could not be gone on with. */
+    int32_t result = environment->engine->flush(environment->database, error);
 
+    if (result == HF_OK)
+        result = store_and_wait(environment->log, records, is_behind ? 3 : 2, error);
     if (result != HF_OK)
         return result;
     if (is_behind) {
