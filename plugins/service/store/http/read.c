@@ -211,8 +211,8 @@ static void write_next(hf_json_writer *writer, const struct exchange *exchange, 
 }
 
 /* Merges the pages.  A source that is empty though there is more behind its page ends the merge: nothing is known of
- * its next keys. */
-static void write_rows(hf_json_writer *writer, struct exchange *exchange, struct source *sources)
+ * its next keys.  0: so it was before there was anything to show, because a transaction has locked what comes next. */
+static int32_t write_rows(hf_json_writer *writer, struct exchange *exchange, struct source *sources)
 {
     struct store_cursor last = {.value = 0};
     uint64_t shown = 0;
@@ -241,8 +241,7 @@ static void write_rows(hf_json_writer *writer, struct exchange *exchange, struct
     hf_json_end_list(writer);
     if (more && last.value)
         write_next(writer, exchange, &last);
-    else if (more)
-        writer->result = HF_ETOOLARGE;
+    return !more || last.value;
 }
 
 static void finish_scan(struct exchange *exchange)
@@ -271,8 +270,12 @@ static void finish_scan(struct exchange *exchange)
     hf_json_begin_object(&writer);
     hf_json_name(&writer, "records");
     hf_json_begin_list(&writer);
-    if (sources)
-        write_rows(&writer, exchange, sources);
+    if (sources && !write_rows(&writer, exchange, sources)) {
+        free(sources);
+        hf_buffer_done(&body);
+        store_exchange_again(exchange);
+        return;
+    }
     hf_json_end_object(&writer);
     free(sources);
     if (!sources || writer.result != HF_OK) {

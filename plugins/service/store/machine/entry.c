@@ -133,8 +133,11 @@ int32_t store_entry_end(struct store_applying *applying, hf_error *error)
 
     if (r == 0)
         r = end_remembered(applying, error);
-    if (r < 0 || store_shape_splits(&applying->position.state.shape))
-        return r; /* each replica copies at a pace of its own, and goes by the rows of what changed meanwhile */
+    /* Each replica copies at a pace of its own, and goes by the rows of what changed meanwhile; and takes over what was
+     * closed when it comes to it. */
+    if (r < 0 || store_shape_splits(&applying->position.state.shape) ||
+        applying->position.state.shape.state == STORE_SHAPE_CLOSED)
+        return r;
     r = forget_changes(applying, error);
     return r < 0 ? r : forget_repeats(applying, error);
 }
