@@ -255,11 +255,12 @@ static void check_expiring_read(uint32_t number)
 
     for (uint32_t i = 0; i < list->count; i++) {
         const change *c = &list->items[i];
-        const operation *writer = &history[c->operation];
         uint64_t deadline = c->time_us + 1000 * MS;
 
         if (c->type != STORE_PUT)
             continue;
+        const operation *writer = &history[c->operation];
+
         if (o->version == c->version && deadline + SKEW_US < WALL_US + o->begun)
             fail("an expired record was read", number, c->version);
         if (!o->version && writer->ended < o->begun && deadline_from(list, i, o->ended) > WALL_US + o->ended + SKEW_US)

@@ -70,8 +70,14 @@ class Case:
         found = []
 
         def known():
-            found[:] = [p["leader"] for p in self.partitions(table) if value in (None, p["value"])]
-            return all(found)
+            led = {}
+            for node in self.nodes: # each knows of its own replicas
+                if node.alive:
+                    for p in node.json("GET", "/v1/tables/%s/partitions" % table)[1]["partitions"]:
+                        if value in (None, p["value"]):
+                            led[p["id"]] = led.get(p["id"]) or p["leader"]
+            found[:] = led.values()
+            return found and all(found)
         Cluster.wait(known, "leaders of " + table)
         return [self.node(name) for name in sorted(set(found))]
 

@@ -17,6 +17,7 @@ from free_ports import free_ports
 STORE = ('replication = "raft"; engine = "rocksdb"; write_timeout = "3s"; read_timeout = "3s"; '
          'tables: { items: { format = "bytes"; hash_ranges = 2; }; }')
 OLD = "runs on an old image of its disk"
+OTHER = "runs on a disk of which a copy was started"  # said when the start between the two was not heard of
 
 
 class Case:
@@ -68,9 +69,9 @@ class Case:
         shutil.copytree(image, self.data(node))
         node.start(wait=False)
 
-    def kept_out(self, node, others, words=OLD):
+    def kept_out(self, node, others, words=(OLD, OTHER)):
         """Named at the others, told at the node, and nothing is answered there."""
-        sees = lambda other: "node %s %s" % (node.name, words) in other.log()
+        sees = lambda other: any("node %s %s" % (node.name, text) in other.log() for text in words)
         Cluster.wait(lambda: any(sees(other) for other in others), "the others to see the old image")
         for other in [other for other in others if sees(other)]:
             Cluster.wait(lambda: "holdfast node replace " + node.name in self.problems(other),
@@ -151,7 +152,7 @@ class Case:
         n3.start(wait=False)
         # Its terms may be older than what the engine has applied: then it says that itself, and does not start.
         refuses = lambda: "which contradicts what was applied" in n3.log()
-        Cluster.wait(lambda: refuses() or OLD in n1.log() or OLD in n2.log(), "n3 to be found out")
+        Cluster.wait(lambda: refuses() or any(text in other.log() for text in (OLD, OTHER) for other in (n1, n2)), "n3 to be found out")
         if not refuses():
             self.kept_out(n3, (n1, n2))
         self.check(n2, keys)
@@ -193,7 +194,7 @@ class Case:
         for node, image in zip((n2, n3), images):
             self.put_back(node, image)
         for node in (n2, n3):
-            Cluster.wait(lambda: "node %s %s" % (node.name, OLD) in n1.log(), "n1 to see the old image of " + node.name)
+            Cluster.wait(lambda: any("node %s %s" % (node.name, text) in n1.log() for text in (OLD, OTHER)), "n1 to see the old image of " + node.name)
             Cluster.wait(lambda: "do not let this node take part" in self.problems(node), node.name + " to be told")
         for node in (n2, n3):
             assert node.request("PUT", self.path("ghost"), b"ghost")[0] == 503

@@ -212,6 +212,11 @@ class Case:
 
     def test_two_of_five(self):
         n1, n2, n3, n4, n5 = nodes = self.begin(5, 12, "1s")
+
+        def is_settled():
+            plan = n1.json("GET", "/v1/plan")[1]
+            return not plan["moves"] and not plan["moving"]
+        Cluster.wait(is_settled, "everything to be where it should be")
         keys = self.write(n3, "before", 150)
         places = {p["id"]: {replica["node"] for replica in p["replicas"]} for p in self.partitions(n1)}
         time_limit = time.monotonic() + 60
