@@ -65,19 +65,23 @@ class Case:
     def partitions(self, table):
         return self.ask("GET", "/v1/tables/%s/partitions" % table)[1]["partitions"]
 
+    def led(self, table):
+        """The partitions with their leaders: each node knows of its own replicas."""
+        found = {}
+        for node in self.nodes:
+            if node.alive:
+                for p in node.json("GET", "/v1/tables/%s/partitions" % table)[1]["partitions"]:
+                    if p["id"] not in found or not found[p["id"]]["leader"]:
+                        found[p["id"]] = p
+        return list(found.values())
+
     def leaders(self, table, value=None):
         """The nodes that lead its partitions, once all of them are led."""
         found = []
 
         def known():
-            led = {}
-            for node in self.nodes: # each knows of its own replicas
-                if node.alive:
-                    for p in node.json("GET", "/v1/tables/%s/partitions" % table)[1]["partitions"]:
-                        if value in (None, p["value"]):
-                            led[p["id"]] = led.get(p["id"]) or p["leader"]
-            found[:] = led.values()
-            return found and all(found)
+            found[:] = [p["leader"] for p in self.led(table) if value in (None, p["value"])]
+            return all(found)
         Cluster.wait(known, "leaders of " + table)
         return [self.node(name) for name in sorted(set(found))]
 
@@ -269,11 +273,11 @@ class Case:
         sender = self.nodes[-1]
         rest = self.nodes[:-1]
         for turn in range(3):
-            for p in self.partitions("blobs"):
+            for p in self.led("blobs"):
                 target = next((r["node"] for r in p["replicas"] if r["node"] != sender.name and self.node(r["node"]).alive), None)
                 if p["leader"] == sender.name and target:
                     self.ask("POST", "/v1/tables/blobs/partitions/%d/leader" % p["id"], json.dumps({"node": target}))
-            Cluster.wait(lambda: all(p["leader"] and p["leader"] != sender.name for p in self.partitions("blobs")),
+            Cluster.wait(lambda: all(p["leader"] and p["leader"] != sender.name for p in self.led("blobs")),
                          "the sender to lead nothing")
             both = {"operations": [{"table": "blobs", "op": "put", "key": key, "value": {"n": 10 + turn}} for key in keys]}
             outcomes = {}
