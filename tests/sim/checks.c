@@ -48,8 +48,8 @@ static uint32_t could_win(uint32_t index, uint32_t *ret_votes)
     uint64_t last = term_on_disk(n, n->disk_last);
     uint32_t votes = 0, voters = 0;
 
-    if (n->gone || !has_member(c, index + 1, true))
-        return 0;
+    if (n->gone)
+        return 0; /* who is no voter may still ask for votes; what is promised rests on those who give them */
     for (uint32_t i = 0; i < c->count; i++) {
         const node *other = &nodes[c->members[i].replica - 1];
         uint64_t theirs = term_on_disk(other, other->disk_last);

@@ -62,7 +62,7 @@ static void become_leader(raft_group *g)
     raft_append_own(g, 1); /* lets entries of earlier terms be committed, section 5.4.2 of the paper, 3.6.2 here */
 }
 
-void raft_count_votes(raft_group *g)
+static void count_votes(raft_group *g)
 {
     uint32_t granted = 0, refused = 0, quorum = raft_quorum(g), voters = 0;
 
@@ -77,6 +77,16 @@ void raft_count_votes(raft_group *g)
         become_leader(g);
     else if (voters - refused < quorum)
         raft_become_follower(g, g->term, 0);
+}
+
+/* It counts only where this replica is to vote. */
+void raft_count_own_vote(raft_group *g)
+{
+    raft_progress *own = raft_progress_find(g, g->self);
+
+    if (own)
+        own->vote = 1;
+    count_votes(g);
 }
 
 static void ask_for_votes(raft_group *g, bool transfer)
@@ -108,7 +118,7 @@ void raft_campaign(raft_group *g, bool now_for_real)
     if (!now_for_real && g->hurry)
         g->hurry--;
     raft_reset_election_timer(g);
-    if (g->role == HF_ROLE_LEADER || !raft_is_voter(g, g->self) || !raft_log_reserve(&g->log, 2))
+    if (g->role == HF_ROLE_LEADER || !raft_may_campaign(g) || !raft_log_reserve(&g->log, 2))
         return;
     if (!transfer && g->now < g->promised_until) { /* the own vote is promised, too */
         wait_for_promise(g);
@@ -127,10 +137,8 @@ void raft_campaign(raft_group *g, bool now_for_real)
         g->vote_write = RAFT_NEVER;
     }
     ask_for_votes(g, transfer);
-    if (g->pre_vote) { /* the own real vote counts once it is durable: raft_persisted */
-        raft_progress_find(g, g->self)->vote = 1;
-        raft_count_votes(g);
-    }
+    if (g->pre_vote) /* the own real vote counts once it is durable: raft_persisted */
+        raft_count_own_vote(g);
 }
 
 void raft_check_quorum(raft_group *g)
@@ -195,7 +203,7 @@ void raft_on_vote_reply(raft_group *g, uint64_t from, const raft_message *m)
     if (!m->reject && m->term != g->term + pre)
         return;
     pr->vote = m->reject ? -1 : 1;
-    raft_count_votes(g);
+    count_votes(g);
 }
 
 void raft_on_timeout_now(raft_group *g)

@@ -96,6 +96,16 @@ static bool votes_in(const raft_config *c, uint64_t replica)
     return false;
 }
 
+/* Who is to vote no more may be needed until that is committed (section 4.2.2): its log can be the newest, so that it
+ * votes for nobody else, while the others, whose logs end before the change, lack a majority without it. */
+bool raft_may_campaign(const raft_group *g)
+{
+    for (uint64_t i = 0; i < g->config_count; i++)
+        if (votes_in(&g->configs[i], g->self))
+            return true;
+    return false;
+}
+
 static uint32_t voters_missing(const raft_config *from, const raft_config *in)
 {
     uint32_t missing = 0;

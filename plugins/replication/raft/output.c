@@ -115,11 +115,6 @@ void raft_persisted(raft_group *g, uint64_t write_id)
     g->write_count -= done;
     if (g->role == HF_ROLE_LEADER)
         raft_advance_commit(g);
-    if (g->role == HF_ROLE_CANDIDATE && !g->pre_vote && g->vote_write && g->vote_write <= write_id) {
-        raft_progress *own = raft_progress_find(g, g->self);
-
-        if (own)
-            own->vote = 1;
-        raft_count_votes(g);
-    }
+    if (g->role == HF_ROLE_CANDIDATE && !g->pre_vote && g->vote_write && g->vote_write <= write_id)
+        raft_count_own_vote(g);
 }

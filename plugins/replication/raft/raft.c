@@ -410,7 +410,7 @@ static uint64_t next_wake(const raft_group *g)
     if (g->quiet)
         return RAFT_NEVER;
     if (g->role != HF_ROLE_LEADER)
-        return raft_is_voter(g, g->self) ? g->election_deadline : RAFT_NEVER;
+        return raft_may_campaign(g) ? g->election_deadline : RAFT_NEVER;
     wake = g->heartbeat_deadline < g->quorum_deadline ? g->heartbeat_deadline : g->quorum_deadline;
     return g->transferee && g->transfer_deadline < wake ? g->transfer_deadline : wake;
 }

@@ -220,6 +220,7 @@ void raft_config_committed(raft_group *g);
 void raft_config_reset(raft_group *g, const raft_config *config);
 int32_t raft_propose_membership(raft_group *g, const hf_replication_member *members, uint32_t count,
                                 uint64_t *ret_index, uint64_t *ret_term, hf_error *error);
+bool raft_may_campaign(const raft_group *g);
 uint32_t raft_members(raft_group *g, hf_replication_member *ret_members, uint32_t capacity);
 int32_t raft_force_membership(raft_group *g, const hf_replication_member *members, uint32_t count, uint64_t now_us,
                               uint64_t *ret_index, uint64_t *ret_term, hf_error *error);
@@ -229,7 +230,7 @@ int32_t raft_force_membership(raft_group *g, const hf_replication_member *member
 void raft_reset_election_timer(raft_group *g);
 void raft_become_follower(raft_group *g, uint64_t term, uint64_t leader);
 void raft_campaign(raft_group *g, bool now_for_real);
-void raft_count_votes(raft_group *g);
+void raft_count_own_vote(raft_group *g);
 void raft_check_quorum(raft_group *g);
 bool raft_protects_leader(const raft_group *g);
 void raft_on_vote(raft_group *g, uint64_t from, const raft_message *m);

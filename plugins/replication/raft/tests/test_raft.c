@@ -1,5 +1,5 @@
 /* The parts of the core that a simulation reaches only by chance: the term log, malformed messages, a group of one,
- * membership, also by force, leases to the microsecond, clocks that jump, quiet. */
+ * membership, also by force, who is to vote no more, leases to the microsecond, clocks that jump, quiet. */
 #include "../raft.h"
 
 #include <setjmp.h>
@@ -214,17 +214,23 @@ static void clocks_that_drift_apart_end_leases(void **state)
     raft_interface.group_close(g);
 }
 
-static uint64_t granted(raft_group *g, bool force, uint64_t now)
+static uint64_t votes_for_3(raft_group *g, raft_message request, uint64_t now)
 {
     hf_replication_output o = {.size = sizeof o};
     raft_message reply = {.reject = true};
 
-    receive_from(g, 3, (raft_message){.type = RAFT_PREVOTE, .term = 3, .index = 9, .log_term = 2, .force = force}, now);
+    receive_from(g, 3, request, now);
     raft_interface.take(g, &o);
     for (uint64_t i = 0; i < o.message_count; i++)
         if (o.messages[i].to == 3)
             assert_int_equal(raft_message_decode(&o.messages[i], &reply, NULL), 0);
     return !reply.reject;
+}
+
+static uint64_t granted(raft_group *g, bool force, uint64_t now)
+{
+    return votes_for_3(
+        g, (raft_message){.type = RAFT_PREVOTE, .term = 3, .index = 9, .log_term = 2, .force = force}, now);
 }
 
 static void a_promise_holds_when_the_link_is_lost(void **state)
@@ -354,6 +360,86 @@ static void a_quiet_follower_wakes_when_its_leader_is_lost(void **state)
     raft_interface.group_close(g);
 }
 
+/* ---- A voter that is to be none any more ------------------------------------------------------------------------- */
+
+enum { FOUR = 4, ELECTION = 500000 };
+
+/* Replica 1 of four.  Replica 4, which led term 1, made a change of members that only this one has got, and died. */
+static raft_group *open_last_heir(raft *r, const hf_replication_member *next, uint32_t count)
+{
+    static const hf_replication_member members[FOUR] = {{.replica = 1}, {.replica = 2}, {.replica = 3}, {.replica = 4}};
+    hf_replication_entry change = {
+        .index = 1, .term = 1, .type = HF_ENTRY_MEMBERSHIP, .payload = (const uint8_t *)next};
+    hf_replication_message message = {.from = 4, .to = 1, .first_index = 1, .entry_count = 1, .entries = &change};
+    raft_message append = {.type = RAFT_APPEND, .term = 1, .sent = 1};
+    raft_group *g = open_group(r, members, FOUR);
+
+    change.size = count * (uint32_t)sizeof *next;
+    raft_message_encode(&append, &message);
+    assert_int_equal(raft_interface.receive(g, &message, START, NULL), 0);
+    settle(g);
+    return g;
+}
+
+static hf_replication_status status_of(raft_group *g)
+{
+    hf_replication_status s = {.size = sizeof s};
+
+    raft_interface.status(g, &s);
+    return s;
+}
+
+/* Its log is the newest, so the others cannot do without it; and its own vote does not count. */
+static void needed_until_the_change_is_committed(const hf_replication_member *next, uint32_t count)
+{
+    uint64_t now = START + 2 * ELECTION;
+    raft r;
+    raft_group *g = open_last_heir(&r, next, count);
+
+    assert_true(status_of(g).next_wake_us <= now);
+    assert_false(votes_for_3(g, (raft_message){.type = RAFT_PREVOTE, .term = 2}, now)); /* whose log ends before */
+    raft_interface.tick(g, now += 2 * ELECTION);
+    settle(g);
+    assert_int_equal(status_of(g).role, HF_ROLE_CANDIDATE);
+    receive_from(g, 2, (raft_message){.type = RAFT_PREVOTE_REPLY, .term = 2}, now);
+    settle(g);
+    assert_int_equal(status_of(g).term, 1);
+    receive_from(g, 3, (raft_message){.type = RAFT_PREVOTE_REPLY, .term = 2}, now);
+    settle(g);
+    assert_int_equal(status_of(g).term, 2);
+    receive_from(g, 2, (raft_message){.type = RAFT_VOTE_REPLY, .term = 2}, now);
+    settle(g);
+    assert_int_equal(status_of(g).role, HF_ROLE_CANDIDATE);
+    receive_from(g, 3, (raft_message){.type = RAFT_VOTE_REPLY, .term = 2}, now);
+    settle(g);
+    assert_int_equal(status_of(g).role, HF_ROLE_LEADER);
+
+    /* With the entry of its own term the change is committed, and it is not needed any more. */
+    receive_from(g, 2, (raft_message){.type = RAFT_APPEND_REPLY, .term = 2, .index = 2}, now);
+    settle(g);
+    assert_int_equal(status_of(g).commit_index, 0);
+    receive_from(g, 3, (raft_message){.type = RAFT_APPEND_REPLY, .term = 2, .index = 2}, now);
+    settle(g);
+    assert_int_equal(status_of(g).commit_index, 2);
+    assert_int_equal(status_of(g).role, HF_ROLE_LEARNER);
+    assert_true(status_of(g).next_wake_us == RAFT_NEVER);
+    raft_interface.tick(g, now + 4 * ELECTION);
+    settle(g);
+    assert_int_equal(status_of(g).role, HF_ROLE_LEARNER);
+    raft_interface.group_close(g);
+}
+
+static void who_is_to_vote_no_more_is_needed_until_that_is_committed(void **state)
+{
+    const hf_replication_member demoted[] = {
+        {.replica = 1, .learner = 1}, {.replica = 2}, {.replica = 3}, {.replica = 4}};
+    const hf_replication_member removed[] = {{.replica = 2}, {.replica = 3}, {.replica = 4}};
+
+    (void)state;
+    needed_until_the_change_is_committed(demoted, 4);
+    needed_until_the_change_is_committed(removed, 3);
+}
+
 /* ---- Without a majority ------------------------------------------------------------------------------------------ */
 
 enum { FIVE = 5 };
@@ -465,6 +551,7 @@ int main(void)
         cmocka_unit_test(a_group_with_nothing_to_do_is_quiet),
         cmocka_unit_test(a_follower_that_was_away_and_missed_nothing_lets_its_group_be_quiet),
         cmocka_unit_test(a_quiet_follower_wakes_when_its_leader_is_lost),
+        cmocka_unit_test(who_is_to_vote_no_more_is_needed_until_that_is_committed),
         cmocka_unit_test(a_forced_membership_needs_no_one_else),
         cmocka_unit_test(a_membership_is_not_forced_on_a_group_that_lives),
         cmocka_unit_test(an_empty_replica_can_be_made_the_group),
