@@ -35,7 +35,8 @@ static void compact(kept_group *g, const struct store_log_record *r)
 
     while (gone < before && g->info.first_index + gone < r->index)
         free(g->entries[gone++].bytes);
-    memmove(g->entries, g->entries + gone, (before - gone) * sizeof *g->entries);
+    if (gone) /* and so there are entries: nobody may be told to move from a null pointer */
+        memmove(g->entries, g->entries + gone, (before - gone) * sizeof *g->entries);
     g->info.first_index = r->index;
     if (before == gone)
         g->info.last_index = r->index - 1;
