@@ -5,6 +5,7 @@ dead that come back stay out, what replaces them is filled, and everything gets 
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,11 @@ class Case:
     @staticmethod
     def partitions(node):
         return node.json("GET", "/v1/tables/items/partitions")[1]["partitions"]
+
+    @staticmethod
+    def replica_count(node):
+        text = node.request("GET", "/metrics")[1].decode()
+        return int(float(re.search("^holdfast_store_replicas (.*)$", text, re.MULTILINE).group(1)))
 
     def audit(self, node):
         """The entries about recoveries, oldest first; the chain of hashes is whole."""
@@ -213,10 +219,9 @@ class Case:
     def test_two_of_five(self):
         n1, n2, n3, n4, n5 = nodes = self.begin(5, 12, "1s")
 
-        def is_settled():
-            plan = n1.json("GET", "/v1/plan")[1]
-            return not plan["moves"] and not plan["moving"]
-        Cluster.wait(is_settled, "everything to be where it should be")
+        # Also without what has moved and is about to be erased, for that would be found by the recovery.
+        Cluster.wait(lambda: self.settled(n1) and sum(self.replica_count(node) for node in nodes) == 5 + 3 * 12,
+                     "everything to be where it should be, and only there")
         keys = self.write(n3, "before", 150)
         places = {p["id"]: {replica["node"] for replica in p["replicas"]} for p in self.partitions(n1)}
         time_limit = time.monotonic() + 60
@@ -251,7 +256,7 @@ class Case:
         assert [s["node"] for s in plan["survivors"]] == ["n1", "n2"]
         by_id = {p["partition"]: p for p in plan["partitions"]}
         assert set(by_id) == {1} | gone | single, (sorted(by_id), gone, single)
-        assert all((by_id[i]["replica"] == 0) == (i in gone) for i in by_id)
+        assert all((by_id[i]["replica"] == 0) == (i in gone) for i in by_id), (plan, places)
         command = [os.path.join(self.binaries, "holdfast"), "cluster", "recover", "--dead", dead, "--accept-data-loss"]
         runs = [subprocess.Popen([*command[:1], "--node", node.address, *command[1:]], stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for node in (n1, n2)]
