@@ -155,6 +155,14 @@ static uint64_t operation_size(const struct store_operation *operation, int form
            (operation->type == STORE_PUT ? of_put : 0);
 }
 
+/* Of the command without it. 0 says in the structure that it is to be computed, so no command has that. */
+static uint64_t hash_asked(const uint8_t *bytes, uint64_t size)
+{
+    uint64_t hash = hf_hash64(0, bytes, size);
+
+    return hash ? hash : 1;
+}
+
 static uint64_t asked_size(const struct store_command *command)
 {
     return command->idempotency_key.size ? 8 : 0;
@@ -232,7 +240,7 @@ int32_t store_command_encode(hf_buffer *buffer, const struct store_command *comm
     for (uint64_t i = 0; i < command->operation_count; i++)
         to = write_operation(to, &command->operations[i], format);
     if (asked_size(command))
-        write_number(begin - 2 - 8, command->asked ? command->asked : hf_hash64(0, begin, (uint64_t)(to - begin)), 8);
+        write_number(begin - 2 - 8, command->asked ? command->asked : hash_asked(begin, (uint64_t)(to - begin)), 8);
     buffer->size += size;
     return 0;
 }
@@ -340,6 +348,9 @@ int32_t store_command_decode(hf_slice bytes, struct store_operation *operations,
     if (reader.failed || reader.rest.size > 0)
         return hf_error_set(error, HF_ECORRUPT, "a command of %llu bytes ends %s its last operation",
                             (unsigned long long)bytes.size, reader.failed ? "within" : "after");
+    if (ret_command->idempotency_key.size && !ret_command->asked)
+        return hf_error_set(error, HF_ECORRUPT, "a command of %llu bytes has an idempotency key and not what it is for",
+                            (unsigned long long)bytes.size);
     if (format != format_of(operations, ret_command->operation_count))
         return hf_error_set(error, HF_ECORRUPT, "a command of %llu bytes has format %d and needs none above 2",
                             (unsigned long long)bytes.size, format);

@@ -315,6 +315,9 @@ static void damage_is_no_command(void **state)
     buffer.data[buffer.size - 1] = 'b';
     assert_int_equal(hf_buffer_append(&buffer, "", 1), 0);
     assert_int_equal(decode_copy(buffer.data, buffer.size, 2), HF_ECORRUPT);
+    buffer.size--;
+    memset(buffer.data + 34 + 4, 0, 8); /* behind the key: what was asked for under it */
+    assert_int_equal(decode_copy(buffer.data, buffer.size, 2), HF_ECORRUPT);
     buffer.data[0] = 4;
     assert_int_equal(decode_copy(buffer.data, buffer.size, 2), HF_EVERSION);
     buffer.data[0] = 0;
