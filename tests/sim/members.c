@@ -268,7 +268,7 @@ static int is_ready(void *arg, uint64_t id)
            progress.match_index + NEARLY_ENTRIES >= status.last_index;
 }
 
-static void propose(uint32_t id, const hf_replication_member *members, uint32_t member_count)
+static void propose(uint32_t id, uint32_t from, const hf_replication_member *members, uint32_t member_count)
 {
     node *n = &nodes[id - 1];
     entry e = {.type = HF_ENTRY_MEMBERSHIP, .op = configuration_number(members, member_count)};
@@ -278,7 +278,7 @@ static void propose(uint32_t id, const hf_replication_member *members, uint32_t 
         return; /* busy with an earlier change */
     n->announce = false;
     n->step_at = now;
-    check_change(id, n->now.config, e.op);
+    check_change(id, from, e.op);
     after_call(id, &e, index, 1);
     if (!calm && roll(3) == 0) /* half-made changes are where two majorities could part */
         schedule((event){.at = now + roll(30 * MS), .type = EV_ATTACK, .node = id - 1});
@@ -295,10 +295,25 @@ static void leave(uint32_t id, const struct store_step *step)
         for (uint32_t i = 0; i < next.count; i++)
             if (next.members[i].replica == id)
                 take_out(&next, i--);
-        propose(id, next.members, next.count);
+        propose(id, n->now.config, next.members, next.count);
     } else if (raft->transfer(n->g, step->to, NULL) == HF_OK) {
         after_call(id, NULL, 0, 0);
     }
+}
+
+/* The product's leaders wait until a change is applied before they begin the next.  This one goes on from the change that
+ * is under way: before that is committed, the core must refuse. */
+static void hurry(uint32_t id)
+{
+    node *n = &nodes[id - 1];
+    hf_replication_member members[NODES];
+    uint32_t member_count = raft->members(n->g, members, NODES);
+    const configuration *wanted = configuration_of(n->wanted);
+    struct store_step step;
+
+    store_step_next(members, member_count, wanted->members, wanted->count, id, is_ready, n, &step);
+    if (step.type == STORE_STEP_CHANGE)
+        propose(id, configuration_number(members, member_count), step.members, step.count);
 }
 
 void members_tick(uint32_t id)
@@ -322,12 +337,16 @@ void members_tick(uint32_t id)
     actual = configuration_of(n->now.config);
     wanted = configuration_of(n->wanted);
     if (n->announce) {
-        propose(id, actual->members, actual->count);
+        propose(id, n->now.config, actual->members, actual->count);
+        return;
+    }
+    if (!calm && roll(4) == 0) {
+        hurry(id);
         return;
     }
     store_step_next(actual->members, actual->count, wanted->members, wanted->count, id, is_ready, n, &step);
     if (step.type == STORE_STEP_CHANGE && now - n->step_at >= LOOK_US) {
-        propose(id, step.members, step.count);
+        propose(id, n->now.config, step.members, step.count);
     } else if (step.type == STORE_STEP_TRANSFER && now - n->step_at > (step.arrived ? TRANSFER_US : NEW_LEADER_US)) {
         n->step_at = now;
         if (!step.arrived)
