@@ -80,8 +80,8 @@ class Case:
         assert node.request("GET", "/healthz")[0] == 503
         for key in ("before-0", "after-0"):
             for query in ("", "?consistency=stale"):
-                status = node.request("GET", self.path(key) + query)[0]
-                assert status == 503, (status, key, query)
+                Cluster.wait(lambda: node.request("GET", self.path(key) + query)[0] == 503,  # each loop by itself
+                             "%s%s to be refused by %s" % (key, query, node.name))
 
     def replace(self, node, survivor):
         node.kill()

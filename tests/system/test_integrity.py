@@ -174,6 +174,13 @@ def wait_filled(cluster, node, times):
     check_all([node])
 
 
+def wait_compared(cluster, times):
+    """Replicas of one partition or another are compared so many times more."""
+    total = lambda: sum(metric(node, "holdfast_store_comparisons_total") for node in cluster.nodes)
+    wanted = total() + times
+    Cluster.wait(lambda: total() >= wanted, "the replicas to be compared again")
+
+
 def comparison_finds_what_no_checksum_shows(cluster, damage):
     """One replica has another value, with a checksum that fits it; another replica lacks a record."""
     n1, n2, n3 = cluster.nodes
@@ -192,10 +199,9 @@ def comparison_finds_what_no_checksum_shows(cluster, damage):
     for node, partition in ((n2, forged), (n3, dropped)):
         assert "partition %d: damaged: it is not what the majority" % partition in node.log()
     assert metric(n1, "holdfast_store_repairs_total") == 0
+    wait_compared(cluster, 3)  # those that began before the repairs
     differences = [metric(node, "holdfast_store_differences_total") for node in cluster.nodes]
-    compared = [metric(node, "holdfast_store_comparisons_total") for node in cluster.nodes]
-    Cluster.wait(lambda: sum(metric(node, "holdfast_store_comparisons_total") for node in cluster.nodes) >=
-                 sum(compared) + 4, "the replicas to be compared again")
+    wait_compared(cluster, 4)
     assert [metric(node, "holdfast_store_differences_total") for node in cluster.nodes] == differences
     check_all(cluster.nodes)
 

@@ -319,7 +319,8 @@ static void decide(struct store_call *call)
         finish(call);
         return;
     }
-    if (call->service->loops->now_us(call->loop) >= call->op.deadline_us) {
+    /* A node that is kept out has no part in the others' answers either, though not all of them may know it yet. */
+    if (atomic_load(&call->service->out) || call->service->loops->now_us(call->loop) >= call->op.deadline_us) {
         give_up(call);
         return;
     }

@@ -306,6 +306,7 @@ static void refused(struct store_service *service, uint32_t node, int32_t why)
     atomic_store(&service->refused_why, why);
     if (why == STORE_IDENTITY_LOST || why == STORE_IDENTITY_OLDER || why == STORE_IDENTITY_COPY)
         leave(service, node, why);
+    store_hello_leave(store_shard_current(service)); /* before anybody is told that it has */
     if (atomic_fetch_or(&service->refused, 1u << node) & 1u << node)
         return;
     if (atomic_load(&service->heals)) {
