@@ -338,8 +338,10 @@ class Case:
 
         Cluster.wait(lambda: b'"feed/079"' in received and received.endswith(b"\n"), "the slow reader to have it all", 90)
         ending.set()
-        trickle.close()
+        trickle.shutdown(socket.SHUT_RDWR)  # it may wait for more
         reader.join(10)
+        assert not reader.is_alive()
+        trickle.close()
         seen = [line["key"] for line in self.lines(bytes(received)) if line["key"].startswith("feed/")]
         assert seen == wanted
         assert metric(node, series) == 1
