@@ -190,11 +190,20 @@ static void rendered(hf_job *job)
     atomic_fetch_sub(&admin->scrapes, 1);
 }
 
+/* [main] */
+static void render_here(hf_task *task)
+{
+    hf_job *job = (hf_job *)task;
+
+    render(job);
+    rendered(job);
+}
+
+/* They are wanted most when the pool has more to do than it can. */
 static void handle_metrics(void *arg, hf_http_request *request)
 {
     hf_admin *admin = arg;
     struct scrape *scrape = hf_arena_alloc(hf_http_arena(request), sizeof *scrape);
-    hf_error error;
 
     if (!scrape) {
         no_memory(request);
@@ -204,9 +213,9 @@ static void handle_metrics(void *arg, hf_http_request *request)
     scrape->request = request;
     scrape->job = (hf_job){.loop = hf_http_loop(request), .work = render, .done = rendered};
     atomic_fetch_add(&admin->scrapes, 1);
-    if (hf_pool_submit(hf_process_pool(admin->settings.process), &scrape->job, &error) != 0) {
-        atomic_fetch_sub(&admin->scrapes, 1);
-        hf_http_problem(request, 503, "busy", &error, NULL);
+    if (hf_pool_submit(hf_process_pool(admin->settings.process), &scrape->job, NULL) != 0) {
+        scrape->job.task.run = render_here;
+        hf_loop_post(hf_process_main_loop(admin->settings.process), &scrape->job.task);
     }
 }
 
@@ -465,7 +474,7 @@ int32_t hf_admin_create(const hf_admin_settings *settings, hf_admin **ret_admin,
         return hf_error_set(error, HF_ENOMEM, "no memory for the admin interface");
     admin->settings = *settings;
     for (size_t i = 0; i < sizeof routes / sizeof routes[0] && !result; i++)
-        result = hf_http_server_route(server, &routes[i], admin, error);
+        result = hf_http_server_route_reserved(server, &routes[i], admin, error);
     if (result) {
         free(admin);
         return result;

@@ -138,7 +138,7 @@ int32_t hf_compare_create(const hf_plugins *plugins, hf_process *process, hf_rel
     if (!compare)
         return hf_error_set(error, HF_ENOMEM, "no memory for the admin interface");
     *compare = (hf_compare){plugins, process, reload};
-    int32_t result = hf_http_server_route(hf_process_offered(process)->http, &route, compare, error);
+    int32_t result = hf_http_server_route_reserved(hf_process_offered(process)->http, &route, compare, error);
     if (result) {
         free(compare);
         return result;

@@ -261,7 +261,7 @@ int32_t hf_policies_routes(hf_policies *policies, hf_http_server *server, hf_err
         {sizeof(hf_http_route), HF_HTTP_ADMIN, "POST", "/v1/admin/policies/reload", 0, "Reads the policies again.",
          handle_reload},
     };
-    int32_t result = hf_http_server_route(server, &routes[0], policies, error);
+    int32_t result = hf_http_server_route_reserved(server, &routes[0], policies, error);
 
-    return result ? result : hf_http_server_route(server, &routes[1], policies, error);
+    return result ? result : hf_http_server_route_reserved(server, &routes[1], policies, error);
 }

@@ -46,11 +46,12 @@ struct http_connection {
     hf_http_request *request; /* the present one */
     hf_buffer ahead;          /* received after the present request */
     hf_buffer output;
-    uint64_t output_at;       /* how much of it the client has taken */
-    uint64_t counted;         /* bytes of it in the server's gate of answers */
-    uint64_t taken_us;        /* when the client last took something, or what it is to take began to wait */
-    uint64_t left_in_kernel;  /* then */
-    int sending;              /* something waits */
+    uint64_t output_at;      /* how much of it the client has taken */
+    uint64_t counted;        /* bytes of it in the server's gate of answers */
+    uint64_t refused_answer; /* bytes of its last answer, when there was no memory for it */
+    uint64_t taken_us;       /* when the client last took something, or what it is to take began to wait */
+    uint64_t left_in_kernel; /* then */
+    int sending;             /* something waits */
 };
 
 static void process(http_connection *connection);
@@ -69,6 +70,13 @@ uint64_t hf_http_connection_address(const http_connection *connection)
 static uint64_t waiting_of(const http_connection *connection)
 {
     return connection->output.size - connection->output_at;
+}
+
+/* Its client has to take something before it is asked what it wants next: otherwise one that sends on and on, and never
+ * reads, would fill the memory with small answers, refusals for example. */
+static int is_behind(const http_connection *connection)
+{
+    return waiting_of(connection) > (connection->state == STREAM ? HF_HTTP_STREAM_HIGH : HF_HTTP_ANSWER_LARGE);
 }
 
 /* Bytes that the kernel has and the client has not.  The kernel takes more only when a good part of them is gone, which
@@ -100,8 +108,7 @@ static void watch(http_connection *connection)
 {
     uint32_t events = 0;
 
-    if (connection->state == LINGER ||
-        (connection->state != HANDLER && !connection->ending && waiting_of(connection) <= HF_HTTP_STREAM_HIGH))
+    if (connection->state == LINGER || (connection->state != HANDLER && !connection->ending && !is_behind(connection)))
         events |= HF_WATCH_READ;
     if (connection->state == HANDLER && !connection->hasty) /* nothing comes of a client that waits for its answer */
         events |= connection->watched & HF_WATCH_READ;
@@ -229,8 +236,8 @@ static void flush(http_connection *connection)
     uint64_t taken = 0;
 
     while (waiting_of(connection)) {
-        ssize_t size = send(connection->fd, connection->output.data + connection->output_at, waiting_of(connection),
-                            MSG_NOSIGNAL);
+        ssize_t size =
+            send(connection->fd, connection->output.data + connection->output_at, waiting_of(connection), MSG_NOSIGNAL);
         if (size < 0 && errno == EINTR)
             continue;
         if (size < 0) {
@@ -282,6 +289,10 @@ static void next_request(http_connection *connection)
     hf_http_request *request = connection->request;
 
     connection->request = NULL;
+    if (request->status < 500)
+        connection->refused_answer = 0;
+    else if (request->refused_answer)
+        connection->refused_answer = request->refused_answer;
     if (!request->keep_alive || connection->shard->stopping)
         connection->ending = 1;
     hf_http_request_free(request);
@@ -400,8 +411,8 @@ static void refuse_head(http_connection *connection, uint32_t status, const char
 static int32_t admit_memory(hf_http_request *request, uint64_t size, hf_error *error)
 {
     hf_http_server *server = request->shard->server;
-    int32_t why = hf_gate_enter(&server->bodies, server->shares, request->client, 0, size,
-                                hf_loop_now_us(request->shard->loop));
+    int32_t why =
+        hf_http_server_enter(request, HTTP_REFUSED_BODIES, request->client, size, hf_loop_now_us(request->shard->loop));
 
     if (why)
         return hf_http_server_refuse(server, HTTP_REFUSED_BODIES, why, hf_loop_now_us(request->shard->loop), error);
@@ -409,19 +420,25 @@ static int32_t admit_memory(hf_http_request *request, uint64_t size, hf_error *e
     return 0;
 }
 
-/* A client that does not take its answers is not given more; others are, as long as there is room for them. */
+/* A client that does not take its answers is not given more; others are, as long as there is room for them.  After an
+ * answer that found none, as much is asked for before the next one is made: making it only to drop it helps nobody. */
 static int32_t admit_answer(const http_connection *connection, hf_error *error)
 {
     hf_http_server *server = connection->shard->server;
     uint64_t now = hf_loop_now_us(connection->shard->loop);
+    uint64_t size = connection->refused_answer, some = server->answer_limits.bytes / 4;
 
-    if (hf_gate_bytes(&server->answers) < server->answer_limits.bytes / 4)
+    if (hf_gate_bytes(&server->answers) < some)
         return 0;
-    int32_t why = hf_gate_enter(&server->answers, server->shares, connection->address, 0, HF_HTTP_ANSWER_LARGE, now);
+    if (size > some)
+        size = some;
+    if (size < HF_HTTP_ANSWER_LARGE)
+        size = HF_HTTP_ANSWER_LARGE;
+    int32_t why = hf_http_server_enter(connection->request, HTTP_REFUSED_ANSWERS, connection->address, size, now);
 
     if (why)
         return hf_http_server_refuse(server, HTTP_REFUSED_ANSWERS, why, now, error);
-    hf_gate_leave(&server->answers, server->shares, connection->address, 0, HF_HTTP_ANSWER_LARGE);
+    hf_gate_leave(&server->answers, server->shares, connection->address, 0, size);
     return 0;
 }
 
@@ -667,8 +684,7 @@ static void step(http_connection *connection)
         int before = connection->state;
         uint64_t ahead = connection->ahead.size;
 
-        if (connection->closed || connection->ending || before == HANDLER || before == STREAM ||
-            waiting_of(connection) > HF_HTTP_STREAM_HIGH)
+        if (connection->closed || connection->ending || before == HANDLER || before == STREAM || is_behind(connection))
             return;
         if (before == SKIP) {
             skip(connection);
@@ -691,10 +707,15 @@ static void step(http_connection *connection)
 
 static void process(http_connection *connection)
 {
+    int was_behind;
+
     connection->processing++;
-    step(connection);
-    if (!connection->closed)
-        flush(connection);
+    do { /* what came ahead is gone on with here once its client is not behind any more: no event would tell of it */
+        step(connection);
+        was_behind = is_behind(connection);
+        if (!connection->closed)
+            flush(connection);
+    } while (!connection->closed && was_behind && !is_behind(connection));
     if (!connection->closed)
         watch(connection);
     if (--connection->processing == 0 && connection->closed)

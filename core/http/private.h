@@ -73,6 +73,7 @@ struct hf_http_request {
     hf_buffer chunks;            /* a chunked body, decoded */
     uint64_t memory;             /* counted in the server's gate of bodies */
     uint64_t answer_memory;      /* of its answer, counted in the server's gate of answers */
+    uint64_t refused_answer;     /* bytes of the answer for which there was no memory */
     uint64_t address;            /* of its connection */
     hf_http1_head head;          /* slices into input */
     hf_slice body;
@@ -100,6 +101,10 @@ struct hf_http_request {
 /* server.c */
 /* The error of a request that a gate refused, for HF_GATE_...; HF_EBUSY. */
 int32_t hf_http_server_refuse(hf_http_server *server, int what, int32_t why, uint64_t now_us, hf_error *error);
+
+/* Counts `size` bytes in the gate of HTTP_REFUSED_...: 0, or why not (HF_GATE_...).  A reserved route has more room.
+ * [any] */
+int32_t hf_http_server_enter(hf_http_request *request, int what, uint64_t key, uint64_t size, uint64_t now_us);
 
 /* connection.c */
 /* `address`: a number for where it comes from, never 0. */

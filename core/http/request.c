@@ -389,13 +389,14 @@ static int admit_answer(hf_http_request *request, uint64_t size)
 {
     hf_http_server *server = request->shard->server;
     uint64_t now = hf_clock_us(); /* maybe of a thread without a loop */
-    int32_t why = hf_gate_enter(&server->answers, server->shares, request->address, 0, size, now);
+    int32_t why = hf_http_server_enter(request, HTTP_REFUSED_ANSWERS, request->address, size, now);
     hf_error error;
 
     if (!why) {
         request->answer_memory = size;
         return 1;
     }
+    request->refused_answer = size;
     hf_http_server_refuse(server, HTTP_REFUSED_ANSWERS, why, now, &error);
     hf_http_problem(request, 503, "busy", &error, NULL);
     return 0;

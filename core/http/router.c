@@ -66,13 +66,14 @@ static int32_t make_entry(hf_router_entry *entry, const hf_http_route *route, vo
     return check_pattern(entry, error);
 }
 
-int32_t hf_router_add(hf_router *router, const hf_http_route *route, void *arg, hf_error *error)
+int32_t hf_router_add(hf_router *router, const hf_http_route *route, void *arg, int reserved, hf_error *error)
 {
     hf_router_entry entry;
     int32_t result = make_entry(&entry, route, arg, error);
 
     if (result)
         return result;
+    entry.reserved = reserved;
     for (uint32_t i = 0; i < router->count; i++)
         if (strcmp(router->entries[i].route.method, route->method) == 0 &&
             strcmp(router->entries[i].route.pattern, route->pattern) == 0)

@@ -9,6 +9,7 @@ enum { HF_ROUTER_PARAMETERS_MAX = 4, HF_ROUTER_SEGMENTS_MAX = 12, HF_ROUTER_ROUT
 typedef struct hf_router_entry {
     hf_http_route route;
     void *arg;
+    int reserved; /* memory is kept for it: it is how operators find out what is wrong, and put it right */
     uint32_t segment_count;
     uint32_t literal_count;
     hf_slice segments[HF_ROUTER_SEGMENTS_MAX]; /* "{name}" with its braces */
@@ -27,7 +28,7 @@ typedef struct hf_router_match {
 } hf_router_match;
 
 /* HF_EINVAL: a bad pattern; HF_EEXIST: the same method and pattern; HF_ETOOLARGE; HF_ENOMEM. */
-int32_t hf_router_add(hf_router *router, const hf_http_route *route, void *arg, hf_error *error);
+int32_t hf_router_add(hf_router *router, const hf_http_route *route, void *arg, int reserved, hf_error *error);
 
 /* Finds the route of a path without query.  HF_ENOTFOUND: no such path; HF_EUNSUPPORTED: the path is there, but not
  * with this method: `allow` then lists the methods, with commas. */

@@ -18,6 +18,10 @@
 
 enum { SWEEP_US = 500000, ACCEPT_BATCH = 64, RETRY_MINIMUM_MS = 100, RETRY_MAXIMUM_MS = 10000 };
 
+/* Memory beyond the limits of bodies and of answers for the routes that are reserved; one such answer is at most that.
+ */
+enum { RESERVE = 16 << 20 };
+
 struct http_listener {
     struct http_listener *next;
     http_shard *shard;
@@ -72,9 +76,9 @@ static int32_t add_memory_metrics(hf_http_server *server, hf_error *error)
         result = add_metric(server, HF_METRIC_GAUGE, "holdfast_http_body_bytes", "Bytes of request bodies under way",
                             NULL, &server->body_bytes, error);
     if (!result)
-        result = add_metric(server, HF_METRIC_GAUGE, "holdfast_http_answer_bytes",
-                            "Bytes of large answers that their clients have not taken", NULL, &server->answer_bytes,
-                            error);
+        result =
+            add_metric(server, HF_METRIC_GAUGE, "holdfast_http_answer_bytes",
+                       "Bytes of large answers that their clients have not taken", NULL, &server->answer_bytes, error);
     if (!result)
         result = add_metric(server, HF_METRIC_COUNTER, "holdfast_http_stalled_connections_total",
                             "Connections closed because their clients took nothing of their answers", NULL,
@@ -101,12 +105,24 @@ int32_t hf_http_server_refuse(hf_http_server *server, int what, int32_t why, uin
 
     hf_metric_increment(server->refused[what], 1);
     hf_error_set(error, HF_EBUSY, "too many %s%s; send this again later", words[what],
-                 why != HF_GATE_SHARE ? ""
+                 why != HF_GATE_SHARE          ? ""
                  : what == HTTP_REFUSED_BODIES ? " for this client"
                                                : " by this client");
     error->retry_after_ms = hf_gate_retry_after_ms(what == HTTP_REFUSED_BODIES ? &server->bodies : &server->answers,
                                                    now_us, RETRY_MINIMUM_MS, RETRY_MAXIMUM_MS);
     return HF_EBUSY;
+}
+
+int32_t hf_http_server_enter(hf_http_request *request, int what, uint64_t key, uint64_t size, uint64_t now_us)
+{
+    hf_http_server *server = request->shard->server;
+    hf_gate *gate = what == HTTP_REFUSED_BODIES ? &server->bodies : &server->answers;
+    int32_t why = hf_gate_enter(gate, server->shares, key, 0, size, now_us);
+
+    if (!why || !request->match.entry->reserved || hf_gate_bytes(gate) + size > gate->limits->bytes + RESERVE)
+        return why;
+    hf_gate_force(gate, server->shares, key, 0, size, now_us);
+    return 0;
 }
 
 static void measure(hf_http_server *server, uint64_t now_us)
@@ -209,7 +225,12 @@ void hf_http_server_destroy(hf_http_server *server)
 
 int32_t hf_http_server_route(hf_http_server *server, const hf_http_route *route, void *arg, hf_error *error)
 {
-    return hf_router_add(&server->router, route, arg, error);
+    return hf_router_add(&server->router, route, arg, route->right >= HF_HTTP_ADMIN, error);
+}
+
+int32_t hf_http_server_route_reserved(hf_http_server *server, const hf_http_route *route, void *arg, hf_error *error)
+{
+    return hf_router_add(&server->router, route, arg, 1, error);
 }
 
 /* ---- Listening --------------------------------------------------------------------------------------------------- */

@@ -32,8 +32,8 @@ typedef struct hf_http_settings {
     hf_loop *const *loops; /* borrowed */
     uint32_t loop_count;
     hf_metrics *metrics;
-    hf_http_authority authority;  /* NULL functions: everybody may do everything */
-    uint64_t head_maximum;        /* bytes of a request's head */
+    hf_http_authority authority;    /* NULL functions: everybody may do everything */
+    uint64_t head_maximum;          /* bytes of a request's head */
     uint64_t body_memory_maximum;   /* bytes of all requests under way; beyond it: 503 */
     uint64_t answer_memory_maximum; /* bytes of large answers that were not taken yet; beyond it: 503 */
     uint64_t client_share;          /* percent of each of these, and of connections, that one client may have; 0: all */
@@ -48,7 +48,11 @@ int32_t hf_http_server_create(const hf_http_settings *settings, hf_http_server *
 /* The loops no longer run, and every request was answered.  Accepts NULL. */
 void hf_http_server_destroy(hf_http_server *server);
 
+/* A route for administration (HF_HTTP_ADMIN) is answered also while memory for bodies or answers is used up. */
 int32_t hf_http_server_route(hf_http_server *server, const hf_http_route *route, void *arg, hf_error *error);
+
+/* The same, and so is this route, whoever may call it: what tells how the process is. */
+int32_t hf_http_server_route_reserved(hf_http_server *server, const hf_http_route *route, void *arg, hf_error *error);
 
 /* Accepts connections from a listening socket on one loop; the descriptor stays the caller's.  On that loop's thread,
  * or [main] before the loops run. */

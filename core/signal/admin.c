@@ -275,6 +275,6 @@ int32_t hf_signals_routes(hf_signals *signals, hf_http_server *server, hf_error 
     int32_t result = 0;
 
     for (size_t i = 0; i < sizeof routes / sizeof *routes && !result; i++)
-        result = hf_http_server_route(server, &routes[i], signals, error);
+        result = hf_http_server_route_reserved(server, &routes[i], signals, error);
     return result;
 }

@@ -449,7 +449,8 @@ class Case:
         Cluster.wait(led, "a leader")
         other = next(node for node in self.nodes if node.name != target["leader"])
         leader = next(node for node in self.nodes if node.name == target["leader"])
-        self.check(leader, "POST", "/v1/tables/items/partitions/%d/leader" % target["id"], 202, json.dumps({"node": other.name}))
+        asked = next(node for node in self.nodes if node not in (leader, other))  # any node takes the wish
+        self.check(asked, "POST", "/v1/tables/items/partitions/%d/leader" % target["id"], 202, json.dumps({"node": other.name}))
         Cluster.wait(lambda: self.leaders()[target["value"]] == other.name, "the leader to be %s" % other.name)
 
     # ---- Faults ---------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "http/private.h"
 #include "http/router.h"
 #include "http/server.h"
 #include "loop/loop.h"
@@ -185,6 +186,7 @@ static void start_server_with(struct server *server, hf_http_settings settings)
         {sizeof(hf_http_route), HF_HTTP_READ, "GET", "/d/{a}/x/{b}", 0, "", describe},
         {sizeof(hf_http_route), HF_HTTP_WRITE, "PUT", "/d/{a}", 100, "", describe},
         {sizeof(hf_http_route), HF_HTTP_ADMIN, "GET", "/d/admin", 0, "", describe},
+        {sizeof(hf_http_route), HF_HTTP_ADMIN, "POST", "/admin/echo", BODY_MAXIMUM, "", echo},
         {sizeof(hf_http_route), HF_HTTP_READ, "GET", "/hold", 0, "", hold},
         {sizeof(hf_http_route), HF_HTTP_READ, "GET", "/stream", 0, "", stream},
     };
@@ -706,7 +708,7 @@ static void routes_are_checked(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         hf_http_route route = {sizeof route, HF_HTTP_READ, "GET", rows[i].pattern, 0, "", describe};
         hf_error error = {0};
-        if (hf_router_add(&router, &route, NULL, &error) != rows[i].result)
+        if (hf_router_add(&router, &route, NULL, 0, &error) != rows[i].result)
             fail_msg("'%s': %s", rows[i].pattern, error.message);
     }
     hf_router_done(&router);
@@ -798,6 +800,92 @@ static uint64_t send_without_reading(struct client *client, const uint8_t *bytes
     return 0;
 }
 
+static uint32_t status_of_echo(struct client *client, const char *path, char *bytes, int size)
+{
+    int head =
+        snprintf(bytes, 200, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer admin\r\nContent-Length: %d\r\n\r\n",
+                 path, size);
+    struct answer answer;
+
+    memset(bytes + head, 'x', (size_t)size);
+    bytes[head + size] = '\0';
+    client_text(client, bytes);
+    client_read(client, "POST", &answer);
+    if (answer.status == 200)
+        assert_int_equal(answer.body.size, size);
+    hf_buffer_done(&answer.body);
+    return (uint32_t)answer.status;
+}
+
+static void memory_is_kept_for_administration(void **state)
+{
+    enum { SIZE = 512 << 10, LITTLE = 100 << 10 };
+    char *bytes = malloc(SIZE + 201);
+    struct client client;
+
+    (void)state;
+    assert_non_null(bytes);
+    for (int what = HTTP_REFUSED_BODIES; what < HTTP_REFUSALS; what++) { /* what there is too little memory for */
+        hf_http_settings settings = usual_settings();
+        struct server server;
+
+        *(what == HTTP_REFUSED_BODIES ? &settings.body_memory_maximum : &settings.answer_memory_maximum) = LITTLE;
+        start_server_with(&server, settings);
+        client_open(&client, &server);
+        assert_int_equal(status_of_echo(&client, "/echo", bytes, SIZE), 503);
+        assert_int_equal(status_of_echo(&client, "/admin/echo", bytes, SIZE), 200);
+        assert_int_equal(status_of_echo(&client, "/echo", bytes, SIZE), 503);
+        assert_int_equal(status_of_echo(&client, "/echo", bytes, 1000), 200);
+        client_close(&client);
+        stop_server(&server);
+    }
+    free(bytes);
+}
+
+static uint64_t metric_of(struct server *server, const char *series)
+{
+    char *text = NULL;
+    uint64_t size = 0;
+
+    assert_int_equal(hf_metrics_render(server->metrics, &text, &size, NULL), 0);
+    const char *found = strstr(text, series);
+    assert_non_null(found);
+    uint64_t value = strtoull(found + strlen(series), NULL, 10);
+    free(text);
+    return value;
+}
+
+/* Refusals are small, and not counted one by one: one that never reads them must not get ever more of them. */
+static void who_never_reads_gets_few_refusals(void **state)
+{
+    static const char text[] = "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n";
+    enum { REPEATED = 1000 };
+    uint8_t *bytes = malloc(REPEATED * sizeof text);
+    hf_http_settings settings = usual_settings();
+    struct client client;
+    struct server server;
+    struct answer answer;
+
+    (void)state;
+    assert_non_null(bytes);
+    for (int i = 0; i < REPEATED; i++)
+        memcpy(bytes + (size_t)i * (sizeof text - 1), text, sizeof text - 1);
+    settings.send_timeout_us = 1000000;
+    start_server_with(&server, settings);
+    client_open(&client, &server);
+    client_text(&client, text);
+    client_read(&client, "GET", &answer);
+    hf_buffer_done(&answer.body);
+    uint64_t each = metric_of(&server, "\nholdfast_http_sent_bytes_total ");
+    send_without_reading(&client, bytes, REPEATED * (sizeof text - 1));
+    uint64_t sent = metric_of(&server, "\nholdfast_http_sent_bytes_total ");
+    uint64_t made = each * metric_of(&server, "\nholdfast_http_requests_total{class=\"4xx\"} ");
+    assert_in_range(made - sent, 1, (64 << 10) + each);
+    client_close(&client);
+    stop_server(&server);
+    free(bytes);
+}
+
 static void who_never_reads_is_disconnected(void **state)
 {
     enum { BODY = 512 << 10 };
@@ -837,7 +925,9 @@ int main(void)
         cmocka_unit_test(routes_are_checked),
         cmocka_unit_test(one_client_leaves_memory_to_others),
         cmocka_unit_test(one_client_leaves_connections_to_others),
+        cmocka_unit_test(memory_is_kept_for_administration),
         cmocka_unit_test(who_never_reads_is_disconnected),
+        cmocka_unit_test(who_never_reads_gets_few_refusals),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

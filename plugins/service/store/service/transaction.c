@@ -239,6 +239,19 @@ static void abort_all(struct transaction *transaction)
         abort_over(transaction);
 }
 
+/* Why an attempt has failed.  What a replica says of itself, that it does not lead, tells the client nothing. */
+static void set_reason(struct transaction *transaction, int32_t code, const struct store_op *op)
+{
+    if (code == HF_ESTATE)
+        set_verdict(transaction, HF_EBUSY, "other transactions have locked the records; nothing was done");
+    else if (code == HF_ETIMEOUT) /* what was prepared goes again */
+        set_verdict(transaction, HF_ENOTLEADER, "a partition did not answer in time; nothing was done");
+    else if (code == HF_ENOTLEADER)
+        set_verdict(transaction, HF_ENOTLEADER, "a partition has no leader at the moment; nothing was done");
+    else
+        set_verdict(transaction, code == HF_EDENIED ? HF_EBUSY : code, op->error.message);
+}
+
 /* ---- Deciding ---------------------------------------------------------------------------------------------------- */
 
 static void decided(struct store_phase_call *phase_call)
@@ -261,7 +274,7 @@ static void decided(struct store_phase_call *phase_call)
         end(transaction);
         return;
     default: /* it was not decided, and will be decided against */
-        set_verdict(transaction, phase_call->call.op.code, phase_call->call.op.error.message);
+        set_reason(transaction, phase_call->call.op.code, &phase_call->call.op);
         end(transaction);
     }
 }
@@ -299,11 +312,7 @@ static void judge(struct transaction *transaction)
         transaction->verdict.part = i;
         transaction->verdict.operation = op->operation;
         transaction->verdict.version = op->version;
-        set_verdict(transaction, code == HF_ESTATE || code == HF_EDENIED ? HF_EBUSY : code,
-                    code == HF_ESTATE ? "other transactions have locked the records; nothing was done"
-                                      : op->error.message);
-        if (code == HF_ETIMEOUT) /* what was prepared goes again */
-            set_verdict(transaction, HF_ENOTLEADER, "a partition did not answer in time; nothing was done");
+        set_reason(transaction, code, op);
         if (code == HF_ECONFLICT)
             return;
     }

@@ -1,5 +1,5 @@
 /* Handing leadership over: the placement names the node first, so that the group keeps to it, and the present leader is
- * told at once. */
+ * told at once when it is here; elsewhere it follows the placement a little later (`replica/members.c`). */
 #include "service/call.h"
 #include "service/private.h"
 #include "table/balance.h"
@@ -18,6 +18,7 @@ struct transfer {
     hf_loop *loop;
     uint64_t partition;
     uint32_t node;
+    int is_placed; /* the placement names the node first */
     int32_t code;
     hf_error error;
     store_transfer_done done;
@@ -43,6 +44,8 @@ static void transfer_here(hf_task *task)
     else
         transfer->code = hf_error_set(&transfer->error, HF_ENOTFOUND, "this node has no replica of partition %" PRIu64,
                                       transfer->partition);
+    if (transfer->is_placed && (transfer->code == HF_ENOTFOUND || transfer->code == HF_ENOTLEADER))
+        transfer->code = HF_OK; /* whoever leads it will */
     transfer->task.run = transfer_answer;
     transfer->service->loops->post(transfer->loop, &transfer->task);
 }
@@ -112,9 +115,9 @@ void store_service_transfer(struct store_service *service, uint64_t partition, u
                                   .done = done,
                                   .arg = arg};
     /* The catalog's members are no placement, and a replica that is none cannot lead. */
-    if (!routed || partition == STORE_CATALOG_PARTITION || !is_member(routed->partition, node) ||
-        routed->partition->members[0] == node)
-        placed(transfer, HF_OK, NULL);
-    else
+    transfer->is_placed = routed && partition != STORE_CATALOG_PARTITION && is_member(routed->partition, node);
+    if (transfer->is_placed && routed->partition->members[0] != node)
         place(transfer, routed->partition);
+    else
+        placed(transfer, HF_OK, NULL);
 }
