@@ -10,7 +10,8 @@ enum {
     NEARLY_ENTRIES = 64,     /* a member that lacks no more than this has nearly everything */
     TRANSFER_US = 10000000,  /* between two tries to let the preferred replica lead */
     NEW_LEADER_US = 3000000, /* a new leader leaves the others time to come back first */
-    LOOK_US = 300000         /* between two looks: there may be thousands of groups */
+    LOOK_US = 300000,        /* between two looks: there may be thousands of groups */
+    STEP_US = 100000         /* likewise, while the members change */
 };
 
 void store_replica_want(struct store_replica *replica, const hf_replication_member *members, uint32_t count)
@@ -82,7 +83,9 @@ void store_members_tick(struct store_replica *replica)
     store_step_next(state.members, state.member_count, replica->wanted, replica->wanted_count, replica->self, is_ready,
                     replica, &step);
     atomic_store_explicit(&replica->published.moving, !step.arrived, memory_order_relaxed);
-    if (step.type == STORE_STEP_CHANGE && replica->now_us - replica->step_us >= LOOK_US) {
+    if (!step.arrived)
+        replica->members_us = replica->now_us + STEP_US;
+    if (step.type == STORE_STEP_CHANGE && replica->now_us - replica->step_us >= STEP_US) {
         propose(replica, &step);
     } else if (step.type == STORE_STEP_TRANSFER &&
                replica->now_us - replica->step_us > (step.arrived ? TRANSFER_US : NEW_LEADER_US)) {

@@ -86,6 +86,7 @@ struct store_replica {
     uint64_t last_time_us; /* stamped on a command */
     uint64_t read_context; /* the last one given to a read */
     uint64_t self;         /* its id */
+    uint64_t other_self;   /* for whom messages have come that was here before, or is to be; 0: none */
     uint64_t group_leader; /* id of the leading replica, 0: unknown */
     uint64_t members_us;   /* when the members are to be looked at again */
     uint64_t step_us;      /* when a change of members was last proposed, or leadership last handed over */

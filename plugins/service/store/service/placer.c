@@ -12,19 +12,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ASK_TIMEOUT_US = 5000000, MOVES_MAX = 64, RECORD_MAX = 16384, KEY_SIZE = 32 };
+enum { ASK_TIMEOUT_US = 2000000, MOVES_MAX = 64, RECORD_MAX = 16384, KEY_SIZE = 32 };
+/* Between two looks: at moves under way, and at whether there is any; both are over at once after a change. */
+enum { LOOK_US = 200000, IDLE_US = 1000000 };
 
-struct store_placer {
+/* A partition that moves, whose members are asked for. */
+struct ask {
     struct store_call call;
-    struct store_service *service;
-    int32_t busy;
-    uint64_t moving[MOVES_MAX]; /* partitions whose members are to be asked for */
-    uint32_t moving_count, asked;
-    uint64_t added[MOVES_MAX]; /* of those the ones that only get a member more */
-    uint32_t added_count;
+    struct store_placer *placer;
+    int32_t arrived;
 };
 
-static void ask_next(struct store_placer *placer);
+struct store_placer {
+    struct store_service *service;
+    int32_t busy;
+    int32_t hurried;          /* 1: the change is about replicas; leadership may wait for the next look */
+    uint64_t due_us;          /* when to look again */
+    uint64_t changed_version; /* of the catalog that a change was made to: what it became is not known here before */
+    struct ask asks[MOVES_MAX];
+    uint32_t moving_count, pending;
+    uint64_t added[MOVES_MAX]; /* moving partitions that only get a member more */
+    uint32_t added_count;
+};
 
 /* ---- Writing records --------------------------------------------------------------------------------------------- */
 
@@ -32,9 +41,15 @@ static void edited(void *arg, int32_t code, const hf_error *error)
 {
     struct store_placer *placer = arg;
 
-    if (code != HF_OK && code != HF_ECONFLICT) /* a conflict: the next look is at the newer records */
-        store_service_log(placer->service, HF_LOG_WARNING, "the placement could not be changed: %s",
-                          error ? error->message : "");
+    if (code == HF_OK) {
+        if (placer->hurried)
+            placer->due_us = 0;
+    } else {
+        placer->changed_version = 0;
+        if (code != HF_ECONFLICT) /* a conflict: the next look is at the newer records */
+            store_service_log(placer->service, HF_LOG_WARNING, "the placement could not be changed: %s",
+                              error ? error->message : "");
+    }
     placer->busy = 0;
 }
 
@@ -54,13 +69,23 @@ static struct texts *begin_texts(void)
     return texts;
 }
 
-static void end_texts(struct store_placer *placer, struct texts *texts)
+static void free_texts(struct texts *texts)
 {
-    placer->busy = 1;
-    store_edit(placer->service, texts->operations, texts->count, edited, placer);
     for (uint32_t i = 0; i < MOVES_MAX; i++)
         hf_buffer_done(&texts->values[i]);
     free(texts);
+}
+
+static void end_texts(struct store_placer *placer, struct texts *texts)
+{
+    if (texts->count == 0) {
+        free_texts(texts);
+        return;
+    }
+    placer->busy = 1;
+    placer->changed_version = placer->service->shards[0].routing->catalog_version;
+    store_edit(placer->service, texts->operations, texts->count, edited, placer);
+    free_texts(texts);
 }
 
 static void add_text(struct texts *texts, uint64_t version)
@@ -99,6 +124,8 @@ static void write_nodes(struct store_placer *placer)
 
 /* ---- Moves that have arrived ------------------------------------------------------------------------------------- */
 
+static void all_told(struct store_placer *placer);
+
 static int has_arrived(const struct store_partition *partition, hf_slice members)
 {
     for (uint32_t i = 0; i < partition->member_count; i++)
@@ -117,55 +144,63 @@ static void forget_added(struct store_placer *placer, uint64_t partition)
     placer->added_count = kept;
 }
 
-static void members_told(struct store_call *call)
+/* The old replica is not counted on any more. */
+static void end_move(struct store_placer *placer, const struct store_routing *routing, uint64_t id,
+                     struct texts *texts)
 {
-    struct store_placer *placer = (struct store_placer *)(void *)call;
-    const struct store_routing *routing = placer->service->shards[0].routing;
-    const struct store_routed *routed = store_routing_partition(routing, call->op.partition);
-    hf_slice members = {call->op.result.data, call->op.result.size};
-    int arrived = routed && call->op.code == HF_OK && has_arrived(routed->partition, members);
-    struct texts *texts = NULL;
+    const struct store_routed *routed = store_routing_partition(routing, id);
 
-    hf_buffer_done(&call->op.result);
-    if (arrived)
-        forget_added(placer, call->op.partition);
-    if (arrived && routed->partition->leaving_count > 0)
-        texts = begin_texts();
-    if (texts) {
-        struct store_partition partition = *routed->partition;
-
-        partition.leaving_count = 0;
-        add_placement(placer, texts, &partition);
-        end_texts(placer, texts);
+    forget_added(placer, id);
+    if (!routed || routed->partition->leaving_count == 0)
         return;
-    }
-    ask_next(placer);
+    struct store_partition partition = *routed->partition;
+
+    partition.leaving_count = 0;
+    add_placement(placer, texts, &partition);
+    placer->hurried = 1;
 }
 
-static void ask_next(struct store_placer *placer)
+static void members_told(struct store_call *call)
+{
+    struct ask *ask = (struct ask *)(void *)call;
+    struct store_placer *placer = ask->placer;
+    const struct store_routed *routed =
+        store_routing_partition(placer->service->shards[0].routing, call->op.partition);
+    hf_slice members = {call->op.result.data, call->op.result.size};
+
+    ask->arrived = !routed || (call->op.code == HF_OK && has_arrived(routed->partition, members));
+    hf_buffer_done(&call->op.result);
+    if (--placer->pending == 0)
+        all_told(placer);
+}
+
+static void ask_members(struct store_placer *placer)
 {
     struct store_service *service = placer->service;
+    uint64_t deadline_us = service->loops->now_us(service->shards[0].loop) + ASK_TIMEOUT_US;
 
-    if (placer->asked == placer->moving_count || service->draining) {
-        placer->busy = 0;
-        return;
+    placer->pending = placer->moving_count;
+    for (uint32_t i = 0; i < placer->moving_count; i++) {
+        placer->asks[i].call.op.deadline_us = deadline_us;
+        store_call_start(service, &placer->asks[i].call);
     }
-    placer->call =
-        (struct store_call){.op = {.type = STORE_OP_MEMBERS,
-                                   .partition = placer->moving[placer->asked++],
-                                   .deadline_us = service->loops->now_us(service->shards[0].loop) + ASK_TIMEOUT_US},
-                            .finished = members_told};
-    store_call_start(service, &placer->call);
+}
+
+static void add_ask(struct store_placer *placer, uint64_t partition)
+{
+    placer->asks[placer->moving_count++] =
+        (struct ask){.call = {.op = {.type = STORE_OP_MEMBERS, .partition = partition}, .finished = members_told},
+                     .placer = placer};
 }
 
 static void list_moving(struct store_placer *placer, const struct store_routing *routing)
 {
-    placer->moving_count = placer->asked = 0;
+    placer->moving_count = 0;
     for (uint32_t i = 0; i < placer->added_count; i++)
-        placer->moving[placer->moving_count++] = placer->added[i];
+        add_ask(placer, placer->added[i]);
     for (uint32_t i = 0; i < routing->partition_count && placer->moving_count < MOVES_MAX; i++)
         if (routing->partitions[i].partition->leaving_count > 0)
-            placer->moving[placer->moving_count++] = routing->partitions[i].partition->id;
+            add_ask(placer, routing->partitions[i].partition->id);
 }
 
 /* ---- New moves --------------------------------------------------------------------------------------------------- */
@@ -178,6 +213,7 @@ static void begin_move(struct store_placer *placer, const struct store_routing *
 
     store_move_apply(move, routing->catalog_version + 1, &partition);
     add_placement(placer, texts, &partition);
+    placer->hurried |= move->reason != STORE_MOVE_LEAD;
     if (move->reason == STORE_MOVE_ADD)
         placer->added[placer->added_count++] = partition.id;
     store_service_log(service, HF_LOG_INFO, "partition %" PRIu64 ": %s %s (%s)", partition.id,
@@ -185,42 +221,75 @@ static void begin_move(struct store_placer *placer, const struct store_routing *
                       service->nodes.names[move->to], store_move_reason(move->reason));
 }
 
-static void plan(struct store_placer *placer, const struct store_routing *routing, uint32_t room)
+static void plan(struct store_placer *placer, const struct store_routing *routing, uint32_t room, struct texts *texts)
 {
     struct store_move moves[MOVES_MAX];
     int32_t count = store_plan_moves(routing, &placer->service->nodes, NULL, moves, room);
-    struct texts *texts = count > 0 ? begin_texts() : NULL;
 
-    for (int32_t i = 0; texts && i < count; i++)
+    for (int32_t i = 0; i < count; i++)
         begin_move(placer, routing, &moves[i], texts);
-    if (texts)
-        end_texts(placer, texts);
+}
+
+/* ---- A look ------------------------------------------------------------------------------------------------------ */
+
+static int may_look(struct store_placer *placer)
+{
+    struct store_replica *catalog = store_catalog_replica(placer->service);
+
+    return catalog && !placer->service->draining &&
+           atomic_load(&store_replica_published(catalog)->role) == HF_ROLE_LEADER;
+}
+
+/* What has arrived and what begins instead is one change of the catalog, so that as many partitions move all the time
+ * as may. */
+static void all_told(struct store_placer *placer)
+{
+    const struct store_routing *routing = placer->service->shards[0].routing;
+    uint32_t most = (uint32_t)placer->service->options->moves_maximum, moving = placer->moving_count;
+    struct texts *texts = may_look(placer) ? begin_texts() : NULL;
+
+    placer->busy = placer->hurried = 0;
+    if (!texts)
+        return;
+    for (uint32_t i = 0; i < placer->moving_count; i++)
+        if (placer->asks[i].arrived) {
+            end_move(placer, routing, placer->asks[i].call.op.partition, texts);
+            moving--;
+        }
+    if (moving < most)
+        plan(placer, routing, most - moving < MOVES_MAX - texts->count ? most - moving : MOVES_MAX - texts->count,
+             texts);
+    end_texts(placer, texts);
 }
 
 void store_placer_tick(struct store_shard *shard, uint64_t now_us)
 {
     struct store_service *service = shard->service;
-    struct store_replica *catalog = store_catalog_replica(service);
     struct store_placer *placer = service->placer;
-    uint32_t most = (uint32_t)service->options->moves_maximum;
 
-    (void)now_us;
     if (!placer)
         placer = service->placer = calloc(1, sizeof *placer);
-    if (!placer || !catalog || placer->busy || service->draining ||
-        atomic_load(&store_replica_published(catalog)->role) != HF_ROLE_LEADER)
+    if (!placer || placer->busy || now_us < placer->due_us)
         return;
     placer->service = service;
+    placer->due_us = now_us + IDLE_US;
+    if (!may_look(placer))
+        return;
     if (shard->routing->node_records == 0) {
         write_nodes(placer);
         return;
     }
+    if (shard->routing->catalog_version == placer->changed_version) { /* soon */
+        placer->due_us = now_us;
+        return;
+    }
     list_moving(placer, shard->routing);
-    if (placer->moving_count < most)
-        plan(placer, shard->routing, most - placer->moving_count);
-    if (!placer->busy && placer->moving_count > 0) {
-        placer->busy = 1;
-        ask_next(placer);
+    placer->busy = 1;
+    if (placer->moving_count > 0) {
+        placer->due_us = now_us + LOOK_US;
+        ask_members(placer);
+    } else {
+        all_told(placer);
     }
 }
 

@@ -16,6 +16,7 @@ struct store_retire {
     struct store_call call;
     struct store_service *service;
     int32_t busy;
+    int32_t removed; /* 1: the last one was */
     uint64_t next; /* partition to look at next */
     uint64_t partition, self;
     struct store_replica *replica;
@@ -32,10 +33,16 @@ static struct store_retire *of_task(hf_task *task)
 
 /* ---- Removing ---------------------------------------------------------------------------------------------------- */
 
-/* [first worker loop] */
+/* [first worker loop] There may be many more, after a node was drained. */
 static void over(hf_task *task)
 {
-    of_task(task)->busy = 0;
+    struct store_retire *retire = of_task(task);
+    struct store_shard *shard = &retire->service->shards[0];
+    int32_t removed = retire->removed;
+
+    retire->busy = retire->removed = 0;
+    if (removed && !shard->stopping)
+        store_retire_tick(shard, retire->service->loops->now_us(shard->loop));
 }
 
 static void post_over(struct store_retire *retire)
@@ -61,7 +68,7 @@ static void erased(hf_job *job)
     if (retire->code != HF_OK)
         store_service_log(service, HF_LOG_ERROR, "the replica of partition %" PRIu64 " could not be removed: %s",
                           retire->partition, retire->error.message);
-    else
+    else if ((retire->removed = 1))
         store_service_log(service, HF_LOG_INFO, "removed the replica of partition %" PRIu64 ", which has moved",
                           retire->partition);
     store_replica_close(retire->replica);

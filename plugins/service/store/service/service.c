@@ -569,14 +569,15 @@ static void shard_tick(void *arg)
     store_creations_check(shard, now);
     if (shard->index == 0 && now >= shard->service->slow_us) {
         shard->service->slow_us = now + SLOW_TICK_US;
-        store_placer_tick(shard, now);
         store_retire_tick(shard, now);
         store_scrub_tick(shard, now);
         store_fill_tick(shard, now);
         store_growth_tick(shard);
     }
-    if (shard->index == 0)
+    if (shard->index == 0) {
+        store_placer_tick(shard, now);
         store_driver_tick(shard, now);
+    }
     if (shard->service->peers)
         store_hello_tick(shard, now);
     slow_down(shard);
