@@ -65,10 +65,11 @@ static void erased(hf_job *job)
     struct store_retire *retire = (struct store_retire *)((char *)job - offsetof(struct store_retire, job));
     struct store_service *service = retire->service;
 
-    if (retire->code != HF_OK)
+    retire->removed = retire->code == HF_OK;
+    if (!retire->removed)
         store_service_log(service, HF_LOG_ERROR, "the replica of partition %" PRIu64 " could not be removed: %s",
                           retire->partition, retire->error.message);
-    else if ((retire->removed = 1))
+    else
         store_service_log(service, HF_LOG_INFO, "removed the replica of partition %" PRIu64 ", which has moved",
                           retire->partition);
     store_replica_close(retire->replica);
