@@ -223,15 +223,19 @@ class Case:
             node.kill()
         try:
             asked = self.alive()[-1]
-            for method, target, body in (("PUT", "/v1/tables/new", "{}"), ("POST", "/v1/nodes/n4/drain", None),
-                                         ("GET", "/v1/tables/new/records/x", None)):  # another node may know the table
+
+            def is_leaderless(node):  # until the leader has stepped down, the outcome of a change would not be known
+                status, problem = node.json("GET", "/v1/tables/new/records/x")  # another node may know the table
+                return status == 503 and problem["retry"] == "later" and "the catalog has no leader" in problem["detail"]
+            Cluster.wait(lambda: all(is_leaderless(node) for node in self.alive()), "the catalog to be without leader")
+            assert any("the catalog" in text for text in asked.json("GET", "/v1/cluster")[1]["problems"])
+            for method, target, body in (("PUT", "/v1/tables/new", "{}"), ("POST", "/v1/nodes/n4/drain", None)):
                 status, problem = asked.json(method, target, body)
                 assert status == 503 and problem["retry"] == "later", (target, status, problem)
                 assert "the catalog has no leader" in problem["detail"], problem
             for key in left:
                 assert self.ask("PUT", path("blobs", key), '{"n":3}')[0] == 200
                 assert self.ask("GET", path("blobs", key))[1] == {"n": 3}
-            assert any("catalog" in text for text in asked.json("GET", "/v1/cluster")[1]["problems"])
         finally:
             for node in away:
                 node.start()

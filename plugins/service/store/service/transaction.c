@@ -12,8 +12,8 @@
 
 enum {
     PHASE_MAX = 32 << 20,
-    FINISH_US = 5000000,  /* a decided transaction is finished also after the deadline */
-    PREPARE_US = 500000,  /* for all to be prepared: those that are keep others from their records meanwhile */
+    FINISH_US = 5000000, /* a decided transaction is finished also after the deadline */
+    PREPARE_US = 500000, /* for all to be prepared: those that are keep others from their records meanwhile */
     BACKOFF_US = 2000,   /* before another attempt, twice as long each time */
     BACKOFF_DOUBLINGS = 6
 };
