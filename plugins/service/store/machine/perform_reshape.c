@@ -119,9 +119,12 @@ static int32_t split_end(struct store_applying *applying, const struct store_res
         return 0;
     }
     if (r == 0)
+        r = store_fork_has_begun(applying->machine, shape->other, error);
+    if (r == 0) { /* else this replica came to the node later than that partition did */
         r = store_fork_complete(applying->machine, error);
-    if (r == 0)
-        r = gather_other(applying, version, error);
+        if (r == 0)
+            r = gather_other(applying, version, error);
+    }
     if (r < 0)
         return r;
     shape->hash_to = shape->other_from - 1;
@@ -266,7 +269,7 @@ static int32_t take_rows(struct absorbing *absorbing, uint64_t space, uint8_t ta
 }
 
 /* HF_EBUSY: it is not as far yet on this node. */
-static int32_t read_closed(const struct store_machine *machine, const struct store_reshape *reshape,
+static int32_t read_closed(struct store_machine *machine, const struct store_reshape *reshape,
                            struct store_position *ret_position, hf_error *error)
 {
     struct store_space_key key;
@@ -276,6 +279,7 @@ static int32_t read_closed(const struct store_machine *machine, const struct sto
     int32_t r =
         machine->engine->get(machine->database, reshape->other, store_space_key_slice(&key), 0, &bytes, error);
 
+    atomic_store(&machine->lacks_other, r == HF_ENOTFOUND);
     if (r == HF_ENOTFOUND)
         return hf_error_set(error, HF_EBUSY, "partition %llu, which is to be merged into this one, is not here yet",
                             (unsigned long long)reshape->other);

@@ -15,6 +15,7 @@
 
 enum {
     RETRY_US = 2000000,
+    PATIENCE_US = 1000000,
     SILENCE_US = 60000000, /* of the leader, after it promised a snapshot */
     CALL_TIMEOUT_US = 10000000,
     CLEAN_US = 3600000000 /* how long a replica that was looked through is taken for whole */
@@ -138,6 +139,21 @@ uint64_t store_replica_last_index(struct store_replica *replica)
     return status.last_index;
 }
 
+/* ---- What was merged into it, and is not here --------------------------------------------------------------------- */
+
+/* It joined the group later, and goes through a log that has not been compacted since; that partition may only be about
+ * to be opened, so it waits for a while. */
+static int is_lacking(struct store_replica *replica)
+{
+    if (!store_machine_lacks_other(replica->machine)) {
+        replica->lacking_us = 0;
+        return 0;
+    }
+    if (!replica->lacking_us)
+        replica->lacking_us = replica->now_us;
+    return replica->now_us - replica->lacking_us > PATIENCE_US;
+}
+
 /* ---- Asking ------------------------------------------------------------------------------------------------------ */
 
 int32_t store_repair_holds(const struct store_replica *replica)
@@ -200,14 +216,14 @@ static void hand_over(struct store_replica *replica)
     }
 }
 
-static void next_step(struct store_replica *replica)
+static void next_step(struct store_replica *replica, int lacks)
 {
     replica->repair_us = replica->now_us + RETRY_US;
-    if (!has_other_voters(replica))
+    if (!lacks && !has_other_voters(replica)) /* one that has joined may not know of them yet */
         return;
     if (replica->role == HF_ROLE_LEADER)
         hand_over(replica);
-    else if (replica->damaged && replica->leader && replica->environment->peers && !replica->receiver)
+    else if ((replica->damaged || lacks) && replica->leader && replica->environment->peers && !replica->receiver)
         ask(replica, replica->leader - 1);
 }
 
@@ -216,7 +232,9 @@ void store_repair_tick(struct store_replica *replica)
     if (replica->suspect && !replica->check)
         (void)store_replica_check(replica, 0, NULL, NULL,
                                   NULL); /* when there is no memory, the next tick tries again */
-    if ((!replica->damaged && !replica->suspect) || replica->repair_phase == ASKING)
+    int lacks = is_lacking(replica);
+
+    if ((!replica->damaged && !replica->suspect && !lacks) || replica->repair_phase == ASKING)
         return;
     if (replica->repair_phase == RECEIVING && replica->receiver)
         replica->repair_us = replica->now_us + SILENCE_US; /* it comes */
@@ -225,18 +243,20 @@ void store_repair_tick(struct store_replica *replica)
     if (replica->repair_phase == RECEIVING)
         again_later(replica);
     else
-        next_step(replica);
+        next_step(replica, lacks);
 }
 
 void store_repair_received(struct store_replica *replica, int32_t code)
 {
-    if (!replica->damaged)
+    if (!replica->damaged && replica->repair_phase == NONE)
         return;
     if (code != HF_OK) {
         again_later(replica);
         return;
     }
     replica->repair_phase = NONE;
+    if (!replica->damaged)
+        return; /* it has what it lacked */
     replica->differs = 0;
     set_damaged(replica, 0, "");
     replica->suspect = 1; /* to be seen */
