@@ -184,8 +184,18 @@ static void check_expiring_read(uint32_t number)
     }
 }
 
+static void count_reshaped(void)
+{
+    const struct store_table *table = table_of(leader_of(STORE_CATALOG_PARTITION)->shard.routing);
+
+    fault_counts[FAULT_MERGE_DONE] += table->retired_count;
+    for (uint32_t i = 0; i < table->partition_count; i++)
+        fault_counts[FAULT_SPLIT_DONE] += table->partitions[i].parent != 0;
+}
+
 void check_end(void)
 {
+    count_reshaped();
     for (uint64_t p = STORE_CATALOG_PARTITION; p < SPACES_MAX && !failed; p++) {
         node *n = leader_of(p);
 

@@ -119,7 +119,8 @@ static const char *behind(uint64_t partition, uint64_t *ret_where)
     }
     if (state.shape.has_strays)
         return "what was given away is still there";
-    if (store_machine_next_deadline(store_replica_machine(first->service.replicas[partition])) != UINT64_MAX)
+    if (state.shape.state != STORE_SHAPE_CLOSED &&
+        store_machine_next_deadline(store_replica_machine(first->service.replicas[partition])) != UINT64_MAX)
         return "records are to expire";
     if (store_machine_transactions(store_replica_machine(first->service.replicas[partition]), UINT64_MAX, 0,
                                    &transaction, 1))
