@@ -14,12 +14,19 @@ enum {
     STORE_BUG_TAKE_FOR_GRANTED, /* a PREPARE without an answer counts as prepared */
     STORE_BUG_KEEP_LOCKS,      /* nobody looks after transactions whose sender died */
     STORE_BUG_ANSWER_PROPOSED, /* a write is answered by its place alone, whoever's entry is applied there */
-    STORE_BUG_EXPIRE_BLINDLY   /* a record is removed though it was written anew */
+    STORE_BUG_EXPIRE_BLINDLY,  /* a record is removed though it was written anew */
+    STORE_BUG_SPLIT_LOCKED,    /* a split takes away what transactions have locked */
+    STORE_BUG_KEEP_WRITING,    /* a partition still takes writes for what it has given away */
+    STORE_BUG_KEEP_READING,    /* likewise, and answers reads */
+    STORE_BUG_LEAVE_REPEATS,   /* idempotency keys do not go along with a split or merge */
+    STORE_BUG_LATE_CHANGES,    /* what has changed while a split was being copied does not go along */
+    STORE_BUG_OWN_VERSIONS     /* a merge does not go on from the higher of both versions */
 };
 #define STORE_BUG_NAMES                                                                                                \
     {                                                                                                                  \
         "none", "see-part", "no-lock", "forget-repeat", "forget-abort", "forget-commit", "repeat-prepare", "guess",    \
-            "take-for-granted", "keep-locks", "answer-proposed", "expire-blindly"                                          \
+            "take-for-granted", "keep-locks", "answer-proposed", "expire-blindly",     \
+            "split-locked", "keep-writing", "keep-reading", "leave-repeats", "late-changes", "own-versions"            \
     }
 
 #ifdef HF_STORE_TEST_BUGS

@@ -7,6 +7,7 @@
  * nothing runs beside, exactly so.  A copy that was broken off begins anew. */
 #include "internal.h"
 
+#include "bug.h"
 #include "bytes.h"
 
 #include <holdfast/lib/error.h>
@@ -112,6 +113,8 @@ static int32_t copy_again(struct store_fork *fork, hf_slice key,
 
 static int32_t copy_row(struct store_fork *fork, hf_slice key, hf_slice row)
 {
+    if (STORE_BUG(LEAVE_REPEATS) && key.data[0] == STORE_TAG_REPEAT)
+        return 0;
     return add(fork, HF_ENGINE_PUT, key, row);
 }
 
@@ -163,7 +166,7 @@ static int32_t take_changes(struct store_fork *fork, hf_slice key, hf_slice row)
         r = store_gather_add(&fork->gather, HF_ENGINE_PUT, store_space_key_slice(&part_key),
                              (hf_slice){row.data, STORE_ROW_TIME_SIZE}, (hf_slice){part.data, part.size}, fork->error);
     hf_buffer_done(&part);
-    return r == 0 && last && changes.last > fork->since ? copy_changed_records(fork, &changes) : r;
+    return r == 0 && last && changes.last > fork->since && !STORE_BUG(LATE_CHANGES) ? copy_changed_records(fork, &changes) : r;
 }
 
 static int32_t take_remembered(struct store_fork *fork, hf_slice key, hf_slice row)
