@@ -31,7 +31,7 @@ struct store_machine {
     struct store_fork *fork;   /* NULL: nothing was copied yet */
     _Atomic int32_t is_forked;
 
-    _Atomic int32_t lacks_other; /* 1: an ABSORB waits for a partition that is not on this node */
+    _Atomic int32_t lacks_other; /* 1: an ABSORB waits for a partition that is not on this node, or behind */
 
     /* Of the thread that applies. */
     struct store_window changes, repeats;

@@ -169,8 +169,8 @@ int32_t store_machine_fork(struct store_machine *machine, uint64_t bytes, hf_err
 /* 1 when the last call has found nothing to copy, and the same split is still under way.  [any] */
 int32_t store_machine_is_forked(struct store_machine *machine);
 
-/* 1 while it cannot go on because a partition that was merged into this one is not on this node, and may never be: it
- * comes to members of the group only, and this replica joined later.  A snapshot has what it lacks.  [any] */
+/* 1 while it cannot go on because a partition that was merged into this one is behind on this node, or not there, and
+ * may never be: this replica may have come later than the merge.  A snapshot has what it lacks.  [any] */
 int32_t store_machine_lacks_other(struct store_machine *machine);
 
 /* Records whose keys the partition has given away, from the key `from` on, as the operations of a command that removes

@@ -270,7 +270,7 @@ static int32_t take_rows(struct absorbing *absorbing, uint64_t space, uint8_t ta
 }
 
 /* HF_EBUSY: it is not as far yet on this node. */
-static int32_t read_closed(struct store_machine *machine, const struct store_reshape *reshape,
+static int32_t read_closed(const struct store_machine *machine, const struct store_reshape *reshape,
                            struct store_position *ret_position, hf_error *error)
 {
     struct store_space_key key;
@@ -280,7 +280,6 @@ static int32_t read_closed(struct store_machine *machine, const struct store_res
     int32_t r =
         machine->engine->get(machine->database, reshape->other, store_space_key_slice(&key), 0, &bytes, error);
 
-    atomic_store(&machine->lacks_other, r == HF_ENOTFOUND);
     if (r == HF_ENOTFOUND)
         return hf_error_set(error, HF_EBUSY, "partition %llu, which is to be merged into this one, is not here yet",
                             (unsigned long long)reshape->other);
@@ -329,6 +328,7 @@ static int32_t absorb(struct store_applying *applying, const struct store_reshap
     }
     int32_t r = read_closed(applying->machine, reshape, &closed, error);
 
+    atomic_store(&applying->machine->lacks_other, r == HF_EBUSY);
     if (r < 0)
         return r;
     /* Versions of both go on from the higher one.  That of the closing is the same on all replicas; what came later, a

@@ -15,7 +15,7 @@
 
 enum {
     RETRY_US = 2000000,
-    PATIENCE_US = 1000000,
+    PATIENCE_US = 3000000,
     SILENCE_US = 60000000, /* of the leader, after it promised a snapshot */
     CALL_TIMEOUT_US = 10000000,
     CLEAN_US = 3600000000 /* how long a replica that was looked through is taken for whole */
@@ -141,8 +141,8 @@ uint64_t store_replica_last_index(struct store_replica *replica)
 
 /* ---- What was merged into it, and is not here --------------------------------------------------------------------- */
 
-/* It joined the group later, and goes through a log that has not been compacted since; that partition may only be about
- * to be opened, so it waits for a while. */
+/* It joined the group later, and goes through a log that has not been compacted since; or that partition is only a
+ * moment behind, so it waits for a while. */
 static int is_lacking(struct store_replica *replica)
 {
     if (!store_machine_lacks_other(replica->machine)) {
