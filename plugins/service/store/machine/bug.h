@@ -9,7 +9,6 @@ enum {
     STORE_BUG_FORGET_REPEAT,   /* a committed transaction's idempotency key is not remembered */
     STORE_BUG_FORGET_ABORT,    /* who asks is told that it was decided against, and nobody remembers */
     STORE_BUG_FORGET_COMMIT,   /* a decision is forgotten when all have finished, though its sender may still ask */
-    STORE_BUG_REPEAT_PREPARE,  /* a PREPARE without an answer is sent again */
     STORE_BUG_GUESS,           /* who has waited does not ask the home, but lets go */
     STORE_BUG_TAKE_FOR_GRANTED, /* a PREPARE without an answer counts as prepared */
     STORE_BUG_KEEP_LOCKS,      /* nobody looks after transactions whose sender died */
@@ -24,7 +23,7 @@ enum {
 };
 #define STORE_BUG_NAMES                                                                                                \
     {                                                                                                                  \
-        "none", "see-part", "no-lock", "forget-repeat", "forget-abort", "forget-commit", "repeat-prepare", "guess",    \
+        "none", "see-part", "no-lock", "forget-repeat", "forget-abort", "forget-commit", "guess",                      \
             "take-for-granted", "keep-locks", "answer-proposed", "expire-blindly",     \
             "split-locked", "keep-writing", "keep-reading", "leave-repeats", "late-changes", "own-versions"            \
     }
