@@ -12,6 +12,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 enum {
     RETRY_US = 2000000,
@@ -23,13 +24,26 @@ enum {
 
 enum { NONE, ASKING, RECEIVING };
 
-static int has_other_voters(const struct store_replica *replica)
+/* Those in force, where the group can tell: one that is behind may not have applied who they are. */
+static uint32_t list_members(const struct store_replica *replica, hf_replication_member members[STORE_MEMBERS_MAX])
 {
+    const hf_replication *replication = replica->environment->replication;
     struct store_machine_state state;
 
+    if (replication->members)
+        return replication->members(replica->group, members, STORE_MEMBERS_MAX);
     store_machine_state(replica->machine, &state);
-    for (uint32_t i = 0; i < state.member_count; i++)
-        if (state.members[i].replica != replica->self && !state.members[i].learner)
+    memcpy(members, state.members, sizeof state.members);
+    return state.member_count;
+}
+
+static int has_other_voters(const struct store_replica *replica)
+{
+    hf_replication_member members[STORE_MEMBERS_MAX];
+    uint32_t count = list_members(replica, members);
+
+    for (uint32_t i = 0; i < count; i++)
+        if (members[i].replica != replica->self && !members[i].learner)
             return 1;
     return 0;
 }
@@ -200,11 +214,11 @@ static void ask(struct store_replica *replica, uint32_t node)
 static void hand_over(struct store_replica *replica)
 {
     const hf_replication *replication = replica->environment->replication;
-    struct store_machine_state state;
+    hf_replication_member members[STORE_MEMBERS_MAX];
+    uint32_t count = list_members(replica, members);
 
-    store_machine_state(replica->machine, &state);
-    for (uint32_t i = 0; i < state.member_count; i++) {
-        const hf_replication_member *member = &state.members[replica->repair_turn++ % state.member_count];
+    for (uint32_t i = 0; i < count; i++) {
+        const hf_replication_member *member = &members[replica->repair_turn++ % count];
         hf_replication_progress progress = {.size = sizeof progress};
 
         if (member->learner || member->replica == replica->self ||
@@ -219,7 +233,7 @@ static void hand_over(struct store_replica *replica)
 static void next_step(struct store_replica *replica, int lacks)
 {
     replica->repair_us = replica->now_us + RETRY_US;
-    if (!lacks && !has_other_voters(replica)) /* one that has joined may not know of them yet */
+    if (!has_other_voters(replica))
         return;
     if (replica->role == HF_ROLE_LEADER)
         hand_over(replica);
