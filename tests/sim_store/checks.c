@@ -48,7 +48,7 @@ void check_locks(void)
     static struct store_transaction list[LISTED_MAX];
 
     schedule((event){.at = now + 50 * MS, .type = EV_LOCKS});
-    if (now < RUN_US + LEADERS_US)
+    if (now < RUN_US + LEADERS_US || loses_majority)
         return;
     for (uint64_t p = FIRST_PARTITION; p < SPACES_MAX; p++) {
         node *n = leader_of(p);
@@ -204,6 +204,10 @@ void check_end(void)
     }
     if (!failed)
         read_feeds();
+    if (loses_majority) { /* clients were told of writes that only the lost had */
+        check_what_was_left();
+        return;
+    }
     for (uint32_t i = 0; i < history_count && !failed; i++) {
         if (history[i].type == WRITE)
             check_write(i);

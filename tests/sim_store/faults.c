@@ -43,7 +43,8 @@ bool report_faults(void)
                                               "merges done",
                                               "replicas moved away",
                                               "answers that it has moved",
-                                              "drivers that died"};
+                                              "drivers that died",
+                                              "majorities lost for good"};
     bool all = true;
 
     for (int i = 0; i < FAULTS; i++) {
@@ -145,4 +146,6 @@ void make_calm(void)
         if (!nodes[i].up)
             start(&nodes[i]);
     }
+    if (loses_majority)
+        lose_majority();
 }

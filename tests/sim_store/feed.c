@@ -19,7 +19,7 @@ static uint32_t told_count;
 
 /* ---- Reading them ------------------------------------------------------------------------------------------------ */
 
-static uint32_t key_number(hf_slice key)
+uint32_t key_number(hf_slice key)
 {
     char text[16];
 

@@ -54,7 +54,7 @@ static void restart(node *n, uint64_t life)
         fault_counts[FAULT_CRASH]++;
         crash(n);
     }
-    if (!n->up)
+    if (!n->up && !n->is_lost)
         start(n);
 }
 
@@ -91,6 +91,9 @@ static void step(event *e)
     case EV_RESTART:
         restart(n, e->number);
         return;
+    case EV_OPERATOR:
+        operator_looks();
+        return;
     default:
         check_locks();
     }
@@ -108,6 +111,7 @@ static void begin(void)
     partition_count = 1 + (uint32_t)roll(PARTITIONS_MAX);
     delay = (uint32_t)(100 + roll(roll(2) ? 1000 : 8000));
     reshape_begin();
+    loss_begin();
     for (uint32_t i = 0; i < node_count; i++) {
         node *n = &nodes[i];
 

@@ -86,6 +86,9 @@ static void begin_service(node *n)
     service->database = n->database;
     service->membership =
         (struct store_membership){.cluster = 1, .replica = store_replica_id(n->index, 0), .first_count = node_count};
+    atomic_store(&service->cluster, 1);
+    service->identity =
+        (struct store_identity){.disk = n->index + 1, .starts = n->life, .boot = n->index * 1000 + n->life};
     service->shard_count = 1;
     service->shards = &n->shard;
     service->replication = raft;
@@ -128,6 +131,7 @@ static void open_service(node *n)
 
     if (store_remote_open(service, &error))
         abort();
+    service->hello = service->calls; /* links are the same for all */
     n->log.at_once = true; /* nobody can do anything else before */
     if (store_catalog_open(service, &error)) {
         fail(error.message, 0, n->index);
@@ -173,6 +177,7 @@ void tick(node *n)
         if (n->shard.replicas[i])
             store_replica_tick(n->shard.replicas[i], time);
     store_calls_retry(&n->shard, time);
+    store_recover_tick(&n->shard, time);
     store_sweep_tick(&n->shard, time);
     store_creations_check(&n->shard, time);
     if (now >= n->slow_tick_us) {

@@ -28,7 +28,7 @@ void ask_for_split_or_merge(void)
     node *n = some_node();
     const struct store_table *table = can_be_asked(n) ? table_of(n->shard.routing) : NULL;
 
-    if (!table)
+    if (!table || loses_majority)
         return;
     uint64_t partition = table->partitions[roll(table->partition_count)].id;
     bool merge = chance(40);
@@ -50,7 +50,7 @@ void drain_or_add(void)
     node *n = some_node();
     uint32_t which = (uint32_t)roll(node_count), active = 0;
 
-    if (!can_be_asked(n) || node_count == 3)
+    if (!can_be_asked(n) || node_count == 3 || loses_majority)
         return;
     for (uint32_t i = 0; i < node_count; i++)
         active += n->shard.routing->nodes[i].state == STORE_NODE_ACTIVE;
@@ -92,6 +92,8 @@ static const char *misplaced(const struct store_partition *partition, uint64_t *
         uint64_t wanted = replica_placed_on(partition, i);
 
         *ret_where = i;
+        if (nodes[i].is_lost) /* with fewer nodes than replicas, there is nowhere else for it */
+            continue;
         if ((replica ? store_replica_self(replica) : 0) != wanted)
             return "a replica is not where it should be";
     }
@@ -137,6 +139,8 @@ static const char *unsettled_catalog(uint64_t *ret_where)
     for (uint32_t i = 0; i < node_count; i++) {
         const struct store_routing *routing = nodes[i].shard.routing;
 
+        if (!nodes[i].up)
+            continue;
         *ret_where = i;
         if (routing->reshaping_count)
             return "a split or merge has not ended";
@@ -152,6 +156,8 @@ const char *unsettled(uint64_t *ret_what, uint64_t *ret_where)
     const node *first = leader_of(STORE_CATALOG_PARTITION);
 
     *ret_what = STORE_CATALOG_PARTITION;
+    if (is_lost_for_good())
+        return "the cluster is not recovered";
     if (!why)
         why = unsettled_catalog(ret_where);
     for (uint32_t i = 0; !why && i < first->shard.routing->partition_count; i++) {

@@ -2,7 +2,6 @@
  * service.c; and what needs files, other disks or an operator, of which there are none. */
 #include "sim.h"
 
-#include "recover/fence.h"
 #include "service/heal.h"
 
 #include <stdarg.h>
@@ -178,12 +177,6 @@ void store_witness_hear(struct store_witness *witness, uint32_t other, uint64_t 
 }
 
 int32_t store_compared_open(struct store_service *service, hf_error *error)
-{
-    (void)service, (void)error;
-    return HF_OK;
-}
-
-int32_t store_recover_open(struct store_service *service, hf_error *error)
 {
     (void)service, (void)error;
     return HF_OK;

@@ -58,6 +58,7 @@ enum {
     FAULT_MOVED_AWAY,   /* replicas that were removed, for their place was elsewhere */
     FAULT_MOVED,        /* answers that a record is in another partition by now */
     FAULT_DRIVER,       /* died with a split or merge under way */
+    FAULT_MAJORITY_LOST, /* for good */
     FAULTS
 };
 
@@ -81,7 +82,8 @@ enum {
     EV_CLIENT,
     EV_NEMESIS,
     EV_RESTART,
-    EV_LOCKS
+    EV_LOCKS,
+    EV_OPERATOR
 };
 
 typedef struct {
@@ -123,7 +125,7 @@ struct hf_peer_channel {
     hf_peer_handlers handlers;
     void *arg;
 };
-enum { CHANNELS = 3 };
+enum { CHANNELS = 4 };
 
 typedef struct pending_call pending_call;
 
@@ -131,7 +133,8 @@ struct node {
     hf_host host; /* first */
     hf_host engine_host;
     uint32_t index;
-    bool up;
+    bool up, is_lost;   /* for good */
+    uint64_t bound_to;  /* the plan of a recovery */
     uint64_t life, paused_until;
     uint64_t offset, rate; /* of the monotonic clock */
     int64_t wall;          /* of the wall clock, from true time */
@@ -245,6 +248,15 @@ void seed_catalog(node *n);
 /* The table as a node's routing has it. */
 const struct store_table *table_of(const struct store_routing *routing);
 
+/* ---- loss.c: a majority that is lost for good ---- */
+
+extern bool loses_majority; /* this run is one of those: in it nothing is split, merged or moved before */
+void loss_begin(void);
+void lose_majority(void);
+void operator_looks(void);
+bool is_lost_for_good(void); /* not recovered yet */
+void check_what_was_left(void);
+
 /* ---- reshape.c: splits, merges and moves that are asked for ---- */
 
 void reshape_begin(void);
@@ -310,6 +322,7 @@ typedef struct {
     change items[HISTORY_MAX];
 } changes;
 extern changes changes_of[KEYS + EXPIRING_KEYS];
+uint32_t key_number(hf_slice key);
 void read_feeds(void);
 void check_graph(void);
 
