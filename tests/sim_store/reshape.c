@@ -82,9 +82,21 @@ static uint64_t replica_placed_on(const struct store_partition *partition, uint3
     return 0;
 }
 
+/* Where a node is lost for good, those that are left are fewer than the replicas of a partition: what has its place there,
+ * or is on its way, has nowhere else to go. */
+static bool is_on_lost_node(const struct store_partition *partition)
+{
+    for (uint32_t i = 0; i < partition->member_count; i++)
+        if (nodes[partition->members[i]].is_lost)
+            return true;
+    return false;
+}
+
 /* The replicas are where the catalog has them, and nowhere else. */
 static const char *misplaced(const struct store_partition *partition, uint64_t *ret_where)
 {
+    if (is_on_lost_node(partition))
+        return NULL;
     if (partition->leaving_count)
         return "replicas have not moved";
     for (uint32_t i = 0; i < node_count; i++) {
@@ -92,8 +104,6 @@ static const char *misplaced(const struct store_partition *partition, uint64_t *
         uint64_t wanted = replica_placed_on(partition, i);
 
         *ret_where = i;
-        if (nodes[i].is_lost) /* with fewer nodes than replicas, there is nowhere else for it */
-            continue;
         if ((replica ? store_replica_self(replica) : 0) != wanted)
             return "a replica is not where it should be";
     }
