@@ -5,8 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEEN_MAX = 512, LISTED_MAX = 64, SKEW_US = 300 * MS /* of wall clocks, see nemesis */,
-       LEADERS_US = 1000 * MS /* by then they can be reached */ };
+enum {
+    SEEN_MAX = 512,
+    LISTED_MAX = 64,
+    SKEW_US = 300 * MS /* of wall clocks, see nemesis */,
+    LEADERS_US = 1000 * MS /* by then they can be reached */
+};
 
 /* ---- Locks ------------------------------------------------------------------------------------------------------- */
 

@@ -197,8 +197,8 @@ static void send(uint32_t number)
     clients[number].life = n->life;
     clients[number].attempt = ++serial;
     if (!calm && chance(4)) /* it will not wait for long */
-        schedule((event){
-            .at = now + roll(150 * MS), .type = EV_CLIENT, .node = number, .number = clients[number].attempt});
+        schedule(
+            (event){.at = now + roll(150 * MS), .type = EV_CLIENT, .node = number, .number = clients[number].attempt});
     request_begin(n, number, clients[number].operation, clients[number].attempt);
 }
 

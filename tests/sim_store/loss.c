@@ -1,6 +1,6 @@
-/* loss.c: a majority of the nodes is lost for good, and an operator lets those that are left go on, as `holdfast cluster
- * recover` does: the plan and what carries it out are the product's own.  What only the lost had may be missing then,
- * acknowledged or not (docs/decisions/0014-recovery.md); what one of those left had applied must not be. */
+/* loss.c: a majority of the nodes is lost for good, and an operator lets those that are left go on, as `holdfast
+ * cluster recover` does: the plan and what carries it out are the product's own.  What only the lost had may be missing
+ * then, acknowledged or not (docs/decisions/0014-recovery.md); what one of those left had applied must not be. */
 #include "sim.h"
 
 #include "recover/fence.h"
@@ -23,7 +23,8 @@ static struct held {
 } held[HELD_MAX];
 static uint32_t held_count;
 
-/* ---- What a node is bound to, which outlives it ------------------------------------------------------------------- */
+/* ---- What a node is bound to, which outlives it -------------------------------------------------------------------
+ */
 
 uint64_t store_fence_plan(struct store_fence *fence)
 {
@@ -41,7 +42,8 @@ int32_t store_fence_promise(struct store_fence *fence, uint64_t before, uint64_t
     return HF_OK;
 }
 
-/* ---- The loss ----------------------------------------------------------------------------------------------------- */
+/* ---- The loss -----------------------------------------------------------------------------------------------------
+ */
 
 void loss_begin(void)
 {

@@ -24,8 +24,7 @@ static void run_in(node *n, const event *e)
         n->log.at_once = true; /* the pool may wait for it */
         job->work(job);
         n->log.at_once = false;
-        schedule((event){
-            .at = now + 5 + roll(100), .type = EV_DONE, .node = n->index, .life = n->life, .data = job});
+        schedule((event){.at = now + 5 + roll(100), .type = EV_DONE, .node = n->index, .life = n->life, .data = job});
         break;
     case EV_DONE:
         job->done(job);

@@ -132,7 +132,7 @@ static void open_service(node *n)
     if (store_remote_open(service, &error))
         abort();
     service->hello = service->calls; /* links are the same for all */
-    n->log.at_once = true; /* nobody can do anything else before */
+    n->log.at_once = true;           /* nobody can do anything else before */
     if (store_catalog_open(service, &error)) {
         fail(error.message, 0, n->index);
         return;

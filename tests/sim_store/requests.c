@@ -1,5 +1,5 @@
-/* requests.c: what a node does with a client's attempt, as http/exchange.c and http/transaction.c do: it divides what is
- * asked for by partition, and when something has moved it begins anew, once it knows more of where everything is. */
+/* requests.c: what a node does with a client's attempt, as http/exchange.c and http/transaction.c do: it divides what
+ * is asked for by partition, and when something has moved it begins anew, once it knows more of where everything is. */
 #include "sim.h"
 
 #include <holdfast/lib/checksum.h>

@@ -1,5 +1,5 @@
-/* reshape.c: splits, merges and moves of replicas: who asks for them, and whether all have come to an end.  What carries
- * them out are the product's own drivers, on whichever node leads the catalog. */
+/* reshape.c: splits, merges and moves of replicas: who asks for them, and whether all have come to an end.  What
+ * carries them out are the product's own drivers, on whichever node leads the catalog. */
 #include "sim.h"
 
 #include <stdlib.h>
@@ -82,8 +82,8 @@ static uint64_t replica_placed_on(const struct store_partition *partition, uint3
     return 0;
 }
 
-/* Where a node is lost for good, those that are left are fewer than the replicas of a partition: what has its place there,
- * or is on its way, has nowhere else to go. */
+/* Where a node is lost for good, those that are left are fewer than the replicas of a partition: what has its place
+ * there, or is on its way, has nowhere else to go. */
 static bool is_on_lost_node(const struct store_partition *partition)
 {
     for (uint32_t i = 0; i < partition->member_count; i++)

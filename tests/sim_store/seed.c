@@ -106,10 +106,8 @@ void seed_catalog(node *n)
         members[i].replica = store_replica_id(i, 0);
     hf_buffer_init(&payload, TEXT_MAX);
     write_entry(&payload);
-    struct store_entry entry = {.index = FIRST_INDEX,
-                                .term = FIRST_TERM,
-                                .type = HF_ENTRY_NORMAL,
-                                .payload = {payload.data, payload.size}};
+    struct store_entry entry = {
+        .index = FIRST_INDEX, .term = FIRST_TERM, .type = HF_ENTRY_NORMAL, .payload = {payload.data, payload.size}};
 
     if (store_machine_open(memory_engine, n->database, STORE_CATALOG_PARTITION, members, node_count, &machine, NULL) ||
         store_machine_apply(machine, &entry, 1, 0, &outcomes, &applied, NULL) || outcomes.items[0].code)

@@ -16,10 +16,10 @@ enum { NODES_MAX = 5, PARTITIONS_MAX = 4, KEYS = 12, EXPIRING_KEYS = 4, CLIENTS 
 enum { FIRST_PARTITION = 2, SPACES_MAX = 16 };
 
 #define MS        1000u
-#define RUN_US    (3000 * MS) /* with faults */
-#define SETTLE_US (1500 * MS) /* healed, while clients go on */
+#define RUN_US    (3000 * MS)  /* with faults */
+#define SETTLE_US (1500 * MS)  /* healed, while clients go on */
 #define CALM_US   (30000 * MS) /* healed: by then nothing may be left undone */
-#define LOCK_US   (1000 * MS) /* no lock is older, once there are leaders that can be reached */
+#define LOCK_US   (1000 * MS)  /* no lock is older, once there are leaders that can be reached */
 #define WALL_US   UINT64_C(1700000000000000)
 
 /* What goes wrong; counted over all seeds. */
@@ -41,23 +41,23 @@ enum {
     FAULT_POOL_FULL,
     FAULT_ENGINE_BUSY,
     FAULT_COMPACTED,
-    FAULT_SNAPSHOT,       /* installed */
-    FAULT_COORDINATOR,    /* died with a transaction under way */
-    FAULT_ABANDONED,      /* its client did not wait, and asked again elsewhere under the same idempotency key */
-    FAULT_NO_KEY,         /* likewise, without a key: nobody asks again */
-    FAULT_COMMITTED,      /* transactions over several partitions, not faults but what they are to hit */
-    FAULT_CONFLICT,       /* whose conditions did not hold */
-    FAULT_IN_THE_WAY,     /* that gave up before others */
-    FAULT_REPEATED,       /* answered from memory */
+    FAULT_SNAPSHOT,    /* installed */
+    FAULT_COORDINATOR, /* died with a transaction under way */
+    FAULT_ABANDONED,   /* its client did not wait, and asked again elsewhere under the same idempotency key */
+    FAULT_NO_KEY,      /* likewise, without a key: nobody asks again */
+    FAULT_COMMITTED,   /* transactions over several partitions, not faults but what they are to hit */
+    FAULT_CONFLICT,    /* whose conditions did not hold */
+    FAULT_IN_THE_WAY,  /* that gave up before others */
+    FAULT_REPEATED,    /* answered from memory */
     FAULT_EXPIRED,
     FAULT_SPLIT, /* asked for */
     FAULT_MERGE,
-    FAULT_DRAIN,        /* a node's replicas are to move away */
-    FAULT_SPLIT_DONE,   /* by the catalog, in the end */
+    FAULT_DRAIN,      /* a node's replicas are to move away */
+    FAULT_SPLIT_DONE, /* by the catalog, in the end */
     FAULT_MERGE_DONE,
-    FAULT_MOVED_AWAY,   /* replicas that were removed, for their place was elsewhere */
-    FAULT_MOVED,        /* answers that a record is in another partition by now */
-    FAULT_DRIVER,       /* died with a split or merge under way */
+    FAULT_MOVED_AWAY,    /* replicas that were removed, for their place was elsewhere */
+    FAULT_MOVED,         /* answers that a record is in another partition by now */
+    FAULT_DRIVER,        /* died with a split or merge under way */
     FAULT_MAJORITY_LOST, /* for good */
     FAULTS
 };
@@ -133,8 +133,8 @@ struct node {
     hf_host host; /* first */
     hf_host engine_host;
     uint32_t index;
-    bool up, is_lost;   /* for good */
-    uint64_t bound_to;  /* the plan of a recovery */
+    bool up, is_lost;  /* for good */
+    uint64_t bound_to; /* the plan of a recovery */
     uint64_t life, paused_until;
     uint64_t offset, rate; /* of the monotonic clock */
     int64_t wall;          /* of the wall clock, from true time */
@@ -296,7 +296,7 @@ void clients_begin(void);
 /* What came of an attempt; ignored when the client does not wait for it any more. */
 void attempt_over(uint32_t client, uint64_t attempt, int32_t code, bool repeated, hf_slice result);
 void client(uint32_t number, uint64_t abandoned); /* abandoned: the attempt that it does not wait for any more */
-void clients_of_dead(const node *n); /* the node died: they do not know */
+void clients_of_dead(const node *n);              /* the node died: they do not know */
 bool clients_are_idle(void);
 uint32_t key_text(uint32_t key, char *text, uint32_t capacity);
 uint64_t key_partition(const struct store_routing *routing, uint32_t key);
