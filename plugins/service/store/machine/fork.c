@@ -166,7 +166,9 @@ static int32_t take_changes(struct store_fork *fork, hf_slice key, hf_slice row)
         r = store_gather_add(&fork->gather, HF_ENGINE_PUT, store_space_key_slice(&part_key),
                              (hf_slice){row.data, STORE_ROW_TIME_SIZE}, (hf_slice){part.data, part.size}, fork->error);
     hf_buffer_done(&part);
-    return r == 0 && last && changes.last > fork->since && !STORE_BUG(LATE_CHANGES) ? copy_changed_records(fork, &changes) : r;
+    return r == 0 && last && changes.last > fork->since && !STORE_BUG(LATE_CHANGES)
+               ? copy_changed_records(fork, &changes)
+               : r;
 }
 
 static int32_t take_remembered(struct store_fork *fork, hf_slice key, hf_slice row)
@@ -305,8 +307,8 @@ int32_t store_fork_has_begun(const struct store_machine *machine, uint64_t other
     return r < 0 ? r : 1;
 }
 
-/* A replica that came to the node later and goes through the log may meet a split whose other partition lives here: that
- * must not be written. */
+/* A replica that came to the node later and goes through the log may meet a split whose other partition lives here:
+ * that must not be written. */
 static int32_t begin_if_needed(struct store_machine *machine, const struct store_machine_state *state, hf_error *error)
 {
     int32_t begun = store_fork_has_begun(machine, state->shape.other, error);

@@ -16,7 +16,8 @@ enum { KEYS_IN_ROW = 1000, FIRST_INDEX = 1, FIRST_TERM = 1 };
 
 int store_owns_keys(const struct store_shape *shape, const struct store_command *command)
 {
-    if (STORE_BUG(KEEP_WRITING) || (shape->hash_from == 0 && shape->hash_to == UINT64_MAX && shape->state != STORE_SHAPE_CLOSED))
+    if (STORE_BUG(KEEP_WRITING) ||
+        (shape->hash_from == 0 && shape->hash_to == UINT64_MAX && shape->state != STORE_SHAPE_CLOSED))
         return 1;
     for (uint64_t i = 0; i < command->operation_count; i++)
         if (!store_shape_has(shape, store_hash_of(command->operations[i].key)))

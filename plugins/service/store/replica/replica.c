@@ -551,8 +551,8 @@ int32_t store_replica_erase(struct store_replica *replica, hf_error *error)
 {
     const struct store_environment *environment = replica->environment;
     const struct store_log_record record = {.type = STORE_LOG_REMOVED, .group = replica->setup.partition};
-    /* The log goes first. Rows without a log are as good as a snapshot for the next replica that comes here; a log whose
-     * rows are gone would look like damage to it, and would keep the segments that it lies in for ever. */
+    /* The log goes first. Rows without a log are as good as a snapshot for the next replica that comes here; a log
+     * whose rows are gone would look like damage to it, and would keep the segments that it lies in for ever. */
     int32_t result = store_and_wait(environment->log, &record, 1, error);
 
     if (result == HF_OK)

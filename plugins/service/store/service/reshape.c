@@ -798,10 +798,8 @@ static void granted(void *arg, int32_t code, const hf_error *error)
 
 static void add_check(struct edits *edits, int32_t condition, uint64_t version)
 {
-    edits->operations[edits->count] = (struct store_operation){.type = STORE_CHECK,
-                                                               .condition = condition,
-                                                               .version = version,
-                                                               .key = hf_slice_of(edits->keys[edits->count])};
+    edits->operations[edits->count] = (struct store_operation){
+        .type = STORE_CHECK, .condition = condition, .version = version, .key = hf_slice_of(edits->keys[edits->count])};
     edits->count++;
 }
 

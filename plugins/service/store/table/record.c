@@ -103,7 +103,8 @@ static void write_present(hf_json_writer *writer, const struct store_partition *
 static void write_retired(hf_json_writer *writer, const struct store_retired *retired, const struct store_nodes *nodes)
 {
     write_partition(writer, &retired->partition, nodes);
-    write_parent(writer, &retired->partition); /* a node that was away still has to know that it did not begin by itself */
+    write_parent(writer,
+                 &retired->partition); /* a node that was away still has to know that it did not begin by itself */
     write_number(writer, "heir", retired->heir);
     write_number(writer, "version", retired->version);
     write_number(writer, "time", retired->time_us);
