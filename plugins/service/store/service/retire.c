@@ -168,21 +168,6 @@ static int is_gone(const struct store_routing *routing, uint64_t partition)
     return 0;
 }
 
-/* A partition that was merged into another, and whose records this node's replica of that one has not taken yet.  The
- * caller holds the lock. */
-static int is_still_needed(const struct store_service *service, const struct store_table *table, uint64_t partition)
-{
-    const struct store_retired *retired = table ? store_table_retired(table, partition) : NULL;
-    struct store_replica *heir =
-        retired && retired->heir < service->replica_count ? service->replicas[retired->heir] : NULL;
-    struct store_shape shape;
-
-    if (!heir)
-        return 0;
-    store_machine_shape(store_replica_machine(heir), &shape);
-    return shape.hash_to < retired->partition.hash_to;
-}
-
 /* The next replica of this node that the catalog does not place here; 0: none. */
 static uint64_t find_misplaced(struct store_retire *retire, const struct store_routing *routing)
 {
@@ -196,8 +181,7 @@ static uint64_t find_misplaced(struct store_retire *retire, const struct store_r
         const struct store_routed *routed = replica ? store_routing_partition(routing, id) : NULL;
 
         if (!replica || id == STORE_CATALOG_PARTITION ||
-            (routed ? is_placed(routed->partition, store_replica_self(replica)) : !is_gone(routing, id)) ||
-            is_still_needed(service, routed ? routed->table : NULL, id))
+            (routed ? is_placed(routed->partition, store_replica_self(replica)) : !is_gone(routing, id)))
             continue;
         found = id;
         retire->self = store_replica_self(replica);
