@@ -1,13 +1,10 @@
 /* clients.c: clients that read, write and send transactions, to any node, and what they come to know. */
 #include "sim.h"
 
-#include <holdfast/lib/checksum.h>
-
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { ATTEMPTS_MAX = 6, EXPIRE_SECONDS = 1 };
+enum { ATTEMPTS_MAX = 6 };
 
 operation history[HISTORY_MAX];
 uint32_t history_count;
@@ -21,28 +18,17 @@ static struct {
     uint32_t operation;
 } clients[CLIENTS];
 
-/* An attempt, in the hands of a node. */
-typedef struct {
-    struct store_call call; /* first */
-    uint32_t client;
-    uint64_t attempt;
-    uint32_t part_count;
-    struct store_part parts[PARTS_MAX];
-    hf_buffer commands[PARTS_MAX];
-    char key[32];
-} request;
-
 uint32_t key_text(uint32_t key, char *text, uint32_t capacity)
 {
     return (uint32_t)snprintf(text, capacity, "%c%u", key < KEYS ? 'k' : 'e', key);
 }
 
-uint64_t key_partition(uint32_t key)
+uint64_t key_partition(const struct store_routing *routing, uint32_t key)
 {
     char text[16];
     uint32_t size = key_text(key, text, sizeof text);
 
-    return store_table_find(table, (hf_slice){NULL, 0}, (hf_slice){(const uint8_t *)text, size})->id;
+    return store_table_find(table_of(routing), (hf_slice){NULL, 0}, (hf_slice){(const uint8_t *)text, size})->id;
 }
 
 /* ---- What is asked for ------------------------------------------------------------------------------------------- */
@@ -135,29 +121,24 @@ void clients_of_dead(const node *n)
         }
 }
 
-static bool is_waited_for(const request *r)
+static void read_over(uint32_t number, int32_t code, hf_slice result)
 {
-    return clients[r->client].waiting && clients[r->client].attempt == r->attempt;
-}
-
-static void read_over(const request *r, operation *o)
-{
-    hf_slice rest = {r->call.op.result.data, r->call.op.result.size};
+    operation *o = &history[clients[number].operation];
     struct store_row row;
 
-    if (r->call.op.code != HF_OK && r->call.op.code != HF_ENOTFOUND) {
-        not_known(r->client, true);
+    if (code != HF_OK && code != HF_ENOTFOUND) {
+        not_known(number, true);
         return;
     }
-    if (r->call.op.code == HF_OK) {
-        if (store_result_next(&rest, &row) != 1 || row.value.size != sizeof o->writer)
-            fail("a record's value is not one that was written", r->call.op.version, o->operations[0].key);
+    if (code == HF_OK) {
+        if (store_result_next(&result, &row) != 1 || row.value.size != sizeof o->writer)
+            fail("a record's value is not one that was written", row.version, o->operations[0].key);
         else
             memcpy(&o->writer, row.value.data, sizeof o->writer);
         o->version = row.version;
         versions_seen[o->operations[0].key] = row.version;
     }
-    over(r->client, OUTCOME_DONE);
+    over(number, OUTCOME_DONE);
 }
 
 static void write_over(uint32_t number, int32_t code, bool repeated)
@@ -189,110 +170,17 @@ static void write_over(uint32_t number, int32_t code, bool repeated)
     }
 }
 
-static void free_request(request *r)
+void attempt_over(uint32_t number, uint64_t attempt, int32_t code, bool repeated, hf_slice result)
 {
-    hf_buffer_done(&r->call.op.result);
-    for (uint32_t i = 0; i < r->part_count; i++)
-        hf_buffer_done(&r->commands[i]);
-    free(r);
-}
-
-static void call_finished(struct store_call *call)
-{
-    request *r = (request *)(void *)call;
-
-    if (is_waited_for(r)) {
-        operation *o = &history[clients[r->client].operation];
-
-        if (o->type == READ)
-            read_over(r, o);
-        else
-            write_over(r->client, call->op.code, false);
-    }
-    free_request(r);
-}
-
-static void transaction_finished(void *arg, const struct store_verdict *verdict)
-{
-    request *r = arg;
-
-    if (is_waited_for(r))
-        write_over(r->client, verdict->code, verdict->repeated);
-    free_request(r);
+    if (!clients[number].waiting || clients[number].attempt != attempt)
+        return;
+    if (history[clients[number].operation].type == READ)
+        read_over(number, code, result);
+    else
+        write_over(number, code, repeated);
 }
 
 /* ---- Asking ------------------------------------------------------------------------------------------------------ */
-
-static void encode_part(request *r, const operation *o, uint32_t part, uint64_t partition, uint64_t id)
-{
-    struct store_operation operations[PARTS_MAX] = {0};
-    struct store_command command = {.user = id, .operations = operations};
-    char keys[PARTS_MAX][16], idempotency[24];
-    uint64_t value = id;
-
-    for (uint32_t i = 0; i < o->count; i++) {
-        struct store_operation *to = &operations[command.operation_count];
-        bool is_put = o->operations[i].type == STORE_PUT;
-
-        if (key_partition(o->operations[i].key) != partition)
-            continue;
-        to->key = (hf_slice){(const uint8_t *)keys[i], key_text(o->operations[i].key, keys[i], sizeof keys[i])};
-        to->type = o->operations[i].type;
-        to->condition = o->operations[i].condition;
-        to->version = to->condition == STORE_IF_VERSION ? o->operations[i].condition_version : 0;
-        if (is_put) {
-            to->value = (hf_slice){(const uint8_t *)&value, sizeof value};
-            to->checksum = hf_crc32c(0, &value, sizeof value);
-            to->expire_after = o->expires ? EXPIRE_SECONDS : 0;
-        }
-        command.operation_count++;
-    }
-    if (part == 0 && o->has_idempotency_key)
-        command.idempotency_key = (hf_slice){(const uint8_t *)idempotency,
-                                             (uint64_t)snprintf(idempotency, sizeof idempotency, "request %llu",
-                                                                (unsigned long long)id)};
-    hf_buffer_init(&r->commands[part], 1 << 16);
-    if (store_command_encode(&r->commands[part], &command, NULL))
-        abort();
-    r->parts[part] = (struct store_part){partition, {r->commands[part].data, r->commands[part].size}, 0};
-}
-
-/* One part for each partition, the lowest first: it is the home. */
-static void encode(request *r, const operation *o, uint64_t id)
-{
-    for (uint64_t partition = FIRST_PARTITION; partition < FIRST_PARTITION + partition_count; partition++)
-        for (uint32_t i = 0; i < o->count; i++)
-            if (key_partition(o->operations[i].key) == partition) {
-                encode_part(r, o, r->part_count++, partition, id);
-                break;
-            }
-}
-
-static void ask(node *n, request *r, const operation *o, uint64_t id)
-{
-    uint64_t deadline_us = n->loop_now + 300 * MS + roll(900 * MS);
-
-    r->call.finished = call_finished;
-    r->call.op.deadline_us = deadline_us;
-    if (o->type == READ) {
-        r->call.op.type = STORE_OP_GET;
-        r->call.op.partition = key_partition(o->operations[0].key);
-        r->call.op.key =
-            (hf_slice){(const uint8_t *)r->key, key_text(o->operations[0].key, r->key, sizeof r->key)};
-        store_call_start(&n->service, &r->call);
-        return;
-    }
-    encode(r, o, id);
-    if (r->part_count > 1) {
-        store_service_transact(&n->service, r->parts, r->part_count, deadline_us, 0, transaction_finished, r);
-        return;
-    }
-    r->call.op.type = STORE_OP_WRITE;
-    r->call.op.partition = r->parts[0].partition;
-    r->call.op.command = r->parts[0].command;
-    r->call.repeatable = o->has_idempotency_key;
-    store_call_start(&n->service, &r->call);
-}
 
 static void send(uint32_t number)
 {
@@ -309,15 +197,9 @@ static void send(uint32_t number)
     clients[number].life = n->life;
     clients[number].attempt = ++serial;
     if (!calm && chance(4)) /* it will not wait for long */
-        schedule((event){
-            .at = now + roll(150 * MS), .type = EV_CLIENT, .node = number, .number = clients[number].attempt});
-    enter(n);
-    request *r = calloc(1, sizeof *r);
-
-    r->client = number;
-    r->attempt = clients[number].attempt;
-    ask(n, r, o, clients[number].operation + 1);
-    leave();
+        schedule(
+            (event){.at = now + roll(150 * MS), .type = EV_CLIENT, .node = number, .number = clients[number].attempt});
+    request_begin(n, number, clients[number].operation, clients[number].attempt);
 }
 
 void client(uint32_t number, uint64_t abandoned)
@@ -335,6 +217,14 @@ void client(uint32_t number, uint64_t abandoned)
         choose(number);
     }
     send(number);
+}
+
+bool clients_are_idle(void)
+{
+    for (uint32_t i = 0; i < CLIENTS; i++)
+        if (clients[i].busy)
+            return false;
+    return true;
 }
 
 void clients_begin(void)

@@ -92,6 +92,15 @@ static int32_t engine_write(hf_engine_database *database, const hf_engine_operat
     return memory_engine->write(database, operations, count, error);
 }
 
+/* For who needs to know that it is durable. */
+static int32_t flush(hf_engine_database *database, hf_error *error)
+{
+    (void)database;
+    (void)error;
+    engine_flush(here);
+    return 0;
+}
+
 /* What is not cached has to be asked for in the pool. */
 static int32_t get(hf_engine_database *database, uint64_t space, hf_slice key, uint32_t flags, hf_slice *ret_value,
                    hf_error *error)
@@ -115,11 +124,12 @@ void engine_begin(node *n)
     sim_engine.import_commit = import_commit;
     sim_engine.write = engine_write;
     sim_engine.get = get;
+    sim_engine.flush = flush;
     if (memory_engine->create(&n->engine_host, NULL, &self, &error) ||
         memory_engine->open(self, "", &n->database, &error))
         abort();
     memory_engine->destroy(self);
-    for (uint64_t i = 0; i < FIRST_PARTITION + PARTITIONS_MAX; i++)
+    for (uint64_t i = 0; i < SPACES_MAX; i++)
         hf_buffer_init(&n->image[i], UINT64_MAX);
 }
 
@@ -142,8 +152,8 @@ void engine_flush(node *n)
 {
     uint32_t owner = heap_of_all();
 
-    for (uint32_t i = 0; i < partition_count; i++)
-        take_image(n, FIRST_PARTITION + i);
+    for (uint64_t space = STORE_CATALOG_PARTITION; space < SPACES_MAX; space++)
+        take_image(n, space);
     heap_back(owner);
 }
 
@@ -183,8 +193,8 @@ void engine_crash(node *n)
         return;
     }
     fault_counts[FAULT_OLD_IMAGE]++;
-    for (uint32_t i = 0; i < partition_count; i++)
-        restore(n, FIRST_PARTITION + i);
+    for (uint64_t space = STORE_CATALOG_PARTITION; space < SPACES_MAX; space++)
+        restore(n, space);
 }
 
 void engine_drop(node *n)

@@ -35,7 +35,16 @@ bool report_faults(void)
                                               "transactions in conflict",
                                               "transactions in the way",
                                               "repeated requests",
-                                              "records expired"};
+                                              "records expired",
+                                              "splits asked for",
+                                              "merges asked for",
+                                              "nodes to be drained",
+                                              "splits done",
+                                              "merges done",
+                                              "replicas moved away",
+                                              "answers that it has moved",
+                                              "drivers that died",
+                                              "majorities lost for good"};
     bool all = true;
 
     for (int i = 0; i < FAULTS; i++) {
@@ -57,7 +66,7 @@ static void cut(bool one_way)
 
 static void hand_over(void)
 {
-    uint64_t partition = FIRST_PARTITION + roll(partition_count);
+    uint64_t partition = STORE_CATALOG_PARTITION + roll(SPACES_MAX - STORE_CATALOG_PARTITION);
     node *n = leader_of(partition);
 
     if (!n || n->paused_until > now)
@@ -81,8 +90,8 @@ void nemesis(void)
 {
     node *n = some_node();
 
-    schedule((event){.at = now + 20 * MS + roll(250 * MS), .type = EV_NEMESIS});
-    switch (roll(14)) {
+    schedule((event){.at = now + 20 * MS + roll(190 * MS), .type = EV_NEMESIS});
+    switch (roll(19)) {
     case 0:
     case 1:
     case 2:
@@ -112,6 +121,14 @@ void nemesis(void)
         n->wall = (int64_t)roll(600 * MS) - (int64_t)(300 * MS);
         fault_counts[FAULT_CLOCK_STEP]++;
         return;
+    case 12:
+    case 13:
+    case 14:
+        ask_for_split_or_merge();
+        return;
+    case 15:
+        drain_or_add();
+        return;
     default:
         hand_over();
     }
@@ -129,4 +146,6 @@ void make_calm(void)
         if (!nodes[i].up)
             start(&nodes[i]);
     }
+    if (loses_majority)
+        lose_majority();
 }

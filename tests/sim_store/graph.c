@@ -156,9 +156,8 @@ static void report_cycle(const uint32_t *waits)
             say("on the cycle: request %u, %s, from %llu to %lld, outcome %d", v, o->type == READ ? "read" : "write",
                 (unsigned long long)o->begun, (long long)o->ended, o->outcome);
             for (uint32_t i = 0; i < o->count; i++)
-                say("    operation %d on key %u (partition %llu), condition %d %llu, read %llu of %llu",
-                    o->operations[i].type, o->operations[i].key,
-                    (unsigned long long)key_partition(o->operations[i].key), o->operations[i].condition,
+                say("    operation %d on key %u, condition %d %llu, read %llu of %llu", o->operations[i].type,
+                    o->operations[i].key, o->operations[i].condition,
                     (unsigned long long)o->operations[i].condition_version, (unsigned long long)o->version,
                     (unsigned long long)o->writer - 1);
         }

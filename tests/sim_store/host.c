@@ -88,8 +88,7 @@ static uint64_t loop_now(hf_loop *loop)
     return loop->of->loop_now;
 }
 
-static int32_t create_timer(hf_loop *loop, hf_timer_function function, void *arg, hf_timer **ret_timer,
-                            hf_error *error)
+static int32_t create_timer(hf_loop *loop, hf_timer_function function, void *arg, hf_timer **ret_timer, hf_error *error)
 {
     hf_timer *timer = calloc(1, sizeof *timer);
 
@@ -203,9 +202,18 @@ static void *engine_alloc(const hf_host *host, uint64_t size)
     return memory;
 }
 
+/* It offers nothing beyond what the service has been given. */
+static const hf_head *host_query(const hf_host *host, const char *name)
+{
+    (void)host;
+    (void)name;
+    return NULL;
+}
+
 void host_begin(node *n)
 {
-    n->host = (hf_host){.head = HF_HEAD(hf_host), .log = host_log, .alloc = host_alloc, .free = host_free};
+    n->host = (hf_host){
+        .head = HF_HEAD(hf_host), .log = host_log, .alloc = host_alloc, .free = host_free, .query = host_query};
     n->engine_host = n->host;
     n->engine_host.alloc = engine_alloc;
     n->loop.of = n;

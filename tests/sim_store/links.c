@@ -231,8 +231,8 @@ void look_at_links(void)
             node *a = &nodes[i], *b = &nodes[k];
 
             if (i != k && a->up && a->paused_until <= now && is_linked(a, k) &&
-                (!b->up || a->link_life[k] != b->life || is_blocked(i, k) || doomed[i][k] ||
-                 doomed[k][i] || b->link_life[i] != a->life))
+                (!b->up || a->link_life[k] != b->life || is_blocked(i, k) || doomed[i][k] || doomed[k][i] ||
+                 b->link_life[i] != a->life))
                 lose(a, k);
         }
     for (uint32_t i = 0; i < node_count; i++)

@@ -21,9 +21,10 @@ static void run_in(node *n, const event *e)
         run_tasks(n);
         break;
     case EV_WORK:
+        n->log.at_once = true; /* the pool may wait for it */
         job->work(job);
-        schedule((event){
-            .at = now + 5 + roll(100), .type = EV_DONE, .node = n->index, .life = n->life, .data = job});
+        n->log.at_once = false;
+        schedule((event){.at = now + 5 + roll(100), .type = EV_DONE, .node = n->index, .life = n->life, .data = job});
         break;
     case EV_DONE:
         job->done(job);
@@ -52,7 +53,7 @@ static void restart(node *n, uint64_t life)
         fault_counts[FAULT_CRASH]++;
         crash(n);
     }
-    if (!n->up)
+    if (!n->up && !n->is_lost)
         start(n);
 }
 
@@ -89,6 +90,9 @@ static void step(event *e)
     case EV_RESTART:
         restart(n, e->number);
         return;
+    case EV_OPERATOR:
+        operator_looks();
+        return;
     default:
         check_locks();
     }
@@ -103,9 +107,10 @@ static void begin(void)
     memset(nodes, 0, sizeof nodes);
     memset(blocked, 0, sizeof blocked);
     node_count = roll(3) ? 3 : 4 + (uint32_t)roll(2);
-    partition_count = 2 + (uint32_t)roll(PARTITIONS_MAX - 1);
+    partition_count = 1 + (uint32_t)roll(PARTITIONS_MAX);
     delay = (uint32_t)(100 + roll(roll(2) ? 1000 : 8000));
-    routing_begin();
+    reshape_begin();
+    loss_begin();
     for (uint32_t i = 0; i < node_count; i++) {
         node *n = &nodes[i];
 
@@ -137,13 +142,21 @@ static void end(void)
 
 static bool run(void)
 {
+    uint64_t look = 0, what = 0, where = 0;
+    const char *why = NULL;
     event e;
 
     begin();
     while (!failed && next_event(&e)) {
         now = e.at;
-        if (now > RUN_US + CALM_US)
-            break;
+        if (now > RUN_US + SETTLE_US && now > look) {
+            look = now + 50 * MS;
+            why = unsettled(&what, &where);
+            if (!why)
+                break;
+            if (now > RUN_US + CALM_US)
+                fail(why, what, where);
+        }
         if (!calm && now > RUN_US)
             make_calm();
         step(&e);

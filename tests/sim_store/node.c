@@ -1,151 +1,11 @@
-/* node.c: a node: the product's store, begun, ticked and killed; and what its code asks of the parts of the service
- * that are not simulated. */
+/* node.c: a node: the product's store, begun, ticked and killed. */
 #include "sim.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 node nodes[NODES_MAX];
 uint32_t node_count, partition_count;
-struct store_routing *routing;
-const struct store_table *table;
-
-/* ---- Parts of the service that are not here ---------------------------------------------------------------------- */
-
-void store_service_log(const struct store_service *service, int32_t level, const char *format, ...)
-{
-    char text[700];
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    service->host->log(service->host, level, (hf_slice){(const uint8_t *)text, strlen(text)});
-}
-
-uint32_t store_service_leader(struct store_service *service, uint64_t partition)
-{
-    struct store_replica *replica = store_shard_replica(&service->shards[0], partition);
-
-    return replica ? atomic_load(&store_replica_published(replica)->leader) : 0;
-}
-
-void store_shard_hurry(struct store_shard *shard)
-{
-    shard->loop->of->hurry_until = now + 300 * MS;
-}
-
-void store_creations_check(struct store_shard *shard, uint64_t now_us)
-{
-    (void)shard;
-    (void)now_us;
-}
-
-int32_t store_hello_open(struct store_service *service, hf_error *error)
-{
-    (void)service;
-    (void)error;
-    return HF_OK;
-}
-
-int32_t store_hello_trusts(struct store_service *service, uint32_t other)
-{
-    (void)service;
-    (void)other;
-    return 1;
-}
-
-void store_hello_link(struct store_service *service, uint32_t other, int32_t up)
-{
-    (void)service;
-    (void)other;
-    (void)up;
-}
-
-void store_hello_join(struct store_service *service, uint32_t other, uint64_t replica)
-{
-    (void)service;
-    (void)other;
-    (void)replica;
-}
-
-void store_witness_hear(struct store_witness *witness, uint32_t other, uint64_t position)
-{
-    (void)witness;
-    (void)other;
-    (void)position;
-}
-
-int32_t store_compared_open(struct store_service *service, hf_error *error)
-{
-    (void)service;
-    (void)error;
-    return HF_OK;
-}
-
-int32_t store_recover_open(struct store_service *service, hf_error *error)
-{
-    (void)service;
-    (void)error;
-    return HF_OK;
-}
-
-/* ---- Where everything is ----------------------------------------------------------------------------------------- */
-
-static struct store_nodes names(uint32_t self)
-{
-    static const char *const all[NODES_MAX] = {"a", "b", "c", "d", "e"};
-    struct store_nodes n = {.count = node_count, .self = self};
-
-    memcpy(n.names, all, sizeof all);
-    return n;
-}
-
-static int32_t next_record(void *arg, int32_t kind, hf_slice *ret_json, uint64_t *ret_version, hf_error *error)
-{
-    hf_slice *record = arg;
-
-    (void)error;
-    if (kind != STORE_RECORDS_OF_TABLES || record->size == 0)
-        return HF_ENOTFOUND;
-    *ret_json = *record;
-    *ret_version = 1;
-    *record = (hf_slice){NULL, 0};
-    return 0;
-}
-
-/* One table, as the catalog would have it. */
-void routing_begin(void)
-{
-    const struct store_declaration declaration = {.name = "t",
-                                                  .partition_by = "",
-                                                  .hash_ranges = partition_count,
-                                                  .replicas = 3,
-                                                  .format = STORE_FORMAT_BYTES,
-                                                  .value_maximum = 1 << 20,
-                                                  .keep_changes_us = UINT64_C(86400000000),
-                                                  .keep_repeats_us = UINT64_C(86400000000)};
-    const struct store_nodes cluster = names(0);
-    struct store_table planned;
-    hf_error error = {0};
-    hf_buffer record;
-    hf_arena arena;
-
-    hf_arena_init(&arena, 1 << 20);
-    hf_buffer_init(&record, 1 << 20);
-    if (store_table_plan(&declaration, &cluster, FIRST_PARTITION, &arena, &planned, &error) ||
-        store_table_write(&record, &planned, &cluster, &error))
-        abort();
-    hf_slice json = {record.data, record.size};
-
-    if (store_routing_build(&cluster, 1, next_record, &json, &routing, &error))
-        abort();
-    hf_buffer_done(&record);
-    hf_arena_done(&arena);
-    table = store_routing_table(routing, (hf_slice){(const uint8_t *)"t", 1});
-}
 
 /* ---- Beginning and ending ---------------------------------------------------------------------------------------- */
 
@@ -221,15 +81,24 @@ static void begin_service(node *n)
     service->peers = &sim_peers;
     service->node = &sim_node_interface;
     service->nodes = names(n->index);
+    service->options = &sim_options;
+    service->engine = &sim_engine;
+    service->database = n->database;
+    service->membership =
+        (struct store_membership){.cluster = 1, .replica = store_replica_id(n->index, 0), .first_count = node_count};
+    atomic_store(&service->cluster, 1);
+    service->identity =
+        (struct store_identity){.disk = n->index + 1, .starts = n->life, .boot = n->index * 1000 + n->life};
     service->shard_count = 1;
     service->shards = &n->shard;
     service->replication = raft;
-    atomic_store(&service->partition_max_size, UINT64_MAX); /* nothing is split here */
+    atomic_store(&service->partition_max_size, UINT64_MAX); /* splits are asked for, see reshape.c */
     begin_admission(n);
     service->integrity.changed = damage_changed;
     service->integrity.engine_damaged = engine_damaged;
     n->shard.service = service;
     n->shard.loop = &n->loop;
+    service_begin(n);
     if (raft->create(&n->host, &options, &n->raft, NULL))
         abort();
     service->environment = (struct store_environment){.host = &n->host,
@@ -254,53 +123,43 @@ static void begin_service(node *n)
                                                       .partition_max_size = &service->partition_max_size};
 }
 
-/* As store_service_open_replica. */
-static void open_replica(node *n, const struct store_partition *partition, uint64_t self)
+/* As service.c opens and begins. */
+static void open_service(node *n)
 {
-    struct store_replica_setup setup = {.environment = &n->service.environment,
-                                        .partition = partition->id,
-                                        .table = store_admission_table(&n->service.admission, "t"),
-                                        .loop = &n->loop,
-                                        .self = self,
-                                        .member_count = partition->first_count,
-                                        .keep_changes_us = table->declaration.keep_changes_us,
-                                        .keep_repeats_us = table->declaration.keep_repeats_us,
-                                        .random_seed = roll(UINT64_MAX),
-                                        .now_us = n->loop_now};
-    struct store_replica *replica = NULL;
+    struct store_service *service = &n->service;
     hf_error error = {0};
 
-    for (uint32_t i = 0; i < setup.member_count; i++)
-        setup.members[i] = (hf_replication_member){.replica = partition->first[i]};
-    if (store_replica_open(&setup, &replica, &error) || store_shard_add(&n->shard, replica)) {
-        fail(error.message, partition->id, n->index);
+    if (store_remote_open(service, &error))
+        abort();
+    service->hello = service->calls; /* links are the same for all */
+    n->log.at_once = true;           /* nobody can do anything else before */
+    if (store_catalog_open(service, &error)) {
+        fail(error.message, 0, n->index);
         return;
     }
+    n->log.at_once = false;
+    for (uint64_t id = 0; id < service->replica_count; id++)
+        if (service->replicas[id] && store_shard_add(&n->shard, service->replicas[id]))
+            abort();
+    store_shard_route(&n->shard, store_routing_hold(service->routing));
+    service->started = 1;
 }
 
 void start(node *n)
 {
-    hf_error error = {0};
-
     n->life++;
     n->up = true;
     n->paused_until = 0;
     n->log.of = n;
     host_begin(n);
-    if (!n->database)
+    if (!n->database) {
         engine_begin(n);
+        seed_catalog(n);
+    }
     memset(n->link_life, 0, sizeof n->link_life);
     enter(n);
     begin_service(n);
-    if (store_remote_open(&n->service, &error))
-        abort();
-    n->log.at_once = true;
-    for (uint32_t i = 0; i < table->partition_count; i++)
-        for (uint32_t k = 0; k < table->partitions[i].member_count; k++)
-            if (table->partitions[i].members[k] == n->index)
-                open_replica(n, &table->partitions[i], table->partitions[i].replicas[k]);
-    n->log.at_once = false;
-    store_shard_route(&n->shard, store_routing_hold(routing));
+    open_service(n);
     store_shard_hurry(&n->shard);
     leave();
     schedule((event){.at = now + roll(25 * MS), .type = EV_TICK, .node = n->index, .life = n->life});
@@ -309,7 +168,7 @@ void start(node *n)
     say("node %u starts", n->index);
 }
 
-/* As service.c's shard_tick. */
+/* As service.c's main_tick and shard_tick, but what that does every second is done more often: runs are short. */
 void tick(node *n)
 {
     uint64_t period = now < n->hurry_until || n->shard.calls ? 25 * MS : 100 * MS, time = n->loop_now;
@@ -318,13 +177,23 @@ void tick(node *n)
         if (n->shard.replicas[i])
             store_replica_tick(n->shard.replicas[i], time);
     store_calls_retry(&n->shard, time);
+    store_recover_tick(&n->shard, time);
     store_sweep_tick(&n->shard, time);
+    store_creations_check(&n->shard, time);
+    if (now >= n->slow_tick_us) {
+        n->slow_tick_us = now + 150 * MS;
+        store_catalog_tick(&n->service);
+        store_placer_tick(&n->shard, time);
+        store_retire_tick(&n->shard, time);
+    }
+    store_driver_tick(&n->shard, time);
     schedule((event){.at = now + period, .type = EV_TICK, .node = n->index, .life = n->life});
 }
 
 void crash(node *n)
 {
     say("node %u dies", n->index);
+    count_lost_driver(n);
     clients_of_dead(n);
     log_crash(n);
     engine_crash(n);
@@ -342,16 +211,17 @@ void crash_for_a_while(node *n)
     schedule((event){.at = now + 20 * MS + roll(roll(2) ? 200 * MS : 1500 * MS), .type = EV_RESTART, .node = n->index});
 }
 
-/* Now and then the engine is flushed, and the log loses what the engine has. */
+/* Now and then the engine is flushed, and the log loses what the engine has: where a replica asks for it, all. */
 void flush_and_compact(node *n)
 {
     engine_flush(n);
-    for (uint32_t i = 0; i < partition_count && !calm; i++) {
-        struct store_replica *replica = replica_of(n, FIRST_PARTITION + i);
+    for (uint64_t id = STORE_CATALOG_PARTITION; id < SPACES_MAX; id++) {
+        struct store_replica *replica = replica_of(n, id);
         uint64_t applied = replica ? atomic_load(&store_replica_published(replica)->applied) : 0;
-        uint64_t keep = roll(2) ? 0 : roll(30);
+        bool asked = replica && atomic_exchange(&store_replica_published(replica)->compact, 0);
+        uint64_t keep = asked || roll(2) ? 0 : roll(30);
 
-        if (applied <= keep || chance(60))
+        if (applied <= keep || (!asked && (calm || chance(60))))
             continue;
         fault_counts[FAULT_COMPACTED]++;
         store_replica_compact(replica, applied - keep);

@@ -12,13 +12,14 @@
 #include <stdbool.h>
 
 enum { NODES_MAX = 5, PARTITIONS_MAX = 4, KEYS = 12, EXPIRING_KEYS = 4, CLIENTS = 6, HISTORY_MAX = 4096 };
-enum { FIRST_PARTITION = 2 };
+/* Partitions are numbered as they come: the catalog's, those that the table is made with, those that splits make. */
+enum { FIRST_PARTITION = 2, SPACES_MAX = 16 };
 
 #define MS        1000u
-#define RUN_US    (3000 * MS) /* with faults */
-#define SETTLE_US (1500 * MS) /* healed, while clients go on */
-#define CALM_US   (3500 * MS) /* healed: in the end nothing may be left undone */
-#define LOCK_US   (1000 * MS) /* no lock is older, once there are leaders that can be reached */
+#define RUN_US    (3000 * MS)  /* with faults */
+#define SETTLE_US (1500 * MS)  /* healed, while clients go on */
+#define CALM_US   (30000 * MS) /* healed: by then nothing may be left undone */
+#define LOCK_US   (1000 * MS)  /* no lock is older, once there are leaders that can be reached */
 #define WALL_US   UINT64_C(1700000000000000)
 
 /* What goes wrong; counted over all seeds. */
@@ -40,19 +41,26 @@ enum {
     FAULT_POOL_FULL,
     FAULT_ENGINE_BUSY,
     FAULT_COMPACTED,
-    FAULT_SNAPSHOT,       /* installed */
-    FAULT_COORDINATOR,    /* died with a transaction under way */
-    FAULT_ABANDONED,      /* its client did not wait, and asked again elsewhere under the same idempotency key */
-    FAULT_NO_KEY,         /* likewise, without a key: nobody asks again */
-    FAULT_COMMITTED,      /* transactions over several partitions, not faults but what they are to hit */
-    FAULT_CONFLICT,       /* whose conditions did not hold */
-    FAULT_IN_THE_WAY,     /* that gave up before others */
-    FAULT_REPEATED,       /* answered from memory */
+    FAULT_SNAPSHOT,    /* installed */
+    FAULT_COORDINATOR, /* died with a transaction under way */
+    FAULT_ABANDONED,   /* its client did not wait, and asked again elsewhere under the same idempotency key */
+    FAULT_NO_KEY,      /* likewise, without a key: nobody asks again */
+    FAULT_COMMITTED,   /* transactions over several partitions, not faults but what they are to hit */
+    FAULT_CONFLICT,    /* whose conditions did not hold */
+    FAULT_IN_THE_WAY,  /* that gave up before others */
+    FAULT_REPEATED,    /* answered from memory */
     FAULT_EXPIRED,
+    FAULT_SPLIT, /* asked for */
+    FAULT_MERGE,
+    FAULT_DRAIN,      /* a node's replicas are to move away */
+    FAULT_SPLIT_DONE, /* by the catalog, in the end */
+    FAULT_MERGE_DONE,
+    FAULT_MOVED_AWAY,    /* replicas that were removed, for their place was elsewhere */
+    FAULT_MOVED,         /* answers that a record is in another partition by now */
+    FAULT_DRIVER,        /* died with a split or merge under way */
+    FAULT_MAJORITY_LOST, /* for good */
     FAULTS
 };
-
-/* Deliberate mistakes; those below BUG_OF_SIMULATOR are in the product's sources, see machine/bug.h. */
 
 typedef struct node node;
 struct hf_loop {
@@ -74,7 +82,8 @@ enum {
     EV_CLIENT,
     EV_NEMESIS,
     EV_RESTART,
-    EV_LOCKS
+    EV_LOCKS,
+    EV_OPERATOR
 };
 
 typedef struct {
@@ -103,7 +112,7 @@ typedef struct {
 
 struct store_log {
     node *of;
-    kept_group groups[FIRST_PARTITION + PARTITIONS_MAX];
+    kept_group groups[SPACES_MAX];
     struct store_log_request *first, *last; /* not durable; of the node's life */
     bool failed, writing, at_once;
     uint64_t slow; /* microseconds more, at most */
@@ -116,7 +125,7 @@ struct hf_peer_channel {
     hf_peer_handlers handlers;
     void *arg;
 };
-enum { CHANNELS = 3 };
+enum { CHANNELS = 4 };
 
 typedef struct pending_call pending_call;
 
@@ -124,7 +133,8 @@ struct node {
     hf_host host; /* first */
     hf_host engine_host;
     uint32_t index;
-    bool up;
+    bool up, is_lost;  /* for good */
+    uint64_t bound_to; /* the plan of a recovery */
     uint64_t life, paused_until;
     uint64_t offset, rate; /* of the monotonic clock */
     int64_t wall;          /* of the wall clock, from true time */
@@ -137,10 +147,10 @@ struct node {
     hf_peer_channel channels[CHANNELS];
     uint32_t channel_count;
     uint64_t link_life[NODES_MAX]; /* of the other at the end of a link that is up; 0: down */
-    uint64_t hurry_until;
+    uint64_t hurry_until, slow_tick_us;
     struct store_log log;
     hf_engine_database *database;
-    hf_buffer image[FIRST_PARTITION + PARTITIONS_MAX]; /* as of the last flush */
+    hf_buffer image[SPACES_MAX]; /* as of the last flush */
     void *raft;
     struct store_service service;
     struct store_shard shard;
@@ -156,8 +166,6 @@ extern bool blocked[NODES_MAX][NODES_MAX];
 extern uint32_t delay;
 extern const hf_replication *raft;
 extern const hf_engine *memory_engine;
-extern struct store_routing *routing;
-extern const struct store_table *table;
 extern node *here; /* whose code runs; NULL: the simulator's */
 
 /* ---- heap.c: memory by node, so that a crash takes all of it. ---------------------------------------------------- */
@@ -219,7 +227,6 @@ void engine_drop(node *n);
 
 /* ---- node.c ---- */
 
-void routing_begin(void);
 void start(node *n);
 void crash(node *n);
 void crash_for_a_while(node *n);
@@ -228,6 +235,37 @@ void flush_and_compact(node *n);
 struct store_replica *replica_of(node *n, uint64_t partition);
 node *leader_of(uint64_t partition); /* NULL: nobody who is up */
 node *some_node(void);
+
+/* ---- service.c: what the product's sources ask of those that are not here ---- */
+
+void service_begin(node *n);
+
+/* ---- seed.c: the catalog as it is in the beginning ---- */
+
+extern const struct store_options sim_options;
+struct store_nodes names(uint32_t self);
+void seed_catalog(node *n);
+/* The table as a node's routing has it. */
+const struct store_table *table_of(const struct store_routing *routing);
+
+/* ---- loss.c: a majority that is lost for good ---- */
+
+extern bool loses_majority; /* this run is one of those: in it nothing is split, merged or moved before */
+void loss_begin(void);
+void lose_majority(void);
+void operator_looks(void);
+bool is_lost_for_good(void); /* not recovered yet */
+void check_what_was_left(void);
+
+/* ---- reshape.c: splits, merges and moves that are asked for ---- */
+
+void reshape_begin(void);
+void ask_for_split_or_merge(void);
+void drain_or_add(void);
+/* Of a node that dies. */
+void count_lost_driver(const node *n);
+/* NULL: nothing is left undone; or what is. */
+const char *unsettled(uint64_t *ret_what, uint64_t *ret_where);
 
 /* ---- clients.c ---- */
 
@@ -255,12 +293,19 @@ typedef struct {
 extern operation history[HISTORY_MAX];
 extern uint32_t history_count;
 void clients_begin(void);
+/* What came of an attempt; ignored when the client does not wait for it any more. */
+void attempt_over(uint32_t client, uint64_t attempt, int32_t code, bool repeated, hf_slice result);
 void client(uint32_t number, uint64_t abandoned); /* abandoned: the attempt that it does not wait for any more */
-void clients_of_dead(const node *n); /* the node died: they do not know */
+void clients_of_dead(const node *n);              /* the node died: they do not know */
+bool clients_are_idle(void);
 uint32_t key_text(uint32_t key, char *text, uint32_t capacity);
-uint64_t key_partition(uint32_t key);
+uint64_t key_partition(const struct store_routing *routing, uint32_t key);
 
-/* ---- checks.c, graph.c ---- */
+/* ---- requests.c: an attempt in the hands of a node, which asks anew when what it is about has moved ---- */
+
+void request_begin(node *n, uint32_t client, uint32_t operation_number, uint64_t attempt);
+
+/* ---- checks.c, feed.c, graph.c ---- */
 
 void checks_begin(void);
 void check_locks(void);
@@ -277,6 +322,8 @@ typedef struct {
     change items[HISTORY_MAX];
 } changes;
 extern changes changes_of[KEYS + EXPIRING_KEYS];
+uint32_t key_number(hf_slice key);
+void read_feeds(void);
 void check_graph(void);
 
 /* ---- faults.c ---- */

@@ -109,16 +109,26 @@ static void look_again(void *arg)
     free(moved);
 }
 
+static int32_t may_have_been_done(const struct exchange *exchange)
+{
+    int32_t unknown = exchange->was_unknown;
+
+    for (uint32_t i = 0; i < exchange->count; i++)
+        unknown |= exchange->calls[i].call.op.type == STORE_OP_WRITE && exchange->calls[i].call.unknown;
+    return unknown;
+}
+
 void store_exchange_again(struct exchange *exchange)
 {
     struct store_http *http = exchange->http;
     struct moved *moved = calloc(1, sizeof *moved);
     uint64_t now = store_now_us(http);
+    int32_t unknown = may_have_been_done(exchange);
 
     if (!moved || now - exchange->begun_us > http->options.write_timeout_us ||
         http->loops->timer_create(http->loops->current(http->host), look_again, moved, &moved->timer, NULL) != HF_OK) {
         free(moved);
-        store_refuse(exchange, 503, "no-leader", HF_ENOTLEADER,
+        store_refuse(exchange, 503, unknown ? "unknown-outcome" : "no-leader", unknown ? HF_ETIMEOUT : HF_ENOTLEADER,
                      "the partition is being split or merged, and where the records are was not known in time");
         return;
     }
@@ -127,9 +137,7 @@ void store_exchange_again(struct exchange *exchange)
     moved->again = exchange->again;
     moved->routing = store_routing_hold(exchange->routing);
     moved->begun_us = exchange->begun_us;
-    moved->was_unknown = exchange->was_unknown;
-    for (uint32_t i = 0; i < exchange->count; i++)
-        moved->was_unknown |= exchange->calls[i].call.op.type == STORE_OP_WRITE && exchange->calls[i].call.unknown;
+    moved->was_unknown = unknown;
     moved->until_us = now + LOOK_FOR_US;
     http->loops->timer_start(moved->timer, LOOK_EVERY_US, LOOK_EVERY_US);
     store_exchange_end(exchange);

@@ -126,6 +126,9 @@ static void over(void *arg, const struct store_verdict *verdict)
         store_exchange_again(exchange);
         return;
     }
+    if (exchange->was_unknown && (verdict->code == HF_EBUSY || verdict->code == HF_ENOTLEADER))
+        op.code = hf_error_set(&op.error, HF_ETIMEOUT, /* before its records moved, it was one write */
+                               "the outcome of the write is not known; repeat it with the same idempotency key");
     if (verdict->code == HF_ECONFLICT)
         op.operation = place_of(exchange->transaction, verdict->part, verdict->operation);
     store_refuse_op(exchange, &op);

@@ -73,8 +73,8 @@ static int32_t expire(struct store_applying *applying, const struct store_operat
     *ret_done = 0;
     if (!store_shape_has(&applying->position.state.shape, store_hash_of(operation->key)))
         return r; /* it goes as a stray, and is another partition's to expire */
-    if (r < 0 || (record.version != operation->version && !STORE_BUG(EXPIRE_BLINDLY)) ||
-        !store_record_expired(&record, applying->bundle.time_us))
+    if (r < 0 || (!STORE_BUG(EXPIRE_BLINDLY) &&
+                  (record.version != operation->version || !store_record_expired(&record, applying->bundle.time_us))))
         return r;
     const struct store_command alone = {.operations = operation, .operation_count = 1};
 

@@ -7,6 +7,7 @@
  * nothing runs beside, exactly so.  A copy that was broken off begins anew. */
 #include "internal.h"
 
+#include "bug.h"
 #include "bytes.h"
 
 #include <holdfast/lib/error.h>
@@ -112,6 +113,8 @@ static int32_t copy_again(struct store_fork *fork, hf_slice key,
 
 static int32_t copy_row(struct store_fork *fork, hf_slice key, hf_slice row)
 {
+    if (STORE_BUG(LEAVE_REPEATS) && key.data[0] == STORE_TAG_REPEAT)
+        return 0;
     return add(fork, HF_ENGINE_PUT, key, row);
 }
 
@@ -163,7 +166,9 @@ static int32_t take_changes(struct store_fork *fork, hf_slice key, hf_slice row)
         r = store_gather_add(&fork->gather, HF_ENGINE_PUT, store_space_key_slice(&part_key),
                              (hf_slice){row.data, STORE_ROW_TIME_SIZE}, (hf_slice){part.data, part.size}, fork->error);
     hf_buffer_done(&part);
-    return r == 0 && last && changes.last > fork->since ? copy_changed_records(fork, &changes) : r;
+    return r == 0 && last && changes.last > fork->since && !STORE_BUG(LATE_CHANGES)
+               ? copy_changed_records(fork, &changes)
+               : r;
 }
 
 static int32_t take_remembered(struct store_fork *fork, hf_slice key, hf_slice row)
@@ -287,6 +292,32 @@ static int32_t copy_some(struct store_fork *fork, uint64_t bytes, int *ret_end)
     return r;
 }
 
+int32_t store_fork_has_begun(const struct store_machine *machine, uint64_t other, hf_error *error)
+{
+    struct store_space_key key;
+    hf_slice bytes = nothing;
+
+    store_space_key_make(&key, STORE_TAG_POSITION, nothing);
+    int32_t r = machine->engine->get(machine->database, other, store_space_key_slice(&key), 0, &bytes, error);
+
+    if (r == HF_ENOTFOUND)
+        return 0;
+    if (r == 0)
+        machine->engine->release(machine->database, bytes);
+    return r < 0 ? r : 1;
+}
+
+/* A replica that came to the node later and goes through the log may meet a split whose other partition lives here:
+ * that must not be written. */
+static int32_t begin_if_needed(struct store_machine *machine, const struct store_machine_state *state, hf_error *error)
+{
+    int32_t begun = store_fork_has_begun(machine, state->shape.other, error);
+
+    if (begun > 0)
+        atomic_store(&machine->is_forked, 1);
+    return begun != 0 ? begun : begin(machine, state, error);
+}
+
 static int32_t run(struct store_machine *machine, uint64_t bytes, hf_error *error)
 {
     struct store_machine_state state;
@@ -299,8 +330,8 @@ static int32_t run(struct store_machine *machine, uint64_t bytes, hf_error *erro
     if (!store_shape_splits(&state.shape))
         return 1;
     if (!machine->fork)
-        r = begin(machine, &state, error);
-    if (r < 0)
+        r = begin_if_needed(machine, &state, error);
+    if (r != 0)
         return r;
     machine->fork->error = error;
     r = copy_some(machine->fork, bytes, &end);

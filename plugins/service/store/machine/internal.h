@@ -31,6 +31,8 @@ struct store_machine {
     struct store_fork *fork;   /* NULL: nothing was copied yet */
     _Atomic int32_t is_forked;
 
+    _Atomic int32_t lacks_other; /* 1: an ABSORB waits for a partition that is not on this node, or behind */
+
     /* Of the thread that applies. */
     struct store_window changes, repeats;
     int has_deadlines; /* 0: no record has one, so that none is looked for; not taken back while the machine is open */
@@ -138,6 +140,8 @@ int32_t store_perform_removes(struct store_applying *applying, const struct stor
 
 /* fork.c: copies all that there is; the machine changes nothing meanwhile. */
 int32_t store_fork_complete(struct store_machine *machine, hf_error *error);
+/* Whether the partition has begun on this node: 1, 0, or an error of the engine. */
+int32_t store_fork_has_begun(const struct store_machine *machine, uint64_t other, hf_error *error);
 /* Forgets how far it has come.  [any] */
 void store_fork_drop(struct store_machine *machine);
 

@@ -72,6 +72,11 @@ void store_machine_state(struct store_machine *machine, struct store_machine_sta
     pthread_mutex_unlock(&machine->lock);
 }
 
+int32_t store_machine_lacks_other(struct store_machine *machine)
+{
+    return atomic_load(&machine->lacks_other);
+}
+
 void store_machine_shape(struct store_machine *machine, struct store_shape *ret_shape)
 {
     pthread_mutex_lock(&machine->lock);
@@ -279,6 +284,7 @@ int32_t store_machine_reload(struct store_machine *machine, hf_error *error)
 {
     struct store_position position = empty_position();
 
+    atomic_store(&machine->lacks_other, 0);
     return load(machine, &position, error);
 }
 

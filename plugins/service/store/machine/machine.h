@@ -169,6 +169,10 @@ int32_t store_machine_fork(struct store_machine *machine, uint64_t bytes, hf_err
 /* 1 when the last call has found nothing to copy, and the same split is still under way.  [any] */
 int32_t store_machine_is_forked(struct store_machine *machine);
 
+/* 1 while it cannot go on because a partition that was merged into this one is behind on this node, or not there, and
+ * may never be: this replica may have come later than the merge.  A snapshot has what it lacks.  [any] */
+int32_t store_machine_lacks_other(struct store_machine *machine);
+
 /* Records whose keys the partition has given away, from the key `from` on, as the operations of a command that removes
  * them (STORE_REMOVE): at most `capacity`; keys lie in the arena.  Errors as store_machine_due. */
 int32_t store_machine_strays(struct store_machine *machine, hf_slice from, hf_arena *arena,

@@ -1,6 +1,7 @@
 /* What a step of a split or merge does; see reshape.h. */
 #include "internal.h"
 
+#include "bug.h"
 #include "bytes.h"
 
 #include <holdfast/lib/error.h>
@@ -15,7 +16,8 @@ enum { KEYS_IN_ROW = 1000, FIRST_INDEX = 1, FIRST_TERM = 1 };
 
 int store_owns_keys(const struct store_shape *shape, const struct store_command *command)
 {
-    if (shape->hash_from == 0 && shape->hash_to == UINT64_MAX && shape->state != STORE_SHAPE_CLOSED)
+    if (STORE_BUG(KEEP_WRITING) ||
+        (shape->hash_from == 0 && shape->hash_to == UINT64_MAX && shape->state != STORE_SHAPE_CLOSED))
         return 1;
     for (uint64_t i = 0; i < command->operation_count; i++)
         if (!store_shape_has(shape, store_hash_of(command->operations[i].key)))
@@ -111,7 +113,7 @@ static int32_t split_end(struct store_applying *applying, const struct store_res
         outcome->code = HF_ECONFLICT;
         return 0;
     }
-    int32_t r = has_lock_from(applying->machine, shape->other_from, error);
+    int32_t r = STORE_BUG(SPLIT_LOCKED) ? 0 : has_lock_from(applying->machine, shape->other_from, error);
 
     if (r > 0) {
         shape->state = STORE_SHAPE_CLOSING;
@@ -119,9 +121,12 @@ static int32_t split_end(struct store_applying *applying, const struct store_res
         return 0;
     }
     if (r == 0)
+        r = store_fork_has_begun(applying->machine, shape->other, error);
+    if (r == 0) { /* else this replica came to the node later than that partition did */
         r = store_fork_complete(applying->machine, error);
-    if (r == 0)
-        r = gather_other(applying, version, error);
+        if (r == 0)
+            r = gather_other(applying, version, error);
+    }
     if (r < 0)
         return r;
     shape->hash_to = shape->other_from - 1;
@@ -299,7 +304,7 @@ static int32_t take_all(struct store_applying *applying, uint64_t other, uint64_
     r = take_rows(&absorbing, other, STORE_TAG_RECORD);
     if (r == 0)
         r = take_rows(&absorbing, other, STORE_TAG_DEADLINE);
-    if (r == 0)
+    if (r == 0 && !STORE_BUG(LEAVE_REPEATS))
         r = take_rows(&absorbing, other, STORE_TAG_REPEAT);
     if (r == 0)
         r = end_keys(&absorbing);
@@ -324,11 +329,12 @@ static int32_t absorb(struct store_applying *applying, const struct store_reshap
     }
     int32_t r = read_closed(applying->machine, reshape, &closed, error);
 
+    atomic_store(&applying->machine->lacks_other, r == HF_EBUSY);
     if (r < 0)
         return r;
     /* Versions of both go on from the higher one.  That of the closing is the same on all replicas; what came later, a
      * repeated CLOSE or a write that was refused, has been counted here or not. */
-    if (state->version < closed.state.shape.version)
+    if (state->version < closed.state.shape.version && !STORE_BUG(OWN_VERSIONS))
         state->version = closed.state.shape.version;
     r = take_all(applying, reshape->other, &state->version, error);
     if (r < 0)

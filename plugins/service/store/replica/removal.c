@@ -174,8 +174,8 @@ void store_removal_tick(struct store_replica *replica)
     struct store_shape shape;
 
     store_machine_shape(replica->machine, &shape);
-    if (!shape.has_strays && deadline_us == UINT64_MAX)
-        return;
+    if (shape.state == STORE_SHAPE_CLOSED || (!shape.has_strays && deadline_us == UINT64_MAX))
+        return; /* of a closed partition, the records are another's to remove */
     uint64_t wall_us = store_replica_time(replica);
 
     if (shape.has_strays || deadline_us <= wall_us)

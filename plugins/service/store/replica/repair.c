@@ -12,9 +12,11 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 enum {
     RETRY_US = 2000000,
+    PATIENCE_US = 3000000,
     SILENCE_US = 60000000, /* of the leader, after it promised a snapshot */
     CALL_TIMEOUT_US = 10000000,
     CLEAN_US = 3600000000 /* how long a replica that was looked through is taken for whole */
@@ -22,13 +24,26 @@ enum {
 
 enum { NONE, ASKING, RECEIVING };
 
-static int has_other_voters(const struct store_replica *replica)
+/* Those in force, where the group can tell: one that is behind may not have applied who they are. */
+static uint32_t list_members(const struct store_replica *replica, hf_replication_member members[STORE_MEMBERS_MAX])
 {
+    const hf_replication *replication = replica->environment->replication;
     struct store_machine_state state;
 
+    if (replication->members)
+        return replication->members(replica->group, members, STORE_MEMBERS_MAX);
     store_machine_state(replica->machine, &state);
-    for (uint32_t i = 0; i < state.member_count; i++)
-        if (state.members[i].replica != replica->self && !state.members[i].learner)
+    memcpy(members, state.members, sizeof state.members);
+    return state.member_count;
+}
+
+static int has_other_voters(const struct store_replica *replica)
+{
+    hf_replication_member members[STORE_MEMBERS_MAX];
+    uint32_t count = list_members(replica, members);
+
+    for (uint32_t i = 0; i < count; i++)
+        if (members[i].replica != replica->self && !members[i].learner)
             return 1;
     return 0;
 }
@@ -138,6 +153,22 @@ uint64_t store_replica_last_index(struct store_replica *replica)
     return status.last_index;
 }
 
+/* ---- What was merged into it, and is not here ---------------------------------------------------------------------
+ */
+
+/* It joined the group later, and goes through a log that has not been compacted since; or that partition is only a
+ * moment behind, so it waits for a while. */
+static int is_lacking(struct store_replica *replica)
+{
+    if (!store_machine_lacks_other(replica->machine)) {
+        replica->lacking_us = 0;
+        return 0;
+    }
+    if (!replica->lacking_us)
+        replica->lacking_us = replica->now_us;
+    return replica->now_us - replica->lacking_us > PATIENCE_US;
+}
+
 /* ---- Asking ------------------------------------------------------------------------------------------------------ */
 
 int32_t store_repair_holds(const struct store_replica *replica)
@@ -184,11 +215,11 @@ static void ask(struct store_replica *replica, uint32_t node)
 static void hand_over(struct store_replica *replica)
 {
     const hf_replication *replication = replica->environment->replication;
-    struct store_machine_state state;
+    hf_replication_member members[STORE_MEMBERS_MAX];
+    uint32_t count = list_members(replica, members);
 
-    store_machine_state(replica->machine, &state);
-    for (uint32_t i = 0; i < state.member_count; i++) {
-        const hf_replication_member *member = &state.members[replica->repair_turn++ % state.member_count];
+    for (uint32_t i = 0; i < count; i++) {
+        const hf_replication_member *member = &members[replica->repair_turn++ % count];
         hf_replication_progress progress = {.size = sizeof progress};
 
         if (member->learner || member->replica == replica->self ||
@@ -200,14 +231,14 @@ static void hand_over(struct store_replica *replica)
     }
 }
 
-static void next_step(struct store_replica *replica)
+static void next_step(struct store_replica *replica, int lacks)
 {
     replica->repair_us = replica->now_us + RETRY_US;
     if (!has_other_voters(replica))
         return;
     if (replica->role == HF_ROLE_LEADER)
         hand_over(replica);
-    else if (replica->damaged && replica->leader && replica->environment->peers && !replica->receiver)
+    else if ((replica->damaged || lacks) && replica->leader && replica->environment->peers && !replica->receiver)
         ask(replica, replica->leader - 1);
 }
 
@@ -216,7 +247,9 @@ void store_repair_tick(struct store_replica *replica)
     if (replica->suspect && !replica->check)
         (void)store_replica_check(replica, 0, NULL, NULL,
                                   NULL); /* when there is no memory, the next tick tries again */
-    if ((!replica->damaged && !replica->suspect) || replica->repair_phase == ASKING)
+    int lacks = is_lacking(replica);
+
+    if ((!replica->damaged && !replica->suspect && !lacks) || replica->repair_phase == ASKING)
         return;
     if (replica->repair_phase == RECEIVING && replica->receiver)
         replica->repair_us = replica->now_us + SILENCE_US; /* it comes */
@@ -225,18 +258,20 @@ void store_repair_tick(struct store_replica *replica)
     if (replica->repair_phase == RECEIVING)
         again_later(replica);
     else
-        next_step(replica);
+        next_step(replica, lacks);
 }
 
 void store_repair_received(struct store_replica *replica, int32_t code)
 {
-    if (!replica->damaged)
+    if (!replica->damaged && replica->repair_phase == NONE)
         return;
     if (code != HF_OK) {
         again_later(replica);
         return;
     }
     replica->repair_phase = NONE;
+    if (!replica->damaged)
+        return; /* it has what it lacked */
     replica->differs = 0;
     set_damaged(replica, 0, "");
     replica->suspect = 1; /* to be seen */

@@ -551,12 +551,13 @@ int32_t store_replica_erase(struct store_replica *replica, hf_error *error)
 {
     const struct store_environment *environment = replica->environment;
     const struct store_log_record record = {.type = STORE_LOG_REMOVED, .group = replica->setup.partition};
-    int32_t result = store_machine_erase(replica->machine, error);
+    /* The log goes first. Rows without a log are as good as a snapshot for the next replica that comes here; a log
+     * whose rows are gone would look like damage to it, and would keep the segments that it lies in for ever. */
+    int32_t result = store_and_wait(environment->log, &record, 1, error);
 
-    /* The log goes last: while it is there, a start finds what is left. */
     if (result == HF_OK)
-        result = environment->engine->flush(environment->database, error);
-    return result == HF_OK ? store_and_wait(environment->log, &record, 1, error) : result;
+        result = store_machine_erase(replica->machine, error);
+    return result == HF_OK ? environment->engine->flush(environment->database, error) : result;
 }
 
 void store_replica_fail(struct store_replica *replica, const char *what, const hf_error *error)

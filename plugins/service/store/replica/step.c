@@ -1,6 +1,8 @@
 /* The next change of members; see step.h. */
 #include "replica/step.h"
 
+#include "table/table.h"
+
 #include <string.h>
 
 struct plan {
@@ -79,6 +81,46 @@ static int add_missing(const struct plan *plan)
     return 0;
 }
 
+/* Whether the group can go on without the member: a majority of the other voters is there. */
+static int can_do_without(const struct plan *plan, uint64_t replica)
+{
+    uint32_t voters = 0, ready = 0;
+
+    for (uint32_t i = 0; i < plan->actual_count; i++) {
+        uint64_t other = plan->actual[i].replica;
+
+        if (plan->actual[i].learner || other == replica)
+            continue;
+        voters++;
+        ready += other == plan->self || plan->ready(plan->arg, other);
+    }
+    return ready * 2 > voters;
+}
+
+/* A node has one replica of a group at a time, so one that is to go makes place for one that is to come there. */
+static int make_place(const struct plan *plan)
+{
+    for (uint32_t i = 0; i < plan->wanted_count; i++) {
+        uint64_t comes = plan->wanted[i].replica;
+        const hf_replication_member *there = find(plan->actual, plan->actual_count, comes);
+
+        for (uint32_t k = 0; k < plan->actual_count && (!there || there->learner); k++) {
+            uint64_t goes = plan->actual[k].replica;
+
+            if (goes == comes || store_replica_node(goes) != store_replica_node(comes) ||
+                find(plan->wanted, plan->wanted_count, goes))
+                continue;
+            if (goes == plan->self)
+                hand_over(plan);
+            else if (can_do_without(plan, goes))
+                take_out(plan, goes);
+            if (plan->step->type)
+                return 1;
+        }
+    }
+    return 0;
+}
+
 static int promote(const struct plan *plan)
 {
     int waiting = 0;
@@ -130,7 +172,7 @@ void store_step_next(const hf_replication_member *actual, uint32_t actual_count,
     const struct plan plan = {actual, wanted, actual_count, wanted_count, self, ready, arg, ret_step};
 
     *ret_step = (struct store_step){0};
-    if (add_missing(&plan) || promote(&plan) || remove_extra(&plan))
+    if (make_place(&plan) || add_missing(&plan) || promote(&plan) || remove_extra(&plan))
         return;
     ret_step->arrived = 1;
     if (wanted[0].replica != self && ready(arg, wanted[0].replica)) {

@@ -116,23 +116,25 @@ static int32_t take_shape(struct store_call *call, struct store_shape_row *ret_s
 
 /* ---- The catalog's records --------------------------------------------------------------------------------------- */
 
+enum { EDITS_MAX = 6 };
+
 struct edits {
-    struct store_operation operations[4];
-    char keys[4][KEY_SIZE + STORE_TABLE_NAME_MAX];
-    hf_buffer values[4];
+    struct store_operation operations[EDITS_MAX];
+    char keys[EDITS_MAX][KEY_SIZE + STORE_TABLE_NAME_MAX];
+    hf_buffer values[EDITS_MAX];
     uint64_t count;
 };
 
 static void begin_edits(struct edits *edits)
 {
     memset(edits, 0, sizeof *edits);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < EDITS_MAX; i++)
         hf_buffer_init(&edits->values[i], RECORD_MAX);
 }
 
 static void end_edits(struct edits *edits)
 {
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < EDITS_MAX; i++)
         hf_buffer_done(&edits->values[i]);
 }
 
@@ -778,6 +780,8 @@ void store_driver_free(struct store_service *service)
 struct wish {
     struct store_call call; /* first */
     struct store_service *service;
+    struct store_routing *routing; /* that was asked, with the partition's table */
+    const struct store_table *table;
     struct store_reshaping reshaping;
     void (*done)(void *arg, int32_t code, const hf_error *error);
     void *arg;
@@ -788,7 +792,38 @@ static void granted(void *arg, int32_t code, const hf_error *error)
     struct wish *wish = arg;
 
     wish->done(wish->arg, code, error);
+    store_routing_release(wish->routing);
     free(wish);
+}
+
+static void add_check(struct edits *edits, int32_t condition, uint64_t version)
+{
+    edits->operations[edits->count] = (struct store_operation){
+        .type = STORE_CHECK, .condition = condition, .version = version, .key = hf_slice_of(edits->keys[edits->count])};
+    edits->count++;
+}
+
+static void add_absence(struct edits *edits, uint64_t partition)
+{
+    add_reshaping_key(edits, partition);
+    add_check(edits, STORE_IF_ABSENT, 0);
+}
+
+/* This node's routing may be behind: the table must be as it is there, and no split or merge that came since may be
+ * about one of the partitions, or both would wait for each other for ever.  The lower neighbour's may be a merge with
+ * this one. */
+static void add_checks(struct edits *edits, const struct wish *wish)
+{
+    const struct store_table *table = wish->table;
+    uint64_t partition = wish->reshaping.partition;
+
+    snprintf(edits->keys[edits->count], sizeof edits->keys[0], "tables/%s", table->declaration.name);
+    add_check(edits, STORE_IF_VERSION, table->version);
+    if (wish->reshaping.merges)
+        add_absence(edits, wish->reshaping.other);
+    for (uint32_t i = 1; i < table->partition_count; i++)
+        if (table->partitions[i].id == partition && table->partitions[i].hash_from > 0)
+            add_absence(edits, table->partitions[i - 1].id);
 }
 
 static void write_wish(struct wish *wish, uint64_t next_partition, uint64_t meta_version)
@@ -796,10 +831,11 @@ static void write_wish(struct wish *wish, uint64_t next_partition, uint64_t meta
     struct edits edits;
 
     begin_edits(&edits);
+    add_checks(&edits, wish);
     if (!wish->reshaping.merges) { /* it needs a number */
         wish->reshaping.other = next_partition;
-        snprintf(edits.keys[0], sizeof edits.keys[0], "meta");
-        hf_buffer_append_format(&edits.values[0], "{\"next_partition\":%" PRIu64 "}", next_partition + 1);
+        snprintf(edits.keys[edits.count], sizeof edits.keys[0], "meta");
+        hf_buffer_append_format(&edits.values[edits.count], "{\"next_partition\":%" PRIu64 "}", next_partition + 1);
         add_put(&edits, meta_version);
     }
     add_reshaping_key(&edits, wish->reshaping.partition);
@@ -869,7 +905,12 @@ void store_service_reshape(struct store_service *service, uint64_t partition, in
         done(arg, result, &error);
         return;
     }
-    *wish = (struct wish){.service = service, .reshaping = reshaping, .done = done, .arg = arg};
+    *wish = (struct wish){.service = service,
+                          .routing = store_routing_hold(shard->routing),
+                          .table = store_routing_partition(shard->routing, partition)->table,
+                          .reshaping = reshaping,
+                          .done = done,
+                          .arg = arg};
     if (merge) {
         write_wish(wish, 0, 0);
         return;

@@ -20,6 +20,7 @@ struct store_retire {
     uint64_t next; /* partition to look at next */
     uint64_t partition, self;
     struct store_replica *replica;
+    _Atomic int32_t waits; /* 1: it has stopped, and the pool was full */
     hf_task task;
     hf_job job;
     int32_t code;
@@ -72,30 +73,36 @@ static void erased(hf_job *job)
     else
         store_service_log(service, HF_LOG_INFO, "removed the replica of partition %" PRIu64 ", which has moved",
                           retire->partition);
+    store_service_unregister(service, retire->partition);
     store_replica_close(retire->replica);
+    store_catalog_changed(service, NULL); /* another one may be waiting for the place */
     post_over(retire);
 }
 
-/* [main] Nobody finds it any more. */
-static void take_out(hf_task *task)
+/* [main] It stays registered until nothing of it is left: a new replica of the partition that is to come to this node
+ * would be erased, too. */
+static void begin_erasing(struct store_retire *retire)
 {
-    struct store_retire *retire = of_task(task);
     struct store_service *service = retire->service;
 
-    store_service_unregister(service, retire->partition);
     retire->job = (hf_job){.loop = service->loops->main_loop(service->host), .work = erase, .done = erased};
-    if (service->loops->submit(service->host, &retire->job, NULL) == HF_OK)
-        return;
-    store_replica_close(retire->replica); /* it is opened and removed at the next start */
-    post_over(retire);
+    atomic_store(&retire->waits, service->loops->submit(service->host, &retire->job, NULL) != HF_OK);
+}
+
+static void erase_task(hf_task *task)
+{
+    begin_erasing(of_task(task));
+}
+
+static void post_erasing(struct store_retire *retire)
+{
+    retire->task.run = erase_task;
+    retire->service->loops->post(retire->service->loops->main_loop(retire->service->host), &retire->task);
 }
 
 static void stopped(void *arg)
 {
-    struct store_retire *retire = arg;
-
-    retire->task.run = take_out;
-    retire->service->loops->post(retire->service->loops->main_loop(retire->service->host), &retire->task);
+    post_erasing(arg);
 }
 
 /* [the replica's loop] */
@@ -191,6 +198,8 @@ void store_retire_tick(struct store_shard *shard, uint64_t now_us)
 
     if (!retire)
         retire = service->retire = calloc(1, sizeof *retire);
+    if (retire && atomic_exchange(&retire->waits, 0))
+        post_erasing(retire);
     if (!retire || retire->busy)
         return;
     retire->service = service;

@@ -45,7 +45,7 @@ int32_t store_phase_send(struct store_service *service, struct store_phase_call 
                .deadline_us = deadline_us,
                .client = phase->phase == STORE_PHASE_PREPARE ? phase_call->client : 0,
                .command = {phase_call->command.data, phase_call->command.size}},
-        .repeatable = phase->phase != STORE_PHASE_PREPARE || STORE_BUG(REPEAT_PREPARE),
+        .repeatable = phase->phase != STORE_PHASE_PREPARE,
         .finished = phase_finished,
     };
     store_call_start(service, &phase_call->call);

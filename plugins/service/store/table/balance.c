@@ -76,6 +76,17 @@ static int is_in_scope(const struct balance *b, uint32_t at)
     return !b->done[at] && (!b->table || strcmp(routed->table->declaration.name, b->table) == 0);
 }
 
+/* Its group can change its members no more, and a recovery says where it is to be: a move that was put down meanwhile
+ * would leave a replica in the place of the one that the recovery makes. */
+static int has_lost_majority(const struct store_routing *routing, const struct store_partition *partition)
+{
+    uint32_t left = 0;
+
+    for (uint32_t i = 0; i < partition->member_count; i++)
+        left += routing->nodes[partition->members[i]].state != STORE_NODE_LOST;
+    return 2 * left <= partition->member_count;
+}
+
 static void count_loads(struct balance *b)
 {
     for (uint32_t p = 0; p < b->routing->partition_count; p++) {
@@ -83,7 +94,7 @@ static void count_loads(struct balance *b)
 
         *partition = *b->routing->partitions[p].partition;
         b->done[p] = partition->id == STORE_CATALOG_PARTITION || partition->leaving_count > 0 ||
-                     partition->is_reshaping;
+                     partition->is_reshaping || has_lost_majority(b->routing, partition);
         if (partition->id == STORE_CATALOG_PARTITION)
             continue;
         b->leads[partition->members[0]]++;

@@ -83,21 +83,28 @@ static void write_number(hf_json_writer *writer, const char *name, uint64_t numb
     hf_json_unsigned(writer, number);
 }
 
+static void write_parent(hf_json_writer *writer, const struct store_partition *partition)
+{
+    if (!partition->parent)
+        return;
+    write_number(writer, "parent", partition->parent);
+    write_number(writer, "parent_epoch", partition->parent_epoch);
+    write_number(writer, "parent_version", partition->parent_version);
+}
+
 static void write_present(hf_json_writer *writer, const struct store_partition *partition,
                           const struct store_nodes *nodes)
 {
     write_partition(writer, partition, nodes);
-    if (partition->parent) {
-        write_number(writer, "parent", partition->parent);
-        write_number(writer, "parent_epoch", partition->parent_epoch);
-        write_number(writer, "parent_version", partition->parent_version);
-    }
+    write_parent(writer, partition);
     hf_json_end_object(writer);
 }
 
 static void write_retired(hf_json_writer *writer, const struct store_retired *retired, const struct store_nodes *nodes)
 {
     write_partition(writer, &retired->partition, nodes);
+    write_parent(writer,
+                 &retired->partition); /* a node that was away still has to know that it did not begin by itself */
     write_number(writer, "heir", retired->heir);
     write_number(writer, "version", retired->version);
     write_number(writer, "time", retired->time_us);
@@ -345,18 +352,29 @@ static int32_t check_order(struct reading *reading, const struct store_partition
     return 0;
 }
 
+static uint64_t parent_members(const hf_value *map)
+{
+    return hf_value_get(map, "parent") ? 3 : 0;
+}
+
+static int32_t read_parent(struct reading *reading, const hf_value *map, struct store_partition *partition)
+{
+    if (!parent_members(map))
+        return 0;
+    int32_t r = read_number(reading, map, "parent", &partition->parent);
+
+    if (r == 0)
+        r = read_number(reading, map, "parent_epoch", &partition->parent_epoch);
+    return r == 0 ? read_number(reading, map, "parent_version", &partition->parent_version) : r;
+}
+
 static int32_t read_partition(struct reading *reading, const hf_value *map, const struct store_partition *before,
                               struct store_partition *partition, uint32_t *value_index)
 {
-    int has_parent = hf_value_get(map, "parent") != NULL;
-    int32_t r = check_map(reading, map, "it", (has_parent ? 8 : 5) + tells_generations(map));
+    int32_t r = check_map(reading, map, "it", 5 + parent_members(map) + tells_generations(map));
 
-    if (r == 0 && has_parent)
-        r = read_number(reading, map, "parent", &partition->parent);
-    if (r == 0 && has_parent)
-        r = read_number(reading, map, "parent_epoch", &partition->parent_epoch);
-    if (r == 0 && has_parent)
-        r = read_number(reading, map, "parent_version", &partition->parent_version);
+    if (r == 0)
+        r = read_parent(reading, map, partition);
     if (r < 0)
         return r;
     const hf_value *id = member(reading, map, "id", HF_VALUE_INTEGER);
@@ -382,8 +400,10 @@ static int32_t read_partition(struct reading *reading, const hf_value *map, cons
 static int32_t read_one_retired(struct reading *reading, const hf_value *map, struct store_retired *retired)
 {
     struct store_partition *partition = &retired->partition;
-    int32_t r = check_map(reading, map, "it", 9 + tells_generations(map));
+    int32_t r = check_map(reading, map, "it", 9 + parent_members(map) + tells_generations(map));
 
+    if (r == 0)
+        r = read_parent(reading, map, partition);
     if (r == 0)
         r = read_number(reading, map, "id", &partition->id);
     if (r == 0)

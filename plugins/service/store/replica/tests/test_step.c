@@ -1,6 +1,7 @@
 /* Shows that a leader who takes one step after the other arrives at the members that are wanted, whatever it begins
  * with, and that no step endangers what is stored. */
 #include "replica/step.h"
+#include "table/table.h"
 
 #include <holdfast/lib/hash.h>
 
@@ -177,11 +178,34 @@ static void nothing_happens_while_a_learner_is_behind(void **state)
     assert_true(step.type == STORE_STEP_CHANGE && step.count == 4 && votes(step.members, 4, 4));
 }
 
+/* A node has one replica of a group at a time, and the group must be able to go on without the one that goes. */
+static void what_goes_makes_place_for_what_comes_to_its_node(void **state)
+{
+    const uint64_t comes = store_replica_id(2, 5); /* to the node of replica 3 */
+    const hf_replication_member actual[] = {{.replica = 1}, {.replica = 2}, {.replica = 3}};
+    const hf_replication_member wanted[] = {{.replica = 1}, {.replica = 2}, {.replica = comes}};
+    struct group group = {.actual_count = 3};
+    struct store_step step;
+
+    (void)state;
+    memcpy(group.actual, actual, sizeof actual);
+    group.has_all[1] = group.has_all[2] = 1;
+    store_step_next(actual, 3, wanted, 3, 1, is_ready, &group, &step);
+    assert_true(step.type == STORE_STEP_CHANGE && step.count == 2 && !find(step.members, 2, 3));
+    group.has_all[2] = 0; /* replica 1 alone could not commit that */
+    store_step_next(actual, 3, wanted, 3, 1, is_ready, &group, &step);
+    assert_true(step.type == STORE_STEP_CHANGE && step.count == 4 && find(step.members, 4, comes)->learner);
+    group.has_all[2] = 1;
+    store_step_next(actual, 3, wanted, 3, 3, is_ready, &group, &step);
+    assert_true(step.type == STORE_STEP_TRANSFER && step.to == 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_group_arrives),
         cmocka_unit_test(nothing_happens_while_a_learner_is_behind),
+        cmocka_unit_test(what_goes_makes_place_for_what_comes_to_its_node),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
