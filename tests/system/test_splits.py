@@ -148,6 +148,20 @@ def check_all(cluster, writers):
     return expected
 
 
+def check_feeds(cluster):
+    """Who reads the feed from its beginning is told of each change once, whatever became of its partition."""
+    for node in cluster.nodes:
+        status, body, _ = node.request("GET", "/v1/tables/t/changes", timeout=60)
+        assert status == 200, body[:300]
+        seen = {}
+        for line in body.splitlines():
+            if line.strip():
+                change = json.loads(line)
+                what = change["key"], change["version"]
+                assert what not in seen, (what, change["partition"], seen[what])
+                seen[what] = change["partition"]
+
+
 def follows(follower, expected):
     return all(follower.newest.get(key, (0, None))[1] == value for key, value in expected.items())
 
@@ -211,6 +225,7 @@ def splits_and_merges_under_load(directory, binaries, plugins):
         found = scan(cluster.nodes[0])
         assert set(expected) <= set(found), sorted(set(expected) - set(found))[:5]
         cluster.wait(lambda: follows(follower, {k: found[k] for k in expected}), "the feed to give everything")
+        check_feeds(cluster)
         writers = load(cluster, "later")
         while len(partitions(cluster.nodes[0])) > 1:
             count = len(partitions(cluster.nodes[0])) - 1
@@ -221,6 +236,7 @@ def splits_and_merges_under_load(directory, binaries, plugins):
             k: v for k, v in found.items() if k not in set().union(*(w.values for w in writers))}})()])
         cluster.wait(lambda: follows(follower, expected), "the feed to give everything after merges")
         assert follower.failed is None, follower.failed
+        check_feeds(cluster)
         longest = max(writer.longest for writer in writers)
         for node in cluster.nodes:
             assert node.stop() == 0

@@ -445,6 +445,20 @@ static void place_children(struct store_stream *stream)
     }
 }
 
+/* Nothing is to be told twice to who reads everything. */
+static int32_t include_retired(struct store_stream *stream, const struct store_table *table,
+                               const struct store_retired *retired)
+{
+    if (!include(stream, &retired->partition))
+        return 0;
+    struct feed *feed = find_feed(stream, retired->partition.id);
+    uint64_t begin = store_table_feed_begin(table, retired);
+
+    if (feed && !feed->placed && feed->from < begin)
+        feed->from = begin;
+    return 1;
+}
+
 /* Takes the table's partitions as they are now.  0: no memory. */
 static int32_t follow_routing(struct store_stream *stream, struct store_routing *routing,
                               const struct store_table *table)
@@ -459,7 +473,7 @@ static int32_t follow_routing(struct store_stream *stream, struct store_routing 
         good = include(stream, &table->partitions[i]);
     for (uint32_t i = 0; i < table->retired_count && good; i++)
         if (!table->retired[i].is_gone)
-            good = include(stream, &table->retired[i].partition);
+            good = include_retired(stream, table, &table->retired[i]);
     return good;
 }
 

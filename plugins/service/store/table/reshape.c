@@ -113,6 +113,26 @@ const struct store_retired *store_table_retired(const struct store_table *table,
     return NULL;
 }
 
+/* Living or merged; NULL: it is not known any more. */
+static const struct store_partition *find_any(const struct store_table *table, uint64_t partition)
+{
+    const struct store_retired *retired = store_table_retired(table, partition);
+    uint32_t at = find(table, partition);
+
+    if (at != UINT32_MAX)
+        return &table->partitions[at];
+    return retired ? &retired->partition : NULL;
+}
+
+uint64_t store_table_feed_begin(const struct store_table *table, const struct store_retired *retired)
+{
+    const struct store_partition *partition = &retired->partition;
+
+    while (partition && partition->parent && partition->parent != retired->heir)
+        partition = find_any(table, partition->parent);
+    return partition && partition->parent ? partition->parent_version + 1 : 0;
+}
+
 int32_t store_table_split(const struct store_table *table, uint64_t partition, uint64_t from,
                           const struct store_partition *child, hf_arena *arena, struct store_table *ret_table)
 {

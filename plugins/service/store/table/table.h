@@ -249,6 +249,10 @@ int32_t store_table_merge(const struct store_table *table, uint64_t partition, u
 const struct store_partition *store_table_neighbour(const struct store_table *table, uint64_t partition);
 const struct store_retired *store_table_retired(const struct store_table *table, uint64_t partition);
 
+/* The first version of a merged partition that is in no other feed; 0: its first one.  What was split off has its parent's changes until
+ * then, too; when the heir is that parent, or came before it, its feed tells of those for all keys again. */
+uint64_t store_table_feed_begin(const struct store_table *table, const struct store_retired *retired);
+
 /* "new", "active", "draining", "removed" or "lost". */
 const char *store_node_state_name(int32_t state);
 /* The node's place; UINT32_MAX: there is none of that name. */

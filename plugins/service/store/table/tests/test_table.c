@@ -753,6 +753,49 @@ static void a_range_has_both_its_ends(void **state)
     }
 }
 
+static void split(const struct store_table *table, uint64_t partition, uint64_t from, uint64_t child, uint64_t version,
+                  hf_arena *arena, struct store_table *ret_table)
+{
+    const struct store_partition given = {.id = child, .parent_version = version};
+
+    assert_int_equal(store_table_split(table, partition, from, &given, arena, ret_table), HF_OK);
+}
+
+static void merge(const struct store_table *table, uint64_t partition, uint64_t upper, hf_arena *arena,
+                  struct store_table *ret_table)
+{
+    assert_int_equal(store_table_merge(table, partition, upper, 1000, 0, arena, ret_table), HF_OK);
+}
+
+static void no_two_feeds_begin_with_the_same(void **state)
+{
+    static struct store_partition whole = {.id = 2, .hash_to = UINT64_MAX};
+    const struct store_table table = {.partition_count = 1, .partitions = &whole};
+    const uint64_t quarter = UINT64_MAX / 4;
+    struct store_table split_once, split_twice, merged, merged_all;
+    hf_arena arena;
+
+    (void)state;
+    hf_arena_init(&arena, 1 << 20);
+    split(&table, 2, 2 * quarter, 3, 10, &arena, &split_once);
+    split(&split_once, 3, 3 * quarter, 4, 20, &arena, &split_twice);
+
+    merge(&split_twice, 3, 4, &arena, &merged); /* back into its parent, which goes back into its own */
+    merge(&merged, 2, 3, &arena, &merged_all);
+    assert_int_equal(store_table_feed_begin(&merged_all, store_table_retired(&merged_all, 4)), 21);
+    assert_int_equal(store_table_feed_begin(&merged_all, store_table_retired(&merged_all, 3)), 11);
+
+    merge(&split_twice, 2, 3, &arena, &merged); /* its parent is gone before it */
+    merge(&merged, 2, 4, &arena, &merged_all);
+    assert_int_equal(store_table_feed_begin(&merged_all, store_table_retired(&merged_all, 4)), 11);
+
+    split(&table, 2, quarter, 3, 10, &arena, &split_once); /* split again afterwards: the new one has the parent's alone */
+    merge(&split_once, 2, 3, &arena, &merged);
+    split(&merged, 2, quarter, 5, 30, &arena, &split_twice);
+    assert_int_equal(store_table_feed_begin(&split_twice, store_table_retired(&split_twice, 3)), 11);
+    hf_arena_done(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -778,6 +821,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(reading_says_when_memory_is_short, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keys_are_found_where_a_plain_search_finds_them, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_range_has_both_its_ends, set_up, tear_down),
+        cmocka_unit_test(no_two_feeds_begin_with_the_same),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
