@@ -754,17 +754,17 @@ static void a_range_has_both_its_ends(void **state)
 }
 
 static void split(const struct store_table *table, uint64_t partition, uint64_t from, uint64_t child, uint64_t version,
-                  hf_arena *arena, struct store_table *ret_table)
+                  hf_arena *memory, struct store_table *ret_table)
 {
     const struct store_partition given = {.id = child, .parent_version = version};
 
-    assert_int_equal(store_table_split(table, partition, from, &given, arena, ret_table), HF_OK);
+    assert_int_equal(store_table_split(table, partition, from, &given, memory, ret_table), HF_OK);
 }
 
-static void merge(const struct store_table *table, uint64_t partition, uint64_t upper, hf_arena *arena,
+static void merge(const struct store_table *table, uint64_t partition, uint64_t upper, hf_arena *memory,
                   struct store_table *ret_table)
 {
-    assert_int_equal(store_table_merge(table, partition, upper, 1000, 0, arena, ret_table), HF_OK);
+    assert_int_equal(store_table_merge(table, partition, upper, 1000, 0, memory, ret_table), HF_OK);
 }
 
 static void no_two_feeds_begin_with_the_same(void **state)
@@ -773,27 +773,27 @@ static void no_two_feeds_begin_with_the_same(void **state)
     const struct store_table table = {.partition_count = 1, .partitions = &whole};
     const uint64_t quarter = UINT64_MAX / 4;
     struct store_table split_once, split_twice, merged, merged_all;
-    hf_arena arena;
+    hf_arena memory;
 
     (void)state;
-    hf_arena_init(&arena, 1 << 20);
-    split(&table, 2, 2 * quarter, 3, 10, &arena, &split_once);
-    split(&split_once, 3, 3 * quarter, 4, 20, &arena, &split_twice);
+    hf_arena_init(&memory, 1 << 20);
+    split(&table, 2, 2 * quarter, 3, 10, &memory, &split_once);
+    split(&split_once, 3, 3 * quarter, 4, 20, &memory, &split_twice);
 
-    merge(&split_twice, 3, 4, &arena, &merged); /* back into its parent, which goes back into its own */
-    merge(&merged, 2, 3, &arena, &merged_all);
+    merge(&split_twice, 3, 4, &memory, &merged); /* back into its parent, which goes back into its own */
+    merge(&merged, 2, 3, &memory, &merged_all);
     assert_int_equal(store_table_feed_begin(&merged_all, store_table_retired(&merged_all, 4)), 21);
     assert_int_equal(store_table_feed_begin(&merged_all, store_table_retired(&merged_all, 3)), 11);
 
-    merge(&split_twice, 2, 3, &arena, &merged); /* its parent is gone before it */
-    merge(&merged, 2, 4, &arena, &merged_all);
+    merge(&split_twice, 2, 3, &memory, &merged); /* its parent is gone before it */
+    merge(&merged, 2, 4, &memory, &merged_all);
     assert_int_equal(store_table_feed_begin(&merged_all, store_table_retired(&merged_all, 4)), 11);
 
-    split(&table, 2, quarter, 3, 10, &arena, &split_once); /* split again afterwards: the new one has the parent's alone */
-    merge(&split_once, 2, 3, &arena, &merged);
-    split(&merged, 2, quarter, 5, 30, &arena, &split_twice);
+    split(&table, 2, quarter, 3, 10, &memory, &split_once); /* split again afterwards: the new one has the parent's alone */
+    merge(&split_once, 2, 3, &memory, &merged);
+    split(&merged, 2, quarter, 5, 30, &memory, &split_twice);
     assert_int_equal(store_table_feed_begin(&split_twice, store_table_retired(&split_twice, 3)), 11);
-    hf_arena_done(&arena);
+    hf_arena_done(&memory);
 }
 
 int main(void)
