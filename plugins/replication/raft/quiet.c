@@ -21,16 +21,20 @@ void raft_wake(raft_group *g)
         g->progress[i].active = true; /* it was not asked */
 }
 
-/* Those that the driver cannot reach are not waited for: they wake the group when they come back. */
+/* Those that the driver cannot reach are not waited for: they wake the group when they come back.  Without a majority
+ * that can be reached nobody would ever tell the leader to give up: it stays awake until it sees that itself. */
 static bool all_have_everything(const raft_group *g)
 {
+    uint32_t voters = 0;
+
     for (uint32_t i = 0; i < g->progress_count; i++) {
         const raft_progress *pr = &g->progress[i];
 
         if (pr->replica != g->self && !pr->gone && (pr->state != RAFT_REPLICATE || pr->match != g->log.last))
             return false;
+        voters += !pr->learner && (pr->replica == g->self || !pr->gone);
     }
-    return true;
+    return voters >= raft_quorum(g);
 }
 
 static bool may_be_quiet(const raft_group *g)
