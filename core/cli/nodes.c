@@ -14,7 +14,7 @@ static void print_plan(const hf_value *document)
     cli_table table;
 
     if (cli_list_count(moving))
-        printf("%llu replicas are still to go from where they were.\n", (unsigned long long)cli_list_count(moving));
+        printf("%llu replicas are on their way.\n", (unsigned long long)cli_list_count(moving));
     if (!cli_list_count(moves)) {
         printf("Nothing would move.\n");
         return;

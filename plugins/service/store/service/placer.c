@@ -31,8 +31,6 @@ struct store_placer {
     uint64_t changed_version; /* of the catalog that a change was made to: what it became is not known here before */
     struct ask asks[MOVES_MAX];
     uint32_t moving_count, pending;
-    uint64_t added[MOVES_MAX]; /* moving partitions that only get a member more */
-    uint32_t added_count;
 };
 
 /* ---- Writing records --------------------------------------------------------------------------------------------- */
@@ -126,22 +124,16 @@ static void write_nodes(struct store_placer *placer)
 
 static void all_told(struct store_placer *placer);
 
+/* All that should be are members that vote, and nobody else is. */
 static int has_arrived(const struct store_partition *partition, hf_slice members)
 {
     for (uint32_t i = 0; i < partition->member_count; i++)
         if (!store_members_have(members, partition->replicas[i]))
             return 0;
+    for (uint64_t at = 8; at < members.size; at += 9)
+        if (members.data[at])
+            return 0;
     return members.size == partition->member_count * UINT64_C(9);
-}
-
-static void forget_added(struct store_placer *placer, uint64_t partition)
-{
-    uint32_t kept = 0;
-
-    for (uint32_t i = 0; i < placer->added_count; i++)
-        if (placer->added[i] != partition)
-            placer->added[kept++] = placer->added[i];
-    placer->added_count = kept;
 }
 
 /* The old replica is not counted on any more. */
@@ -150,7 +142,6 @@ static void end_move(struct store_placer *placer, const struct store_routing *ro
 {
     const struct store_routed *routed = store_routing_partition(routing, id);
 
-    forget_added(placer, id);
     if (!routed || routed->partition->leaving_count == 0)
         return;
     struct store_partition partition = *routed->partition;
@@ -196,8 +187,6 @@ static void add_ask(struct store_placer *placer, uint64_t partition)
 static void list_moving(struct store_placer *placer, const struct store_routing *routing)
 {
     placer->moving_count = 0;
-    for (uint32_t i = 0; i < placer->added_count; i++)
-        add_ask(placer, placer->added[i]);
     for (uint32_t i = 0; i < routing->partition_count && placer->moving_count < MOVES_MAX; i++)
         if (routing->partitions[i].partition->leaving_count > 0)
             add_ask(placer, routing->partitions[i].partition->id);
@@ -214,8 +203,6 @@ static void begin_move(struct store_placer *placer, const struct store_routing *
     store_move_apply(move, routing->catalog_version + 1, &partition);
     add_placement(placer, texts, &partition);
     placer->hurried |= move->reason != STORE_MOVE_LEAD;
-    if (move->reason == STORE_MOVE_ADD)
-        placer->added[placer->added_count++] = partition.id;
     store_service_log(service, HF_LOG_INFO, "partition %" PRIu64 ": %s %s (%s)", partition.id,
                       move->reason == STORE_MOVE_LEAD ? "should be led by" : "a replica moves to",
                       service->nodes.names[move->to], store_move_reason(move->reason));

@@ -54,12 +54,13 @@ void store_move_apply(const struct store_move *move, uint64_t generation, struct
         partition->replicas[0] = replica;
         return;
     }
-    if (at < partition->member_count)
-        partition->leaving[partition->leaving_count++] = partition->replicas[at];
-    else
-        partition->member_count++;
+    int is_added = at == partition->member_count;
+    uint64_t replica = store_replica_id(move->to, generation);
+
+    partition->leaving[partition->leaving_count++] = is_added ? replica : partition->replicas[at];
+    partition->member_count += (uint32_t)is_added;
     partition->members[at] = move->to;
-    partition->replicas[at] = store_replica_id(move->to, generation);
+    partition->replicas[at] = replica;
 }
 
 /* ---- Counting ---------------------------------------------------------------------------------------------------- */

@@ -60,7 +60,9 @@ struct store_partition {
     uint32_t member_count;
     uint32_t members[STORE_NODES_MAX];  /* nodes by their place in the cluster's list; the first one leads, if it can */
     uint64_t replicas[STORE_NODES_MAX]; /* ids of their replicas */
-    uint32_t leaving_count;             /* replicas that are to be given up, once the members have everything */
+    /* What moves: replicas that are to be given up, once the members have everything; and a member that is only added,
+     * until it votes. */
+    uint32_t leaving_count;
     uint64_t leaving[STORE_NODES_MAX];
     uint64_t placement_version; /* of the catalog's record; 0: there is none, it is where it began */
     uint32_t first_count;       /* replicas that the group began with */

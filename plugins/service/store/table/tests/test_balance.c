@@ -140,7 +140,7 @@ static void carry_out(struct cluster *cluster, const struct store_move *move)
     assert_int_equal(cluster->routing->nodes[move->to].state, STORE_NODE_ACTIVE);
     store_move_apply(move, ++cluster->generation, partition);
     assert_true(partition->member_count >= members && partition->member_count <= STORE_NODES_MAX);
-    assert_int_equal(partition->leaving_count, move->reason != STORE_MOVE_LEAD && move->reason != STORE_MOVE_ADD);
+    assert_int_equal(partition->leaving_count, move->reason != STORE_MOVE_LEAD);
     for (uint32_t i = 0; i < partition->member_count; i++) {
         assert_int_equal(store_replica_node(partition->replicas[i]), partition->members[i]);
         for (uint32_t k = 0; k < i; k++)
