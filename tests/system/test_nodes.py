@@ -143,6 +143,23 @@ def replace_a_disk(cluster, n1, n2):
     Cluster.wait(lambda: local_replicas(n2) == places(n1)["n2"] + 1, "n2 to have its replicas again")
 
 
+def empty_a_full_node(cluster, nodes):
+    """Many partitions: those that have arrived make room for the next ones at once, and no more move than may."""
+    n1, n4 = nodes[0], nodes[3]
+    before = places(n1)["n4"]
+    assert before >= 40, places(n1)
+    began, most = time.monotonic(), 0
+    change(n1, "n4", "drain")
+    while "n4" in places(n1) or not settled(n1):
+        most = max(most, len(n1.json("GET", "/v1/plan")[1]["moving"]))
+        took = time.monotonic() - began
+        assert took < before, "%d partitions have not moved in %.0f s" % (before, took)
+        time.sleep(0.05)
+    assert 1 < most <= 4, most
+    print("%d partitions moved in %.1f s, up to %d at a time" % (before, time.monotonic() - began, most))
+    Cluster.wait(lambda: local_replicas(n4) == 1, "n4 to remove what has moved") # the catalog's is left
+
+
 def describe(nodes):
     """What each node knows, for whoever looks for the reason of a failure."""
     for node in nodes:
@@ -153,8 +170,27 @@ def describe(nodes):
                 print(node.name, path, error)
 
 
+def many_partitions(binaries, plugins):
+    directory = tempfile.mkdtemp(prefix="holdfast-nodes-")
+    cluster = Cluster(directory, binaries, plugins, STORE.replace("hash_ranges = 6", "hash_ranges = 60"), count=4)
+    nodes = list(cluster.nodes)
+    try:
+        cluster.configure(nodes)
+        cluster.start("items")
+        Cluster.wait(lambda: settled(nodes[0]), "everything to be placed")
+        empty_a_full_node(cluster, nodes)
+    except BaseException:
+        print("kept %s" % directory)
+        describe(nodes)
+        cluster.kill()
+        raise
+    cluster.kill()
+    shutil.rmtree(directory)
+
+
 def main():
     binaries, plugins = sys.argv[1:3]
+    many_partitions(binaries, plugins)
     directory = tempfile.mkdtemp(prefix="holdfast-nodes-")
     cluster = Cluster(directory, binaries, plugins, STORE, count=4)
     n1, n2, n3, n4 = everyone = list(cluster.nodes)
