@@ -4,7 +4,6 @@
 
 #include "service/heal.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,17 +95,6 @@ uint32_t store_service_leader(struct store_service *service, uint64_t partition)
 void store_shard_hurry(struct store_shard *shard)
 {
     shard->loop->of->hurry_until = now + 300 * MS;
-}
-
-void store_service_log(const struct store_service *service, int32_t level, const char *format, ...)
-{
-    char text[700];
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    service->host->log(service->host, level, (hf_slice){(const uint8_t *)text, strlen(text)});
 }
 
 uint64_t store_service_configuration(const struct store_service *service)

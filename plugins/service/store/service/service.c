@@ -8,24 +8,12 @@
 #include <holdfast/lib/hash.h>
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 enum { TICK_US = 100000, HURRY_US = 25000, MAIN_TICK_US = 250000, SLOW_TICK_US = 1000000, PATH_SIZE = 4096 };
-
-void store_service_log(const struct store_service *service, int32_t level, const char *format, ...)
-{
-    char text[700];
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    service->host->log(service->host, level, (hf_slice){(const uint8_t *)text, strlen(text)});
-}
 
 /* ---- Replicas ------------------------------------------------------------------------------------------------- */
 
