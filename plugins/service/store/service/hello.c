@@ -23,6 +23,7 @@ enum {
     ACCEPTED = 3,
     REFUSED = 4,
     POSITION = 5,
+    ABSTAINS = 6,
     HEALS_AT = 1 + 1 + 1 + 4 + 7 * 8,
     SIZE = HEALS_AT + 1
 };
@@ -228,8 +229,13 @@ static void complain(struct store_service *service, uint32_t node, const struct 
 static void hello_arrived(struct store_service *service, uint32_t node, const struct hello *hello)
 {
     struct store_shard *shard = store_shard_current(service);
-    int32_t judgement = judge(service, shard, node, hello);
+    int32_t judgement;
 
+    if (atomic_load(&service->out)) { /* what it knows of disks may have been overtaken: it has no say */
+        send(service, node, ABSTAINS, 0, hello->shard, &hello->identity);
+        return;
+    }
+    judgement = judge(service, shard, node, hello);
     shard->trusted[node] = judgement == STORE_IDENTITY_GOOD;
     if (judgement == STORE_IDENTITY_GOOD) {
         atomic_store(&service->strangers[node], 0);
@@ -320,6 +326,12 @@ static void refused(struct store_service *service, uint32_t node, int32_t why)
                       service->nodes.names[node], store_hello_describe(why));
 }
 
+/* It is kept out itself by now, and what it said of this node before counts no more. */
+static void abstained(struct store_service *service, uint32_t node)
+{
+    atomic_fetch_and(&service->refused, ~(1u << node));
+}
+
 static void message_arrived(void *arg, uint32_t node, hf_slice bytes)
 {
     struct store_service *service = arg;
@@ -341,6 +353,8 @@ static void message_arrived(void *arg, uint32_t node, hf_slice bytes)
         accepted(service, node, &hello);
     } else if (hello.kind == REFUSED) {
         refused(service, node, hello.why);
+    } else if (hello.kind == ABSTAINS) {
+        abstained(service, node);
     }
 }
 
@@ -387,9 +401,12 @@ void store_hello_tick(struct store_shard *shard, uint64_t now_us)
         if (store_witness_is_behind(&service->witness))
             save_later(service);
     }
-    for (uint32_t node = 0; node < service->nodes.count; node++)
+    for (uint32_t node = 0; node < service->nodes.count; node++) {
+        if (shard->routing->nodes[node].state == STORE_NODE_LOST) /* it may have been believed before this was known */
+            shard->trusted[node] = 0;
         if (node != service->nodes.self && !(done & 1u << node) && service->peers->is_up(service->hello, node))
             send(service, node, HELLO, 0, shard->index, &service->identity);
+    }
     begin_or_wait(service, now_us);
 }
 
