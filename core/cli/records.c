@@ -251,5 +251,6 @@ int cli_changes(cli_run *cli)
     begin_table_path(cli, &path, "/changes");
     cli_path_query(&path, "from", cli_option(cli, "from"));
     cli_path_query(&path, "follow", cli_option(cli, "follow") ? "1" : NULL);
+    cli_path_query(&path, "consistency", cli_option(cli, "stale") ? "stale" : NULL);
     return cli_stream(cli, cli_path_end(cli, &path));
 }

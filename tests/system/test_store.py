@@ -274,8 +274,7 @@ class Case:
         versions = [self.put(one, "feed/%d" % i, item("cn", n=i)) for i in range(10)]
         self.check(one, "DELETE", path("items", "feed/3"), 200)
         last = self.put(one, "feed/4", item("cn", n=44))
-        # A replica may be a moment behind; what it then tells is the same on all.
-        Cluster.wait(lambda: any(line["version"] == last for line in self.lines(two, partition="cn")), "n2 to have it all")
+        assert any(line["version"] == last for line in self.lines(two, partition="cn"))
         partition = next(p["id"] for p in one.json("GET", "/v1/tables/items/partitions")[1]["partitions"] if p["value"] == "cn")
         mine = [line for line in self.lines(two, **{"partition": "cn", "from": "%d:%d" % (partition, versions[0])})
                 if line["key"].startswith("feed/")]
@@ -284,6 +283,16 @@ class Case:
         assert mine[4].get("superseded") and mine[5]["value"]["n"] == 5
         rest = self.lines(two, **{"partition": "cn", "from": "%d:%d" % (partition, mine[9]["version"])})
         assert [line["version"] for line in rest][:3] == [line["version"] for line in mine[9:12]]
+
+    def test_changes_at_once(self):
+        """What was acknowledged is in the feed at every node, however far its replica is."""
+        for i in range(30):
+            version = self.put(self.nodes[i % 3], "now/%d" % i, item("cn"))
+            for node in self.nodes:
+                assert self.lines(node, partition="cn")[-1]["version"] == version, (i, node.name)
+        seen = lambda node: self.lines(node, partition="cn", consistency="stale")[-1]["version"] == version
+        for node in self.nodes:
+            Cluster.wait(lambda: seen(node), node.name + " to have it, too")
 
     def test_changes_follow(self):
         seen, failed = [], []

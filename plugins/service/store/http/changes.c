@@ -42,6 +42,7 @@ struct store_stream {
     hf_task end_task; /* when the process ends */
     int32_t end_posted;
     int32_t follow;
+    int32_t stale;     /* what the nearest replica has will do: the rest comes later, or is not wanted */
     int32_t begun;     /* the answer's head is out */
     int32_t closed;    /* the client is gone, or the stream shall end */
     int32_t throttled; /* the client is slow */
@@ -175,23 +176,19 @@ static void write_change(hf_buffer *lines, const struct feed *feed, const struct
     hf_buffer_append(lines, "\n", 1);
 }
 
-static int32_t write_page(struct feed *feed)
+static void write_page(struct feed *feed)
 {
     struct store_op *op = &feed->call.op;
     hf_slice rest = {op->result.data, op->result.size};
     struct store_feed_row row;
     hf_buffer lines;
-    int32_t result, any = 0;
 
     hf_buffer_init(&lines, UINT64_MAX);
-    while ((result = store_result_next_change(&rest, &row)) == 1) {
+    while (store_result_next_change(&rest, &row) == 1)
         write_change(&lines, feed, &row);
-        any = 1;
-    }
-    if (any)
+    if (lines.size)
         write_bytes(feed->stream, (hf_slice){lines.data, lines.size});
     hf_buffer_done(&lines);
-    return any;
 }
 
 /* "7:43,8:1": what the query's `from` must be to go on behind what was sent. */
@@ -305,8 +302,6 @@ static void answered(struct store_call *call)
 {
     struct feed *feed = (struct feed *)(void *)call;
     struct store_stream *stream = feed->stream;
-    int32_t any;
-
     feed->busy = 0;
     stream->busy--;
     if (stream->closed) {
@@ -332,9 +327,9 @@ static void answered(struct store_call *call)
         return;
     }
     begin_answer(stream);
-    any = write_page(feed);
+    write_page(feed);
     feed->from = call->op.version;
-    feed->ended = !stream->follow && !call->op.more && !any;
+    feed->ended = !stream->follow && !call->op.more;
     if (!feed->ended && !stream->closed && !stream->throttled)
         ask(feed);
     else
@@ -349,6 +344,7 @@ static void ask(struct feed *feed)
     store_op_done(&feed->call.op);
     feed->call = (struct store_call){
         .op = {.type = STORE_OP_CHANGES,
+               .stale = stream->stale,
                .partition = feed->partition,
                .client = http->http->client(stream->request),
                .deadline_us = http->loops->now_us(stream->loop) + http->options.read_timeout_us,
@@ -614,6 +610,7 @@ static struct store_stream *make_stream(struct exchange *exchange, hf_slice name
     stream->is_named = named.data != NULL;
     snprintf(stream->value, sizeof stream->value, "%.*s", (int)(named.size < sizeof stream->value ? named.size : 0), named.data ? (const char *)named.data : "");
     stream->follow = hf_slice_is(http->http->query(exchange->request, "follow"), "1");
+    stream->stale = stream->follow || store_is_stale(exchange);
     stream->lines_us = http->loops->now_us(stream->loop);
     if (!follow_routing(stream, exchange->routing, table) ||
         http->loops->timer_create(stream->loop, tick, stream, &stream->timer, NULL) != HF_OK) {

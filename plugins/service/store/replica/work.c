@@ -391,7 +391,7 @@ void store_replica_execute(struct store_replica *replica, struct store_work *wor
     work->admitted = 1;
     if (work->op->type == STORE_OP_WRITE)
         queue_write(replica, work);
-    else if (work->op->type == STORE_OP_CHANGES)
+    else if (work->op->type == STORE_OP_CHANGES && work->op->stale)
         begin_changes(replica, work);
     else
         begin_read(replica, work);

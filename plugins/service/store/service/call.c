@@ -300,9 +300,8 @@ static uint32_t choose(const struct store_call *call, const struct store_partiti
 
     for (uint32_t i = 0; i < partition->member_count && call->turn % 2 == 0; i++)
         if (partition->members[i] == self) {
-            uint32_t leader = call->op.stale || call->op.type == STORE_OP_CHANGES
-                                  ? 0
-                                  : store_service_leader(call->service, partition->id);
+            uint32_t leader = call->op.stale ? 0 : store_service_leader(call->service, partition->id);
+
             return leader ? leader : self + 1;
         }
     return partition->members[(call->turn / 2) % partition->member_count] + 1;

@@ -298,7 +298,8 @@ static int request_is_valid(const struct store_op *op)
         return op->key.size <= STORE_KEY_MAX && op->start.size <= START_MAX && op->limit >= 1 &&
                op->limit <= STORE_SCAN_RECORDS_MAX && op->hash_from <= op->hash_to;
     case STORE_OP_CHANGES:
-        return op->limit >= 1 && op->limit <= STORE_SCAN_RECORDS_MAX && op->hash_from <= op->hash_to;
+        return op->limit >= 1 && op->limit <= STORE_SCAN_RECORDS_MAX && op->hash_from <= op->hash_to &&
+               (op->stale || op->wait_ms == 0);
     case STORE_OP_MEMBERS:
     case STORE_OP_SHAPE:
         return 1;

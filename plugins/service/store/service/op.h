@@ -21,8 +21,7 @@ enum {
 /* Request and answer.  Slices of the request are valid until the answer. */
 struct store_op {
     int32_t type;  /* STORE_OP_... */
-    int32_t stale; /* reads, 1: what the replica has will do; 0: linearizable.  Changes are always as the replica has
-                      them: what is there is committed */
+    int32_t stale; /* reads, 1: what the replica has will do; 0: linearizable */
     uint64_t partition;
     uint64_t deadline_us; /* monotonic */
     uint64_t client;      /* for whom, a number; 0: the store itself, which is never refused for want of room */
@@ -32,7 +31,7 @@ struct store_op {
     hf_slice start;   /* SCAN: the first key */
     uint64_t from;    /* CHANGES: the first version; 0: the oldest that is kept */
     uint32_t limit;   /* SCAN, CHANGES: records, 1..STORE_SCAN_RECORDS_MAX */
-    uint32_t wait_ms; /* CHANGES: how long to wait when there is none yet */
+    uint32_t wait_ms; /* stale CHANGES: how long to wait when there is none yet */
     uint64_t hash_from, hash_to; /* SCAN, CHANGES: the range that the partition has as far as who asks knows; SCAN gives
                                     the keys in it */
 

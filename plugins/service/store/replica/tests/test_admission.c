@@ -189,7 +189,8 @@ static void bytes_are_bounded_at_each_level(void **state)
 static void kinds_do_not_take_each_others_room(void **state)
 {
     struct store_op get = {.type = STORE_OP_GET, .client = 2, .deadline_us = UINT64_MAX};
-    struct store_op watch = {.type = STORE_OP_CHANGES, .client = 2, .wait_ms = 1000, .deadline_us = UINT64_MAX};
+    struct store_op watch = {
+        .type = STORE_OP_CHANGES, .stale = 1, .client = 2, .wait_ms = 1000, .deadline_us = UINT64_MAX};
     struct node node;
 
     (void)state;

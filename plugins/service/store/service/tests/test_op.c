@@ -76,6 +76,7 @@ static struct store_op scan_op(void)
 static struct store_op changes_op(void)
 {
     return (struct store_op){.type = STORE_OP_CHANGES,
+                             .stale = 1,
                              .partition = 2,
                              .deadline_us = 2000,
                              .from = UINT64_MAX - 1,
@@ -200,6 +201,9 @@ static void requests_over_a_limit_are_not_written(void **state)
     assert_request_refused(&op);
     op = changes_op();
     op.limit = STORE_SCAN_RECORDS_MAX + 1;
+    assert_request_refused(&op);
+    op = changes_op();
+    op.stale = 0; /* a linearizable read does not wait for more */
     assert_request_refused(&op);
 }
 
