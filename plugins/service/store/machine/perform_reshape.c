@@ -367,7 +367,8 @@ int32_t store_perform_reshape(struct store_applying *applying, const struct stor
     case STORE_RESHAPE_SPLIT_END:
         return split_end(applying, reshape, version, ret_outcome, error);
     case STORE_RESHAPE_TRIMMED:
-        applying->position.state.shape.has_strays = 0;
+        if (reshape->index == applying->position.state.shape.epoch)
+            applying->position.state.shape.has_strays = 0;
         return 0;
     case STORE_RESHAPE_CLOSE:
         return close_it(applying, reshape, version, ret_outcome, error);

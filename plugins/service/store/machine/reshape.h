@@ -7,7 +7,7 @@
  *   SPLIT_END    to the partition: the copy is made complete, `other` begins with it as of this place of the log (at
  *                index 1 of a log of its own, with the same replicas), and those records are no longer this
  *                partition's.
- *   TRIMMED      to the partition: the records that were given away have been removed.
+ *   TRIMMED      to the partition: the records that were given away have been removed, as of the epoch `index`.
  *   CLOSE        to the upper neighbour of a merge: it takes no more requests for records; its change feed stays.
  *   ABSORB       to the lower one: every replica takes the records of the closed partition `other` from the space on
  *                its own node, where that partition has applied at least `index`.
@@ -33,7 +33,7 @@ struct store_reshape {
     int32_t step;   /* STORE_RESHAPE_... */
     uint64_t other; /* partition; 0 with TRIMMED */
     uint64_t from;  /* SPLIT_BEGIN: the first hash of the other; ABSORB: the last hash that it had */
-    uint64_t index; /* ABSORB */
+    uint64_t index; /* ABSORB; TRIMMED: of another epoch, it is passed over */
 };
 
 /* 1 when the bytes of a command are those of a step. */

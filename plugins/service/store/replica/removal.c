@@ -28,6 +28,7 @@ struct store_removal {
     int32_t code;     /* of the search */
     hf_error error;
     uint64_t count;
+    uint64_t epoch;     /* of the shape that `from` was found in */
     uint64_t from_size; /* of the key behind the last stray that was removed; 0: the search begins anew */
     uint8_t from[STORE_KEY_MAX + 1];
     hf_buffer command;
@@ -86,11 +87,25 @@ static int32_t encode_due(struct store_removal *removal, struct store_operation 
     return r < 0 || removal->count == 0 ? r : encode(removal, operations);
 }
 
+/* Where the last search ended says nothing of what a later split gave away. */
+static void begin_strays(struct store_removal *removal)
+{
+    struct store_shape shape;
+
+    store_machine_shape(removal->replica->machine, &shape);
+    if (shape.epoch != removal->epoch)
+        removal->from_size = 0;
+    removal->epoch = shape.epoch;
+}
+
 /* When there is nothing any more, the command says so. */
 static int32_t encode_strays(struct store_removal *removal, struct store_operation *operations, hf_arena *arena)
 {
-    const struct store_reshape trimmed = {.step = STORE_RESHAPE_TRIMMED};
+    struct store_reshape trimmed = {.step = STORE_RESHAPE_TRIMMED};
     uint8_t bytes[STORE_RESHAPE_SIZE];
+
+    begin_strays(removal);
+    trimmed.index = removal->epoch;
     int32_t r = store_machine_strays(removal->replica->machine, (hf_slice){removal->from, removal->from_size}, arena,
                                      operations, STORE_REMOVES_MAX, &removal->count, &removal->error);
 

@@ -81,6 +81,11 @@ static void expect_there(struct store_machine *m, int i, const char *value)
     store_record_release(m, &record);
 }
 
+static struct store_outcome trimmed(struct store_machine *m, uint64_t epoch)
+{
+    return step(m, (struct store_reshape){.step = STORE_RESHAPE_TRIMMED, .index = epoch});
+}
+
 /* Removes strays as a leader does. */
 static void trim(struct store_machine *m)
 {
@@ -99,7 +104,8 @@ static void trim(struct store_machine *m)
         }
         hf_arena_done(&arena);
     } while (count > 0);
-    assert_int_equal(step(m, (struct store_reshape){.step = STORE_RESHAPE_TRIMMED}).code, 0);
+    assert_int_equal(trimmed(m, kit_state(m).shape.epoch).code, 0);
+    assert_int_equal(kit_state(m).shape.has_strays, 0);
 }
 
 struct counted {
@@ -252,6 +258,8 @@ static void split_machines_can_be_split(void **state)
     assert_int_equal(begin_split(m, SECOND, middle).code, HF_ECONFLICT); /* not its own any more */
     assert_int_equal(begin_split(m, SECOND, middle / 2).code, 0);
     assert_int_equal(end_split(m, SECOND).code, 0);
+    assert_int_equal(trimmed(m, 1).code, 0); /* found before the second split */
+    assert_int_equal(kit_state(m).shape.has_strays, 1);
     trim(m);
     struct store_machine *other = kit_open_machine(kit->database, kit_engine, OTHER);
     struct store_machine *second = kit_open_machine(kit->database, kit_engine, SECOND);
