@@ -55,6 +55,13 @@ static int compare_told(const void *a, const void *b)
 
 /* ---- What they say ----------------------------------------------------------------------------------------------- */
 
+/* A transaction's idempotency key is with its home, which may have been lost while others of its partitions were not
+ * (docs/decisions/0014-recovery.md). */
+static bool may_be_forgotten(const operation *o)
+{
+    return loses_majority && o->count > 1;
+}
+
 static void find_change(const struct told *c)
 {
     operation *o = &history[c->user - 1];
@@ -66,7 +73,7 @@ static void find_change(const struct told *c)
     if (!asked)
         fail("a change that its writer did not ask for", c->key, c->user);
     for (uint32_t i = 0; i < list->count; i++)
-        if (list->items[i].operation == c->user - 1 && list->items[i].type == c->type)
+        if (list->items[i].operation == c->user - 1 && list->items[i].type == c->type && !may_be_forgotten(o))
             fail("a request was carried out twice", c->key, c->user);
     o->times_found += c->type == STORE_PUT;
 }

@@ -731,8 +731,8 @@ static void take_up(struct store_driver *driver, const struct store_reshaping *r
         drive->driver = driver;
         driver->drives[driver->count++] = drive;
     }
-    if (drive && !drive->is_busy)
-        drive->reshaping = *reshaping;
+    if (drive && !drive->is_busy && drive->reshaping.version != reshaping->version)
+        *drive = (struct drive){.driver = driver, .reshaping = *reshaping}; /* from its first step */
 }
 
 static int is_over(const struct drive *drive, const struct store_routing *routing)
