@@ -273,6 +273,7 @@ void store_compared_free(struct store_shard *shard);
 /* fill.c: nodes with damaged data are filled anew.  [first worker loop] */
 void store_fill_tick(struct store_shard *shard, uint64_t now_us);
 void store_fill_free(struct store_service *service);
+
 /* reshape.c: the catalog's leader carries out splits and merges.  [first worker loop] */
 void store_driver_tick(struct store_shard *shard, uint64_t now_us);
 void store_driver_free(struct store_service *service);
