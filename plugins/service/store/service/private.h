@@ -289,6 +289,8 @@ void store_catalog_join(struct store_service *service, int32_t joins, uint64_t r
 int32_t store_catalog_open(struct store_service *service, hf_error *error);
 void store_catalog_changed(void *arg, struct store_replica *replica);
 void store_catalog_tick(struct store_service *service);
+
+/* creation.c: tables that were made, or are looked for, wait for the routing to have them.  [loop of the shard] */
 void store_creations_check(struct store_shard *shard, uint64_t now_us);
 
 /* compact.c */
