@@ -171,8 +171,11 @@ struct store_service {
     void *drained_arg;
 };
 
+/* running.c */
 /* Something waits for time to pass: looks every 25 ms for a while, instead of every 100.  [loop of the shard] */
 void store_shard_hurry(struct store_shard *shard);
+
+/* shard.c */
 /* The shard of the calling worker loop. */
 struct store_shard *store_shard_current(struct store_service *service);
 static inline struct store_shard *store_shard_of(struct store_service *service, uint64_t partition)
@@ -273,6 +276,7 @@ void store_compared_free(struct store_shard *shard);
 /* fill.c: nodes with damaged data are filled anew.  [first worker loop] */
 void store_fill_tick(struct store_shard *shard, uint64_t now_us);
 void store_fill_free(struct store_service *service);
+
 /* reshape.c: the catalog's leader carries out splits and merges.  [first worker loop] */
 void store_driver_tick(struct store_shard *shard, uint64_t now_us);
 void store_driver_free(struct store_service *service);
@@ -288,13 +292,15 @@ void store_catalog_join(struct store_service *service, int32_t joins, uint64_t r
 int32_t store_catalog_open(struct store_service *service, hf_error *error);
 void store_catalog_changed(void *arg, struct store_replica *replica);
 void store_catalog_tick(struct store_service *service);
+
+/* creation.c: tables that were made, or are looked for, wait for the routing to have them.  [loop of the shard] */
 void store_creations_check(struct store_shard *shard, uint64_t now_us);
 
 /* compact.c */
 void store_compact_tick(struct store_service *service);
 void store_compact_free(struct store_service *service);
 
-/* service.c */
+/* replicas.c */
 /* Opens this node's replica, with that id, of a group that it begins (`joins` 0) or that is there already.  Blocks. */
 int32_t store_service_open_replica(struct store_service *service, const struct store_partition *partition,
                                    const struct store_table *table, uint64_t self, int32_t joins,
@@ -308,6 +314,8 @@ int32_t store_service_has(struct store_service *service, uint64_t partition);
 /* What this node's replica is like, and its id; 0: there is none.  [any] */
 int32_t store_service_shape(struct store_service *service, uint64_t partition, struct store_shape *ret_shape,
                             uint64_t *ret_self);
+
+/* say.c */
 void store_service_log(const struct store_service *service, int32_t level, const char *format, ...) HF_PRINTF(3, 4);
 
 #endif
