@@ -168,7 +168,7 @@ void start(node *n)
     say("node %u starts", n->index);
 }
 
-/* As service.c's main_tick and shard_tick, but what that does every second is done more often: runs are short. */
+/* As running.c's main_tick and shard_tick, but what that does every second is done more often: runs are short. */
 void tick(node *n)
 {
     uint64_t period = now < n->hurry_until || n->shard.calls ? 25 * MS : 100 * MS, time = n->loop_now;

@@ -1,5 +1,5 @@
 /* service.c: what the product's sources ask of those that are not here: its replicas by partition, as in the product's
- * service.c; and what needs files, other disks or an operator, of which there are none. */
+ * replicas.c; and what needs files, other disks or an operator, of which there are none. */
 #include "sim.h"
 
 #include "service/heal.h"

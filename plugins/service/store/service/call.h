@@ -126,7 +126,7 @@ void store_service_recover(struct store_service *service, hf_slice plan, const c
                            void *arg);
 
 /* Asks that the partition be split in the middle, or merged with its upper neighbour.  HF_ENOTFOUND: no such partition;
- * HF_ECONFLICT: it is being split, merged or moved, it is the last of its value, or it is too narrow; else as a call.
+ * HF_ECONFLICT: it is being split or merged, it is the last of its value, or it is too narrow; else as a call.
  * done(arg, code, error) on the calling loop, maybe before this returns.  [worker loops] */
 void store_service_reshape(struct store_service *service, uint64_t partition, int32_t merge,
                            void (*done)(void *arg, int32_t code, const hf_error *error), void *arg);

@@ -50,8 +50,8 @@ static void adopt(struct store_service *service, struct store_rebuild *rebuild)
         if (store_service_register(service, replica) != HF_OK) {
             store_service_log(service, HF_LOG_ERROR, "no memory for a new replica; restart the node");
             store_replica_close(replica);
-        } else {
-            hand(shard, NULL, replica);
+        } else if (hand(shard, NULL, replica) != HF_OK) {
+            store_service_log(service, HF_LOG_ERROR, "no memory to run a new replica; restart the node");
         }
     }
     rebuild->opened_count = 0;
@@ -147,8 +147,11 @@ static int32_t open_catalog(struct store_service *service, hf_error *error)
         partition.first[i] = store_replica_id(i, 0);
     result = store_service_open_replica(service, &partition, &table, membership->replica, membership->first_count == 0,
                                         &replica, error);
-    if (result == HF_OK)
-        result = store_service_register(service, replica);
+    if (result != HF_OK)
+        return result;
+    result = store_service_register(service, replica);
+    if (result != HF_OK)
+        store_replica_close(replica);
     return result;
 }
 
@@ -166,7 +169,8 @@ static int32_t begin_membership(struct store_service *service, int32_t joins, ui
     service->membership = membership;
     atomic_store(&service->heals, 0); /* it takes part again */
     result = open_catalog(service, error);
-    atomic_store(&service->cluster, membership.cluster);
+    if (result == HF_OK)
+        atomic_store(&service->cluster, membership.cluster);
     return result;
 }
 
@@ -179,12 +183,16 @@ static void join_task(hf_task *task)
     if (atomic_load(&service->cluster) || service->draining)
         return;
     if (begin_membership(service, service->joins, service->join_replica, &error) != HF_OK) {
-        store_service_log(service, HF_LOG_ERROR, "the catalog could not be opened: %s", error.message);
+        store_service_log(service, HF_LOG_ERROR, "the catalog could not be opened; it is tried again: %s",
+                          error.message);
+        atomic_store(&service->join_posted, 0); /* the next hello asks again */
         return;
     }
     store_service_log(service, HF_LOG_INFO,
                       service->joins ? "this node joins the cluster" : "this node begins the cluster");
-    hand(store_shard_of(service, STORE_CATALOG_PARTITION), NULL, service->replicas[STORE_CATALOG_PARTITION]);
+    if (hand(store_shard_of(service, STORE_CATALOG_PARTITION), NULL, service->replicas[STORE_CATALOG_PARTITION]) !=
+        HF_OK)
+        store_service_log(service, HF_LOG_ERROR, "no memory to run the catalog's replica; restart the node");
 }
 
 void store_catalog_join(struct store_service *service, int32_t joins, uint64_t replica)
@@ -208,6 +216,18 @@ struct store_replica *store_catalog_replica(struct store_service *service)
     return replica;
 }
 
+/* Those that are registered are closed with the service. */
+static void register_opened(struct store_service *service, struct store_rebuild *rebuild)
+{
+    for (uint64_t i = 0; i < rebuild->opened_count; i++) {
+        if (rebuild->code == HF_OK)
+            rebuild->code = store_service_register(service, rebuild->opened[i]);
+        if (rebuild->code != HF_OK)
+            store_replica_close(rebuild->opened[i]);
+    }
+    free(rebuild->opened);
+}
+
 /* At start: everything by the calling thread, before the loops know of it. */
 int32_t store_catalog_open(struct store_service *service, hf_error *error)
 {
@@ -226,9 +246,7 @@ int32_t store_catalog_open(struct store_service *service, hf_error *error)
     store_catalog_rebuild_work(&rebuild.job);
     if (error && rebuild.code != HF_OK)
         *error = rebuild.error;
-    for (uint64_t i = 0; i < rebuild.opened_count && rebuild.code == HF_OK; i++)
-        rebuild.code = store_service_register(service, rebuild.opened[i]);
-    free(rebuild.opened);
+    register_opened(service, &rebuild);
     service->routing = rebuild.routing;
     if (rebuild.code == HF_OK)
         service->rebuilt_index = rebuild.routing->catalog_index;

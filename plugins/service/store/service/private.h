@@ -65,7 +65,7 @@ struct store_metrics {
 
 struct store_service {
     const hf_host *host;
-    const struct store_options *options;
+    const struct store_options *_Atomic options; /* the main loop gives others in their place */
     const struct store_options *options_prepared; /* by a reload */
     const struct store_options *options_next;     /* committed; taken over by the next tick */
     const hf_loop_interface *loops;
@@ -155,7 +155,7 @@ struct store_service {
     _Atomic int32_t engine_damaged;
     _Atomic uint64_t damaged_partition;        /* where it was noticed */
     const char *directory;                     /* with the state of this node */
-    int32_t is_damaged;                        /* 1: opening has met damage in this node's own files */
+    _Atomic int32_t is_damaged;                 /* 1: opening has met damage in this node's own files */
     int32_t begins_anew;                       /* 1: what the node had was set aside just now */
     _Atomic int32_t heals;                     /* 1: it asks the others to be filled anew */
     uint64_t needed_saved;                     /* the count that is remembered, and one; 0: none yet */

@@ -92,7 +92,7 @@ void store_driver_recorded(void *arg, int32_t code, const hf_error *error)
     if (code != HF_ECONFLICT) /* else somebody else was faster, and the next look is at the newer records */
         store_service_log(driver->service, HF_LOG_WARNING, "a split or merge could not be recorded: %s",
                           error ? error->message : "");
-    store_driver_wait(drive, drive->step, PAUSE_US);
+    store_driver_wait(drive, drive->step, code == HF_ECONFLICT ? PAUSE_US : LONG_PAUSE_US);
 }
 
 void store_driver_abandon(struct drive *drive, const char *why)

@@ -60,19 +60,26 @@ static void add_checks(struct edits *edits, const struct wish *wish)
 static void write_wish(struct wish *wish, uint64_t next_partition, uint64_t meta_version)
 {
     struct edits edits;
+    hf_error error = {0};
+    int32_t result = HF_OK;
 
     store_edits_begin(&edits);
     add_checks(&edits, wish);
     if (!wish->reshaping.merges) { /* it needs a number */
         wish->reshaping.other = next_partition;
         snprintf(edits.keys[edits.count], sizeof edits.keys[0], "meta");
-        hf_buffer_append_format(&edits.values[edits.count], "{\"next_partition\":%" PRIu64 "}", next_partition + 1);
+        result = hf_buffer_append_format(&edits.values[edits.count], "{\"next_partition\":%" PRIu64 "}",
+                                         next_partition + 1);
         store_edits_add_put(&edits, meta_version);
     }
     store_edits_add_reshaping_key(&edits, wish->reshaping.partition);
-    store_reshaping_write(&edits.values[edits.count], &wish->reshaping);
+    if (result == HF_OK)
+        result = store_reshaping_write(&edits.values[edits.count], &wish->reshaping);
     store_edits_add_put(&edits, 0);
-    store_edit(wish->service, edits.operations, edits.count, granted, wish);
+    if (result == HF_OK)
+        store_edit(wish->service, edits.operations, edits.count, granted, wish);
+    else
+        granted(wish, hf_error_set(&error, HF_EBUSY, "no memory for the request"), &error);
     store_edits_end(&edits);
 }
 
@@ -95,8 +102,12 @@ static void meta_read(struct store_call *call)
     hf_buffer_done(&call->op.result);
     if (version)
         write_wish(wish, (uint64_t)next, version);
+    else if (call->op.code == HF_OK)
+        granted(wish,
+                hf_error_set(&call->op.error, HF_ECORRUPT, "the catalog does not say which number the next partition has"),
+                &call->op.error);
     else
-        granted(wish, call->op.code == HF_OK ? HF_ECORRUPT : call->op.code, &call->op.error);
+        granted(wish, call->op.code, &call->op.error);
 }
 
 static int32_t check_wish(const struct store_routing *routing, struct store_reshaping *reshaping, hf_error *error)
