@@ -283,7 +283,7 @@ static int is_dead(const struct store_recover_plan *plan, uint64_t replica)
     return plan->dead >> store_replica_node(replica) & 1;
 }
 
-/* Of an empty one: made by an earlier try. */
+/* Of an empty one: made by an earlier try, or by a move that was under way. */
 static int is_chosen(const struct store_recover_item *item, uint64_t replica)
 {
     return item->replica ? replica == item->replica
@@ -309,10 +309,15 @@ static int may_stay(const struct store_recover_plan *plan, const struct store_re
 int32_t store_recover_place(const struct store_recover_plan *plan, const struct store_recover_item *item,
                             uint64_t generation, struct store_partition *partition)
 {
+    uint64_t chosen = item->replica ? item->replica : store_replica_id(item->node, generation);
+
     if (may_stay(plan, item, partition))
         return 0;
+    for (uint32_t i = 0; i < partition->member_count; i++)
+        if (is_chosen(item, partition->replicas[i]))
+            chosen = partition->replicas[i];
     partition->leaving_count = 0;
-    partition->replicas[0] = item->replica ? item->replica : store_replica_id(item->node, generation);
+    partition->replicas[0] = chosen;
     for (uint32_t i = 0; i < item->other_count; i++)
         partition->replicas[i + 1] = item->others[i].id;
     partition->member_count = item->other_count + 1;

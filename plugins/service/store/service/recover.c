@@ -166,11 +166,22 @@ static void survey(hf_task *task)
     part_done(part);
 }
 
+/* The chosen one; of those that begin empty, as the catalog has it by now. */
+static uint64_t chosen_replica(const struct part *part, const struct store_recover_item *item)
+{
+    const struct store_routed *routed = store_routing_partition(part->shard->routing, item->partition);
+
+    for (uint32_t i = 0; !item->replica && routed && i < routed->partition->member_count; i++)
+        if (routed->partition->members[i] == item->node)
+            return routed->partition->replicas[i];
+    return item->replica;
+}
+
 static void force_one(struct part *part, const struct store_recover_item *item)
 {
     struct store_replica *replica = store_shard_replica(part->shard, item->partition);
 
-    if (!replica)
+    if (!replica || store_replica_self(replica) != chosen_replica(part, item))
         part->code = hf_error_set(&part->error, HF_EBUSY, "the replica of partition %" PRIu64 " is not open yet",
                                   item->partition);
     else

@@ -302,6 +302,15 @@ static void placements_keep_only_what_is_left(void **state)
     assert_int_equal(store_recover_place(&plan, &empty, 57, &partition), 1);
     assert_true(partition.member_count == 1 && partition.replicas[0] == store_replica_id(1, 57));
     assert_int_equal(store_recover_place(&plan, &empty, 58, &partition), 0);
+
+    /* One that was moving there keeps its id: it may have been opened meanwhile. */
+    partition.members[0] = 4;
+    partition.replicas[0] = store_replica_id(4, 0);
+    partition.members[1] = 1;
+    partition.replicas[1] = store_replica_id(1, 40);
+    partition.member_count = 2;
+    assert_int_equal(store_recover_place(&plan, &empty, 59, &partition), 1);
+    assert_true(partition.member_count == 1 && partition.replicas[0] == store_replica_id(1, 40));
 }
 
 static void a_plan_is_read_as_it_was_written_and_not_otherwise(void **state)
