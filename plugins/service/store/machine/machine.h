@@ -183,6 +183,9 @@ int32_t store_machine_strays(struct store_machine *machine, hf_slice from, hf_ar
  * `most`.  HF_EIO.  [pool] */
 int32_t store_machine_count(struct store_machine *machine, uint64_t most, uint64_t *ret_bytes, hf_error *error);
 
+/* 1: a machine has been in that space and was not erased, 0: not.  HF_EIO. */
+int32_t store_machine_is_there(const hf_engine *engine, hf_engine_database *database, uint64_t space, hf_error *error);
+
 /* Removes what a split that this replica has not seen the end of may have left in the space of a partition that is to
  * be opened: a space with a position is left alone.  HF_EIO. */
 int32_t store_machine_discard(const hf_engine *engine, hf_engine_database *database, uint64_t space, hf_error *error);

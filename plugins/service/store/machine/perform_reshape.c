@@ -452,9 +452,8 @@ int32_t store_machine_count(struct store_machine *machine, uint64_t most, uint64
     return r;
 }
 
-int32_t store_machine_discard(const hf_engine *engine, hf_engine_database *database, uint64_t space, hf_error *error)
+int32_t store_machine_is_there(const hf_engine *engine, hf_engine_database *database, uint64_t space, hf_error *error)
 {
-    const hf_engine_operation everything = {.type = HF_ENGINE_DELETE_RANGE, .space = space};
     struct store_space_key key;
     hf_slice bytes = nothing;
 
@@ -462,8 +461,18 @@ int32_t store_machine_discard(const hf_engine *engine, hf_engine_database *datab
     int32_t r = engine->get(database, space, store_space_key_slice(&key), 0, &bytes, error);
 
     if (r == HF_ENOTFOUND)
-        return engine->write(database, &everything, 1, error);
+        return 0;
     if (r == 0)
         engine->release(database, bytes);
-    return r;
+    return r < 0 ? r : 1;
+}
+
+int32_t store_machine_discard(const hf_engine *engine, hf_engine_database *database, uint64_t space, hf_error *error)
+{
+    const hf_engine_operation everything = {.type = HF_ENGINE_DELETE_RANGE, .space = space};
+    int32_t r = store_machine_is_there(engine, database, space, error);
+
+    if (r == 0)
+        return engine->write(database, &everything, 1, error);
+    return r < 0 ? r : 0;
 }

@@ -306,22 +306,47 @@ static int may_stay(const struct store_recover_plan *plan, const struct store_re
     return chosen;
 }
 
+/* The id of one that begins empty. */
+static uint64_t moving_to(const struct store_recover_item *item, const struct store_partition *before,
+                          uint64_t generation)
+{
+    for (uint32_t i = 0; i < before->member_count; i++)
+        if (is_chosen(item, before->replicas[i]))
+            return before->replicas[i];
+    return store_replica_id(item->node, generation);
+}
+
+static void add_member(struct store_partition *partition, uint64_t replica)
+{
+    partition->replicas[partition->member_count] = replica;
+    partition->members[partition->member_count++] = store_replica_node(replica);
+}
+
+static int has_member_on(const struct store_partition *partition, uint32_t node)
+{
+    for (uint32_t i = 0; i < partition->member_count; i++)
+        if (partition->members[i] == node)
+            return 1;
+    return 0;
+}
+
+/* What was moving to a node that is left goes on moving there, under the id that it may have been opened with: another
+ * one could not be opened beside it. */
 int32_t store_recover_place(const struct store_recover_plan *plan, const struct store_recover_item *item,
                             uint64_t generation, struct store_partition *partition)
 {
-    uint64_t chosen = item->replica ? item->replica : store_replica_id(item->node, generation);
+    const struct store_partition before = *partition;
 
     if (may_stay(plan, item, partition))
         return 0;
-    for (uint32_t i = 0; i < partition->member_count; i++)
-        if (is_chosen(item, partition->replicas[i]))
-            chosen = partition->replicas[i];
-    partition->leaving_count = 0;
-    partition->replicas[0] = chosen;
+    partition->member_count = partition->leaving_count = 0;
+    add_member(partition, item->replica ? item->replica : moving_to(item, &before, generation));
     for (uint32_t i = 0; i < item->other_count; i++)
-        partition->replicas[i + 1] = item->others[i].id;
-    partition->member_count = item->other_count + 1;
-    for (uint32_t i = 0; i < partition->member_count; i++)
-        partition->members[i] = store_replica_node(partition->replicas[i]);
+        add_member(partition, item->others[i].id);
+    for (uint32_t i = 0; i < before.member_count; i++)
+        if (!is_dead(plan, before.replicas[i]) && !has_member_on(partition, before.members[i])) {
+            partition->leaving[partition->leaving_count++] = before.replicas[i]; /* until it votes */
+            add_member(partition, before.replicas[i]);
+        }
     return 1;
 }

@@ -124,6 +124,7 @@ struct store_replica {
     int32_t repair_phase;
     uint32_t repair_turn;
     uint64_t repair_us; /* when the next step is due */
+    uint64_t hand_over_us; /* as leader, not before that */
     uint64_t lacking_us; /* since when it lacks what was merged into it; 0: it does not */
     uint64_t clean_us;  /* when it was last looked through and found whole, 0: not yet */
 

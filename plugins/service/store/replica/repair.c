@@ -17,6 +17,7 @@
 enum {
     RETRY_US = 2000000,
     PATIENCE_US = 3000000,
+    LEADER_PATIENCE_US = 200000, /* it answers nobody meanwhile, and another one could */
     SILENCE_US = 60000000, /* of the leader, after it promised a snapshot */
     CALL_TIMEOUT_US = 10000000,
     CLEAN_US = 3600000000 /* how long a replica that was looked through is taken for whole */
@@ -166,7 +167,8 @@ static int is_lacking(struct store_replica *replica)
     }
     if (!replica->lacking_us)
         replica->lacking_us = replica->now_us;
-    return replica->now_us - replica->lacking_us > PATIENCE_US;
+    return replica->now_us - replica->lacking_us >
+           (replica->role == HF_ROLE_LEADER ? LEADER_PATIENCE_US : PATIENCE_US);
 }
 
 /* ---- Asking ------------------------------------------------------------------------------------------------------ */
@@ -231,14 +233,22 @@ static void hand_over(struct store_replica *replica)
     }
 }
 
+/* What it was promised when another one led does not come any more. */
+static void step_down(struct store_replica *replica)
+{
+    replica->repair_phase = NONE;
+    if (replica->now_us < replica->hand_over_us || !has_other_voters(replica))
+        return;
+    replica->hand_over_us = replica->now_us + RETRY_US;
+    hand_over(replica);
+}
+
 static void next_step(struct store_replica *replica, int lacks)
 {
     replica->repair_us = replica->now_us + RETRY_US;
     if (!has_other_voters(replica))
         return;
-    if (replica->role == HF_ROLE_LEADER)
-        hand_over(replica);
-    else if ((replica->damaged || lacks) && replica->leader && replica->environment->peers && !replica->receiver)
+    if ((replica->damaged || lacks) && replica->leader && replica->environment->peers && !replica->receiver)
         ask(replica, replica->leader - 1);
 }
 
@@ -251,6 +261,10 @@ void store_repair_tick(struct store_replica *replica)
 
     if ((!replica->damaged && !replica->suspect && !lacks) || replica->repair_phase == ASKING)
         return;
+    if (replica->role == HF_ROLE_LEADER) {
+        step_down(replica);
+        return;
+    }
     if (replica->repair_phase == RECEIVING && replica->receiver)
         replica->repair_us = replica->now_us + SILENCE_US; /* it comes */
     if (replica->now_us < replica->repair_us)

@@ -176,6 +176,22 @@ static int32_t open_split_off(struct store_rebuild *rebuild, const struct store_
     return open_one(rebuild, parent->table, &child, self, 1);
 }
 
+/* A replica had moved away and was not removed yet when this node last ended.  It is opened as what it was, so that its
+ * group is asked whether it may go (retire.c), and a recovery finds it. */
+static int32_t open_left_over(struct store_rebuild *rebuild, const struct store_routed *routed)
+{
+    struct store_service *service = rebuild->service;
+    uint64_t partition = routed->partition->id;
+
+    if (service->routing || partition == STORE_CATALOG_PARTITION) /* only at start: later they are here until they go */
+        return HF_OK;
+    int32_t result = store_machine_is_there(service->engine, service->database, partition, &rebuild->error);
+
+    if (result <= 0)
+        return result;
+    return open_one(rebuild, routed->table, routed->partition, store_replica_id(service->nodes.self, 0), 1);
+}
+
 /* Opens the replicas of this node that are not there yet.  Blocks. */
 static int32_t open_missing(struct store_rebuild *rebuild)
 {
@@ -189,8 +205,10 @@ static int32_t open_missing(struct store_rebuild *rebuild)
     for (uint32_t i = 0; i < routing->partition_count; i++) {
         const struct store_routed *routed = &routing->partitions[i];
         uint64_t self = own_replica(routed->partition, service->nodes.self);
-        int32_t result;
+        int32_t result = self ? HF_OK : open_left_over(rebuild, routed);
 
+        if (result != HF_OK)
+            return result;
         if (!self || routed->partition->id == STORE_CATALOG_PARTITION ||
             store_service_has(service, routed->partition->id))
             continue;
