@@ -208,13 +208,22 @@ static void begin_move(struct store_placer *placer, const struct store_routing *
                       service->nodes.names[move->to], store_move_reason(move->reason));
 }
 
+static int has_just_arrived(const struct store_placer *placer, uint64_t partition)
+{
+    for (uint32_t i = 0; i < placer->moving_count; i++)
+        if (placer->asks[i].call.op.partition == partition)
+            return placer->asks[i].arrived;
+    return 0;
+}
+
 static void plan(struct store_placer *placer, const struct store_routing *routing, uint32_t room, struct texts *texts)
 {
     struct store_move moves[MOVES_MAX];
     int32_t count = store_plan_moves(routing, &placer->service->nodes, NULL, moves, room);
 
     for (int32_t i = 0; i < count; i++)
-        begin_move(placer, routing, &moves[i], texts);
+        if (!has_just_arrived(placer, moves[i].partition)) /* its record is in the change already */
+            begin_move(placer, routing, &moves[i], texts);
 }
 
 /* ---- A look ------------------------------------------------------------------------------------------------------ */

@@ -13,9 +13,11 @@ struct balance {
     const struct store_routing *routing;
     struct store_nodes nodes; /* closed ones marked */
     const char *table;
+    int32_t must_move; /* 1: what is looked for are replicas whose node takes no part any more */
     uint32_t replicas[STORE_NODES_MAX], leads[STORE_NODES_MAX];
     struct store_partition *partitions; /* copies, in the routing's order */
-    uint8_t *done;                      /* by place: moving, or planned */
+    uint8_t *done;                      /* by place: planned, or not to be moved at all */
+    uint8_t *busy;                      /* by place: it moves, or is split or merged: only what it must is planned */
     struct store_move *moves;
     uint32_t count, capacity;
 };
@@ -38,6 +40,14 @@ void store_open_nodes(const struct store_routing *routing, const struct store_no
     }
 }
 
+static int is_leaving(const struct store_partition *partition, uint64_t replica)
+{
+    for (uint32_t i = 0; i < partition->leaving_count; i++)
+        if (partition->leaving[i] == replica)
+            return 1;
+    return 0;
+}
+
 void store_move_apply(const struct store_move *move, uint64_t generation, struct store_partition *partition)
 {
     uint32_t at = partition->member_count;
@@ -55,9 +65,10 @@ void store_move_apply(const struct store_move *move, uint64_t generation, struct
         return;
     }
     int is_added = at == partition->member_count;
-    uint64_t replica = store_replica_id(move->to, generation);
+    uint64_t replica = store_replica_id(move->to, generation), waits_for = is_added ? replica : partition->replicas[at];
 
-    partition->leaving[partition->leaving_count++] = is_added ? replica : partition->replicas[at];
+    if (!is_leaving(partition, waits_for)) /* else it had not even come */
+        partition->leaving[partition->leaving_count++] = waits_for;
     partition->member_count += (uint32_t)is_added;
     partition->members[at] = move->to;
     partition->replicas[at] = replica;
@@ -74,7 +85,8 @@ static int is_in_scope(const struct balance *b, uint32_t at)
 {
     const struct store_routed *routed = &b->routing->partitions[at];
 
-    return !b->done[at] && (!b->table || strcmp(routed->table->declaration.name, b->table) == 0);
+    return !b->done[at] && (!b->busy[at] || b->must_move) &&
+           (!b->table || strcmp(routed->table->declaration.name, b->table) == 0);
 }
 
 /* Its group can change its members no more, and a recovery says where it is to be: a move that was put down meanwhile
@@ -94,8 +106,9 @@ static void count_loads(struct balance *b)
         struct store_partition *partition = &b->partitions[p];
 
         *partition = *b->routing->partitions[p].partition;
-        b->done[p] = partition->id == STORE_CATALOG_PARTITION || partition->leaving_count > 0 ||
-                     partition->is_reshaping || has_lost_majority(b->routing, partition);
+        b->done[p] = partition->id == STORE_CATALOG_PARTITION || has_lost_majority(b->routing, partition) ||
+                     partition->leaving_count == STORE_NODES_MAX;
+        b->busy[p] = partition->leaving_count > 0 || partition->is_reshaping;
         if (partition->id == STORE_CATALOG_PARTITION)
             continue;
         b->leads[partition->members[0]]++;
@@ -123,6 +136,15 @@ static int has_member(const struct store_partition *partition, uint32_t node)
     return 0;
 }
 
+/* The next one could not be opened there before that one is gone, which waits for the next one. */
+static int has_leaving(const struct store_partition *partition, uint32_t node)
+{
+    for (uint32_t i = 0; i < partition->leaving_count; i++)
+        if (store_replica_node(partition->leaving[i]) == node)
+            return 1;
+    return 0;
+}
+
 /* How many of the partition's members, without the one at `except`, share the node's zone. */
 static uint32_t zone_mates(const struct balance *b, const struct store_partition *partition, uint32_t node,
                            uint32_t except)
@@ -142,7 +164,7 @@ static uint32_t choose_node(const struct balance *b, const struct store_partitio
     uint32_t best = NO_NODE, best_mates = 0;
 
     for (uint32_t node = 0; node < b->nodes.count; node++) {
-        if (!is_open(b, node) || has_member(partition, node))
+        if (!is_open(b, node) || has_member(partition, node) || has_leaving(partition, node))
             continue;
         uint32_t mates = zone_mates(b, partition, node, except);
 
@@ -298,8 +320,10 @@ static int even_out_lead(struct balance *b)
 
 static void plan_all(struct balance *b)
 {
+    b->must_move = 1;
     each_partition(b, replace_lost);
     each_partition(b, empty_closed);
+    b->must_move = 0;
     each_partition(b, add_missing);
     each_partition(b, part_zones);
     while (b->count < b->capacity && even_out_one(b))
@@ -323,7 +347,8 @@ int32_t store_plan_moves(const struct store_routing *routing, const struct store
     store_open_nodes(routing, nodes, &b->nodes);
     b->partitions = malloc((routing->partition_count + 1) * sizeof *b->partitions);
     b->done = calloc(routing->partition_count + 1, 1);
-    if (b->partitions && b->done) {
+    b->busy = calloc(routing->partition_count + 1, 1);
+    if (b->partitions && b->done && b->busy) {
         count_loads(b);
         if (open_count(b) > 0)
             plan_all(b);
@@ -331,6 +356,7 @@ int32_t store_plan_moves(const struct store_routing *routing, const struct store
     }
     free(b->partitions);
     free(b->done);
+    free(b->busy);
     free(b);
     return count;
 }

@@ -26,8 +26,9 @@ const char *store_move_reason(int32_t reason);
 void store_open_nodes(const struct store_routing *routing, const struct store_nodes *nodes,
                       struct store_nodes *ret_nodes);
 
-/* The next moves, the most urgent first, at most one for each partition and none for one that is moving; of one table
- * only when `table` is given.  Returns how many there are, up to `capacity`; 0: everything is where it should be, or
+/* The next moves, the most urgent first, at most one for each partition; for one that is moving, split or merged only
+ * away from nodes that take no part any more, which may be where it was moving to; of one table only when `table` is
+ * given.  Returns how many there are, up to `capacity`; 0: everything is where it should be, or
  * cannot be moved.  HF_ENOMEM. */
 int32_t store_plan_moves(const struct store_routing *routing, const struct store_nodes *nodes, const char *table,
                          struct store_move *moves, uint32_t capacity);
