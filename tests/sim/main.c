@@ -68,6 +68,9 @@ static void step(event *e)
         if (same_life && (!nodes[e->from].up || blocked[e->node][e->from] || blocked[e->from][e->node])) {
             raft->unreachable(n->g, e->from + 1, local_time(n));
             after_call(e->node + 1, NULL, 0, 0);
+        } else if (same_life) { /* it was there again before it was missed */
+            raft->reachable(n->g, e->from + 1, local_time(n));
+            after_call(e->node + 1, NULL, 0, 0);
         }
         return;
     case EV_RESTART:

@@ -311,6 +311,19 @@ static void unreachable(raft_group *g, uint64_t replica, uint64_t now_us)
         raft_leader_lost(g);
 }
 
+/* Until it is heard, the leader goes on asking. */
+static void reachable(raft_group *g, uint64_t replica, uint64_t now_us)
+{
+    raft_progress *pr = raft_progress_find(g, replica);
+
+    raft_output_begin(g);
+    advance_clock(g, now_us);
+    if (g->role != HF_ROLE_LEADER || !pr || !pr->gone)
+        return;
+    pr->gone = false;
+    raft_wake(g);
+}
+
 static int32_t transfer(raft_group *g, uint64_t replica, hf_error *error)
 {
     raft_progress *pr = raft_progress_find(g, replica);
@@ -493,4 +506,5 @@ const hf_replication raft_interface = {
     .progress = progress,
     .members = raft_members,
     .force_membership = raft_force_membership,
+    .reachable = reachable,
 };

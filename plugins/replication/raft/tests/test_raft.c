@@ -332,6 +332,40 @@ static void a_follower_that_was_away_and_missed_nothing_lets_its_group_be_quiet(
     raft_interface.group_close(g);
 }
 
+static uint64_t wait_until_quiet(raft_group *g, uint64_t now)
+{
+    for (uint64_t end = now + 3000000; !is_quiet(g) && now < end; now += 50000) {
+        answer(g, 2, 0, 0, now);
+        raft_interface.tick(g, now);
+        settle(g);
+    }
+    return now;
+}
+
+/* One that has nothing, as it was opened late, knows nobody to speak to. */
+static void a_leader_asks_a_follower_whose_link_is_there_again_until_it_answers(void **state)
+{
+    raft r;
+    raft_group *g = open_leader(&r);
+
+    (void)state;
+    raft_interface.unreachable(g, 3, START + 1000);
+    settle(g);
+    uint64_t now = wait_until_quiet(g, START + 1000);
+
+    assert_true(is_quiet(g));
+    raft_interface.reachable(g, 2, now); /* it was not lost */
+    assert_true(is_quiet(g));
+    raft_interface.reachable(g, 3, now);
+    now = wait_until_quiet(g, now);
+    assert_false(is_quiet(g));
+    receive_from(g, 3, (raft_message){.type = RAFT_APPEND_REPLY, .term = 1, .index = 1}, now);
+    settle(g);
+    wait_until_quiet(g, now);
+    assert_true(is_quiet(g));
+    raft_interface.group_close(g);
+}
+
 static void a_quiet_follower_wakes_when_its_leader_is_lost(void **state)
 {
     const hf_replication_member members[] = {{.replica = 1}, {.replica = 2}, {.replica = 3}};
@@ -550,6 +584,7 @@ int main(void)
         cmocka_unit_test(a_promise_holds_when_the_link_is_lost),
         cmocka_unit_test(a_group_with_nothing_to_do_is_quiet),
         cmocka_unit_test(a_follower_that_was_away_and_missed_nothing_lets_its_group_be_quiet),
+        cmocka_unit_test(a_leader_asks_a_follower_whose_link_is_there_again_until_it_answers),
         cmocka_unit_test(a_quiet_follower_wakes_when_its_leader_is_lost),
         cmocka_unit_test(who_is_to_vote_no_more_is_needed_until_that_is_committed),
         cmocka_unit_test(a_forced_membership_needs_no_one_else),

@@ -452,14 +452,18 @@ static uint64_t member_of(const struct store_replica *replica, uint32_t node)
     return id;
 }
 
-void store_replica_unreachable(struct store_replica *replica, uint32_t node)
+void store_replica_link_changed(struct store_replica *replica, uint32_t node, int32_t up)
 {
+    const hf_replication *replication = replica->environment->replication;
     uint64_t other = member_of(replica, node);
 
-    if (replica->failed || replica->stopping || !other)
+    if (replica->failed || replica->stopping || !other || (up && !replication->reachable))
         return;
     replica->now_us = replica->environment->clock_us();
-    replica->environment->replication->unreachable(replica->group, other, replica->now_us);
+    if (up)
+        replication->reachable(replica->group, other, replica->now_us);
+    else
+        replication->unreachable(replica->group, other, replica->now_us);
     store_replica_run(replica);
 }
 

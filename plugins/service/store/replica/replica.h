@@ -138,8 +138,8 @@ void store_replica_receive(struct store_replica *replica, struct store_message *
 /* What came of what environment->refresh asked for at `asked_us`. */
 void store_replica_refreshed(struct store_replica *replica, uint64_t asked_us, int32_t code, uint64_t index);
 
-/* The link to a node was lost. */
-void store_replica_unreachable(struct store_replica *replica, uint32_t node);
+/* The link to a node was lost, or is there again. */
+void store_replica_link_changed(struct store_replica *replica, uint32_t node, int32_t up);
 
 /* Lets time pass; every 25 to 100 ms. */
 void store_replica_tick(struct store_replica *replica, uint64_t now_us);

@@ -82,9 +82,9 @@ static void link_changed(void *arg, uint32_t node, int32_t up)
     store_hello_link(service, node, up);
     if (!up)
         store_shard_hurry(shard); /* elections may be to come */
-    for (uint64_t i = 0; !up && i < shard->replica_count; i++)
+    for (uint64_t i = 0; i < shard->replica_count; i++)
         if (shard->replicas[i])
-            store_replica_unreachable(shard->replicas[i], node);
+            store_replica_link_changed(shard->replicas[i], node, up);
 }
 
 /* ---- Operations ----------------------------------------------------------------------------------------------- */

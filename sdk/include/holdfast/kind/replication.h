@@ -6,7 +6,8 @@
  * and attaches entries to messages by index.  All calls for one group come from its loop [loop].
  *
  * When it can no longer reach another replica the driver calls `unreachable`, at the latest some seconds later: a group
- * with nothing to do may send nothing, and then hears of a dead leader in no other way.
+ * with nothing to do may send nothing, and then hears of a dead leader in no other way.  When it can again, it calls
+ * `reachable`.
  *
  * Every now_us is the driver's monotonic clock, read for the call: a time from earlier in the turn would make promises
  * shorter than they are.
@@ -226,6 +227,10 @@ struct hf_replication {
      * list with this replica as a voter.  May be NULL. */
     int32_t (*force_membership)(hf_replication_group *group, const hf_replication_member *members, uint32_t count,
                                 uint64_t now_us, uint64_t *ret_index, uint64_t *ret_term, hf_error *error);
+
+    /* The link to `replica` is there again.  It may not speak first: one that has nothing yet knows no members.  May be
+     * NULL, where nothing is left unsaid to a replica that was unreachable. */
+    void (*reachable)(hf_replication_group *group, uint64_t replica, uint64_t now_us);
 };
 
 #ifdef __cplusplus
