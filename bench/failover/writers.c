@@ -6,9 +6,9 @@
  *                          key has been written again by a write that began after it, and prints, in milliseconds, how
  *                          long that took for the key that waited longest
  *   longest                prints the longest time without a finished write of any one key since the last command
- *   rate                   prints, since the last command: writes per second, attempts that failed, and of the time that
- *                          writes took median, 99th percentile and worst, in microseconds
- *   end                    ends the program, as does the end of the input
+ *   rate                   prints, since the last command: writes per second, attempts that failed, and of the time
+ * that writes took median, 99th percentile and worst, in microseconds end                    ends the program, as does
+ * the end of the input
  *
  * Each client has a key, shared with others, and one request under way.  When that fails, is refused, or is not
  * answered in 100 to 300 ms (at random, so that clients do not move in step), the client turns to the next node. */

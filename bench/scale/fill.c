@@ -1,7 +1,8 @@
 /* scale_fill HOST:PORT RECORDS VALUE_BYTES TABLE...
  *
- * Puts that many records into the tables in turn, in batches, over one connection for each table.  A table must have one
- * partition and take any bytes.  Values are random text, which does not compress well; keys are k0000000000 and up. */
+ * Puts that many records into the tables in turn, in batches, over one connection for each table.  A table must have
+ * one partition and take any bytes.  Values are random text, which does not compress well; keys are k0000000000 and up.
+ */
 #include <netdb.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -120,8 +121,9 @@ static void add_value(struct share *share)
 
 static void add_operation(struct share *share, uint64_t record, int first)
 {
-    share->size += (size_t)sprintf(share->body + share->size, "%s{\"op\":\"put\",\"key\":\"k%010llu\",\"value_base64\":\"",
-                                   first ? "" : ",", (unsigned long long)record);
+    share->size +=
+        (size_t)sprintf(share->body + share->size, "%s{\"op\":\"put\",\"key\":\"k%010llu\",\"value_base64\":\"",
+                        first ? "" : ",", (unsigned long long)record);
     add_value(share);
     share->size += (size_t)sprintf(share->body + share->size, "\"}");
 }

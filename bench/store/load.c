@@ -214,8 +214,8 @@ static void report(void)
 
     getrusage(RUSAGE_SELF, &own);
     qsort(load.times_us, load.time_count, sizeof *load.times_us, compare);
-    printf("%.0f %u %u %u %zu %llu %.1f\n", (double)load.time_count / seconds, quantile(0.5), quantile(0.99), quantile(1),
-           load.time_count, (unsigned long long)load.refused,
+    printf("%.0f %u %u %u %zu %llu %.1f\n", (double)load.time_count / seconds, quantile(0.5), quantile(0.99),
+           quantile(1), load.time_count, (unsigned long long)load.refused,
            load.answered ? (used_us(own.ru_utime) + used_us(own.ru_stime)) / (double)load.answered : 0);
 }
 

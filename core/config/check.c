@@ -5,8 +5,8 @@
 #include "config/pool.h"
 #include "config/units.h"
 
-#include <holdfast/lib/text.h>
 #include <holdfast/lib/error.h>
+#include <holdfast/lib/text.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -216,8 +216,8 @@ static void check_value(struct check *check, const struct target *target, const 
     const hf_config_node *nearest = node ? node : target->nearest;
 
     if (option->type == HF_OPTION_GROUP) {
-        check_group(check, &(struct target){path, node, nearest, option->members, field,
-                                            target->record_size - option->offset});
+        check_group(
+            check, &(struct target){path, node, nearest, option->members, field, target->record_size - option->offset});
     } else if (option->type == HF_OPTION_GROUPS) {
         check_items(check, path, option, node, field);
     } else if (!node) {
@@ -339,7 +339,7 @@ static void check_section(struct check *check, uint32_t index)
     if (!node && (section->flags & HF_CONFIG_SECTION_REQUIRED))
         hf_config_problems_add(check->problems, "%s:%u: section '%s' is missing, expected a group { ... }", root->file,
                                root->line, section->path);
-    struct target target = {section->path,    node, node ? node : root, section->options, generation->records[index],
+    struct target target = {section->path, node, node ? node : root, section->options, generation->records[index],
                             section->size};
     if (section->flags & HF_CONFIG_SECTION_NAMED)
         check_named(check, &target);

@@ -205,8 +205,8 @@ static int address_valid(const char *text)
     size_t host_size = (size_t)(colon - text);
 
     if (text[0] != '[')
-        return host_size <= 253 && strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_*") ==
-                                       host_size;
+        return host_size <= 253 &&
+               strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_*") == host_size;
     if (host_size < 4 || text[host_size - 1] != ']' || host_size - 2 >= sizeof v6)
         return 0;
     memcpy(v6, text + 1, host_size - 2);
@@ -339,8 +339,8 @@ static int32_t store_default_number(const hf_option *option, const char *text, v
 int32_t hf_config_option_store_default(const hf_option *option, const char *file, hf_config_pool *pool, void *field)
 {
     const char *text = option->default_text;
-    int quoted = option->type == HF_OPTION_STRING || option->type == HF_OPTION_PATH ||
-                 option->type == HF_OPTION_ADDRESS;
+    int quoted =
+        option->type == HF_OPTION_STRING || option->type == HF_OPTION_PATH || option->type == HF_OPTION_ADDRESS;
 
     if (!text) /* the field is zero already; strings are never NULL */
         return quoted ? store_string("", pool, field) : 0;

@@ -8,8 +8,8 @@
 enum { HF_CONFIG_PROBLEMS_MAX = 64 };
 
 typedef struct hf_config_problems {
-    uint32_t count;   /* lines that are kept */
-    uint32_t dropped; /* found after the list was full */
+    uint32_t count;                                            /* lines that are kept */
+    uint32_t dropped;                                          /* found after the list was full */
     char lines[HF_CONFIG_PROBLEMS_MAX][HF_ERROR_MESSAGE_SIZE]; /* "FILE:LINE: what; expected ...", UTF-8 */
 } hf_config_problems;
 

@@ -12,9 +12,19 @@ struct unit {
 
 /* From large to small, binary before decimal: formatting takes the first that divides. */
 static const struct unit size_units[] = {
-    {"PiB", 1ull << 50},       {"TiB", 1ull << 40},    {"GiB", 1ull << 30}, {"MiB", 1ull << 20}, {"KiB", 1ull << 10},
-    {"PB", 1000000000000000}, {"TB", 1000000000000}, {"GB", 1000000000},  {"MB", 1000000},     {"KB", 1000},
-    {"B", 1},                  {"", 1},                {NULL, 0},
+    {"PiB", 1ull << 50},
+    {"TiB", 1ull << 40},
+    {"GiB", 1ull << 30},
+    {"MiB", 1ull << 20},
+    {"KiB", 1ull << 10},
+    {"PB", 1000000000000000},
+    {"TB", 1000000000000},
+    {"GB", 1000000000},
+    {"MB", 1000000},
+    {"KB", 1000},
+    {"B", 1},
+    {"", 1},
+    {NULL, 0},
 };
 
 static const struct unit duration_units[] = {

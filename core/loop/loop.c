@@ -88,8 +88,8 @@ void hf_loop_post(hf_loop *loop, hf_task *task)
 
     do
         task->next = head;
-    while (!atomic_compare_exchange_weak_explicit(&loop->posted, &head, task, memory_order_release,
-                                                  memory_order_relaxed));
+    while (
+        !atomic_compare_exchange_weak_explicit(&loop->posted, &head, task, memory_order_release, memory_order_relaxed));
     if (!head)
         wake(loop);
 }

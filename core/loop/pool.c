@@ -99,8 +99,8 @@ int32_t hf_pool_submit(hf_pool *pool, hf_job *job, hf_error *error)
     if (pool->closing) {
         result = hf_error_set(error, HF_ECLOSED, "the background pool is shutting down");
     } else if (pool->waiting >= pool->queue_limit) {
-        result = hf_error_set(error, HF_EBUSY, "%u jobs wait for the background pool, no more are taken",
-                              pool->waiting);
+        result =
+            hf_error_set(error, HF_EBUSY, "%u jobs wait for the background pool, no more are taken", pool->waiting);
     } else {
         job->task.next = NULL;
         *pool->end = &job->task;

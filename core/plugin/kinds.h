@@ -11,8 +11,8 @@ typedef struct hf_kind_function {
 
 typedef struct hf_kind {
     const char *name;
-    uint64_t table_size;                /* bytes, as this host knows the table */
-    const hf_kind_function *required;   /* besides create and destroy */
+    uint64_t table_size;              /* bytes, as this host knows the table */
+    const hf_kind_function *required; /* besides create and destroy */
     uint64_t required_count;
 } hf_kind;
 
@@ -22,7 +22,6 @@ const hf_kind *hf_kind_find(const char *name);
 /* Copies a plugin's table into zeroed memory of the host's size, so that the host never reads past what the plugin
  * has; the caller frees it with free().  HF_EVERSION: built against another major; HF_EINVAL: the table is too short,
  * or a required function is missing (the message names it).  `who` is for messages.  [main] */
-int32_t hf_kind_adopt(const hf_kind *kind, const hf_head *table, const char *who, hf_head **ret_table,
-                      hf_error *error);
+int32_t hf_kind_adopt(const hf_kind *kind, const hf_head *table, const char *who, hf_head **ret_table, hf_error *error);
 
 #endif

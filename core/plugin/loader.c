@@ -16,12 +16,14 @@ static int32_t check_manifest(const char *manifest, const char *path, hf_error *
 
     if (sscanf(manifest, "{\"interface_major\":%u,\"interface_minor\":%u,\"minor_needed\":%u,", &major, &minor,
                &needed) != 3)
-        return hf_error_set(error, HF_ECORRUPT, "'%s': its manifest does not begin with the interface's version; "
-                                                "build it again with holdfast_add_plugin", path);
+        return hf_error_set(error, HF_ECORRUPT,
+                            "'%s': its manifest does not begin with the interface's version; "
+                            "build it again with holdfast_add_plugin",
+                            path);
     if (major != HF_INTERFACE_MAJOR)
         return hf_error_set(error, HF_EVERSION,
-                            "'%s' was built against interface %u.%u, this host has %d.%d; install a build for it",
-                            path, major, minor, HF_INTERFACE_MAJOR, HF_INTERFACE_MINOR);
+                            "'%s' was built against interface %u.%u, this host has %d.%d; install a build for it", path,
+                            major, minor, HF_INTERFACE_MAJOR, HF_INTERFACE_MINOR);
     if (needed > HF_INTERFACE_MINOR)
         return hf_error_set(error, HF_EVERSION,
                             "'%s' needs interface %d.%u or newer, this host has %d.%d; upgrade Holdfast", path,

@@ -84,9 +84,8 @@ static int32_t check_version(const hf_plugin *plugin, const char *path, hf_error
                             plugin->size, offsetof(hf_plugin, load));
     if (plugin->interface_major != HF_INTERFACE_MAJOR)
         return hf_error_set(error, HF_EVERSION,
-                            "'%s' was built against interface %u.%u, this host has %d.%d; install a build for it",
-                            path, plugin->interface_major, plugin->interface_minor, HF_INTERFACE_MAJOR,
-                            HF_INTERFACE_MINOR);
+                            "'%s' was built against interface %u.%u, this host has %d.%d; install a build for it", path,
+                            plugin->interface_major, plugin->interface_minor, HF_INTERFACE_MAJOR, HF_INTERFACE_MINOR);
     if (plugin->minor_needed > HF_INTERFACE_MINOR)
         return hf_error_set(error, HF_EVERSION,
                             "'%s' needs interface %d.%u or newer, this host has %d.%d; upgrade Holdfast", path,
@@ -127,8 +126,8 @@ static int32_t adopt(const hf_registry *registry, const hf_plugin *plugin, const
 
     const hf_kind *kind = hf_kind_find(given->kind);
     if (!kind)
-        return hf_error_set(error, HF_EUNSUPPORTED, "%s: this host has no kind '%s'; upgrade Holdfast, or check the name",
-                            who, given->kind);
+        return hf_error_set(error, HF_EUNSUPPORTED,
+                            "%s: this host has no kind '%s'; upgrade Holdfast, or check the name", who, given->kind);
     const hf_capability *other = hf_registry_find(registry, given->kind, given->name);
     if (other)
         return hf_error_set(error, HF_EEXIST, "%s is provided already, by '%s'; disable one of the two", who,

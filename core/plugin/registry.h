@@ -15,8 +15,8 @@ typedef struct hf_capability {
     const char *summary;
     const char *plugin_id;
     const char *plugin_version;
-    const char *path;            /* of the shared object */
-    const hf_head *interface;    /* the host's own, complete copy of the kind's table */
+    const char *path;         /* of the shared object */
+    const hf_head *interface; /* the host's own, complete copy of the kind's table */
     hf_option_table options;
     uint64_t configuration_size; /* bytes */
 } hf_capability;

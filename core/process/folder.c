@@ -33,8 +33,7 @@ int32_t hf_folder_make(const char *path, uint32_t mode, hf_error *error)
     if (strlen(path) >= PATH_MAX)
         return hf_error_set(error, HF_EINVAL, "the folder's path is too long: '%s'", path);
     if (mkdir(path, (mode_t)mode) != 0)
-        return errno == EEXIST ? HF_OK
-                               : hf_error_set_errno(error, HF_EIO, errno, "cannot make the folder '%s'", path);
+        return errno == EEXIST ? HF_OK : hf_error_set_errno(error, HF_EIO, errno, "cannot make the folder '%s'", path);
     if (sync_parent(path) == 0)
         return HF_OK;
     int failure = errno;

@@ -48,7 +48,7 @@ typedef struct hf_process_parts {
     hf_signals *signals;
     const char *node_name;
     const char *cluster_name;
-    const char *state_directory; /* every instance gets a folder in it */
+    const char *state_directory;                  /* every instance gets a folder in it */
     uint64_t (*configuration_version)(void *arg); /* [any] */
     int32_t (*capability)(void *arg, const char *kind, const char *name, const hf_head **ret_interface, void **ret_self,
                           hf_error *error); /* [main] */

@@ -9,8 +9,8 @@
  * says.  The child dies with its parent (SIGTERM).  Returns
  * its pid and a descriptor that becomes readable at its end.  HF_EIO: it could not be started; the message has the
  * system's words for the failed exec, too.  [main] */
-int32_t hf_child_spawn(const char *const *argv, const int32_t *listeners, uint32_t listener_count,
-                       int32_t blackbox_fd, const char *death, int32_t *ret_pid, int32_t *ret_pid_fd, hf_error *error);
+int32_t hf_child_spawn(const char *const *argv, const int32_t *listeners, uint32_t listener_count, int32_t blackbox_fd,
+                       const char *death, int32_t *ret_pid, int32_t *ret_pid_fd, hf_error *error);
 
 /* Takes the exit status of a child that has ended and says the cause in words.  Returns 1 if it ended by itself with
  * code 0, else 0. */

@@ -14,7 +14,7 @@
 #define HF_DEATH_ENVIRONMENT "HOLDFAST_DEATH"
 
 enum {
-    HF_CHILD_WAITING = 0,  /* for its back-off to pass */
+    HF_CHILD_WAITING = 0, /* for its back-off to pass */
     HF_CHILD_RUNNING = 1,
     HF_CHILD_STOPPING = 2, /* was asked to end */
     HF_CHILD_STOPPED = 3
@@ -22,8 +22,8 @@ enum {
 
 typedef struct hf_child_status {
     const char *name;
-    int32_t state; /* HF_CHILD_... */
-    int32_t pid;   /* 0 when there is none */
+    int32_t state;            /* HF_CHILD_... */
+    int32_t pid;              /* 0 when there is none */
     uint64_t deaths;          /* that were not asked for */
     uint64_t restart_wait_us; /* while waiting: the whole wait */
     char last_cause[200];     /* of the last death: "killed by signal 11 (Segmentation fault)" */
@@ -37,8 +37,8 @@ typedef struct hf_supervisor_settings {
     const char *report_directory; /* must exist; at most 20 reports per child are kept, the oldest go first */
     uint64_t restart_least_us;
     uint64_t restart_most_us;
-    uint64_t healthy_us;          /* who lived this long starts with no wait */
-    uint64_t stop_grace_us;       /* between SIGTERM and SIGKILL */
+    uint64_t healthy_us;    /* who lived this long starts with no wait */
+    uint64_t stop_grace_us; /* between SIGTERM and SIGKILL */
     /* Called after each death that was not asked for; may be NULL. */
     void (*died)(void *arg, const hf_child_status *status);
     void *arg;

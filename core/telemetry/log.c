@@ -288,8 +288,7 @@ static void send_line(const struct line *line)
     }
 }
 
-void hf_log_write(int32_t level, const char *source, hf_slice message, const hf_log_field *fields,
-                  uint64_t field_count)
+void hf_log_write(int32_t level, const char *source, hf_slice message, const hf_log_field *fields, uint64_t field_count)
 {
     struct line line;
 

@@ -151,8 +151,8 @@ static int32_t insert(hf_metrics *metrics, uint64_t at, int32_t type, const char
     return 0;
 }
 
-static int32_t find_or_insert(hf_metrics *metrics, int32_t type, const char *name, const char *help,
-                              const char *labels, hf_metric **ret_metric, hf_error *error)
+static int32_t find_or_insert(hf_metrics *metrics, int32_t type, const char *name, const char *help, const char *labels,
+                              hf_metric **ret_metric, hf_error *error)
 {
     uint64_t family = position(metrics, name, "");
 
@@ -171,8 +171,7 @@ static int32_t find_or_insert(hf_metrics *metrics, int32_t type, const char *nam
 }
 
 int32_t hf_metrics_add(hf_metrics *metrics, int32_t type, const char *name, const char *help,
-                       const char *const (*labels)[2], uint64_t label_count, hf_metric **ret_metric,
-                       hf_error *error)
+                       const char *const (*labels)[2], uint64_t label_count, hf_metric **ret_metric, hf_error *error)
 {
     if (!name_is_good(name))
         return hf_error_set(error, HF_EINVAL, "metric name '%s': expected lower-case letters, digits and '_'", name);
@@ -181,8 +180,9 @@ int32_t hf_metrics_add(hf_metrics *metrics, int32_t type, const char *name, cons
                             label_count, MOST_LABELS);
     for (uint64_t i = 0; i < label_count; i++)
         if (!name_is_good(labels[i][0]))
-            return hf_error_set(error, HF_EINVAL, "metric '%s': label '%s': expected lower-case letters, digits and '_'",
-                                name, labels[i][0]);
+            return hf_error_set(error, HF_EINVAL,
+                                "metric '%s': label '%s': expected lower-case letters, digits and '_'", name,
+                                labels[i][0]);
 
     char *rendered = render_labels(labels, label_count);
     if (!rendered)

@@ -140,8 +140,8 @@ static X509 *new_certificate(EVP_PKEY *key, const char *organisation, const char
     /* Valid from an hour ago: the clocks of the nodes may differ a little. */
     if (certificate && X509_set_version(certificate, X509_VERSION_3) && set_serial(certificate) &&
         X509_gmtime_adj(X509_getm_notBefore(certificate), -3600) &&
-        X509_time_adj_ex(X509_getm_notAfter(certificate), (int)days, 0, NULL) &&
-        X509_set_pubkey(certificate, key) && set_subject(certificate, organisation, name))
+        X509_time_adj_ex(X509_getm_notAfter(certificate), (int)days, 0, NULL) && X509_set_pubkey(certificate, key) &&
+        set_subject(certificate, organisation, name))
         return certificate;
     X509_free(certificate);
     return NULL;

@@ -7,6 +7,7 @@
 #endif
 
 /* table[k][b] is the remainder of byte b followed by k zero bytes, for the reflected polynomial 0x82f63b78. */
+/* clang-format off */
 static const uint32_t table[8][256] = {
     {
         0x00000000, 0xf26b8303, 0xe13b70f7, 0x1350f3f4, 0xc79a971f, 0x35f1141c, 0x26a1e7e8, 0xd4ca64eb,
@@ -281,6 +282,7 @@ static const uint32_t table[8][256] = {
         0xe54c35a1, 0xac704886, 0x7734cfef, 0x3e08b2c8, 0xc451b7cc, 0x8d6dcaeb, 0x56294d82, 0x1f1530a5,
     },
 };
+/* clang-format on */
 
 static uint32_t load32(const uint8_t *p)
 {

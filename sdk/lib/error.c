@@ -98,11 +98,9 @@ int32_t hf_error_prefix(hf_error *error, const char *format, ...)
 const char *hf_error_name(int32_t code)
 {
     static const char *const names[] = {
-        "HF_OK",         "HF_EINVAL",    "HF_ENOMEM",   "HF_ENOTFOUND", "HF_EEXIST",
-        "HF_ECONFLICT",  "HF_EBUSY",     "HF_ENOTLEADER", "HF_ETIMEOUT", "HF_EIO",
-        "HF_ECORRUPT",   "HF_EPROTOCOL", "HF_ETOOLARGE", "HF_EDENIED",  "HF_EUNSUPPORTED",
-        "HF_ESTATE",     "HF_ECLOSED",   "HF_EPOLICY",  "HF_EVERSION",
-        "HF_EMOVED",
+        "HF_OK",           "HF_EINVAL",   "HF_ENOMEM",  "HF_ENOTFOUND", "HF_EEXIST",    "HF_ECONFLICT", "HF_EBUSY",
+        "HF_ENOTLEADER",   "HF_ETIMEOUT", "HF_EIO",     "HF_ECORRUPT",  "HF_EPROTOCOL", "HF_ETOOLARGE", "HF_EDENIED",
+        "HF_EUNSUPPORTED", "HF_ESTATE",   "HF_ECLOSED", "HF_EPOLICY",   "HF_EVERSION",  "HF_EMOVED",
     };
 
     if (code > 0 || -code >= (int32_t)(sizeof names / sizeof names[0]))

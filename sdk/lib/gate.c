@@ -6,7 +6,7 @@
  * `left` wrap round; their difference is right as long as what is inside fits. */
 enum { ITEM_SHIFT = 40, SLOTS = 16384, WINDOW_US = 90000 };
 
-#define BYTES_MASK ((UINT64_C(1) << ITEM_SHIFT) - 1)
+#define BYTES_MASK   ((UINT64_C(1) << ITEM_SHIFT) - 1)
 #define RATE_SECONDS 1000
 
 struct hf_shares {
@@ -72,8 +72,8 @@ static uint64_t *slot_of(hf_shares *shares, uint64_t key)
     return &shares->slots[(x ^ (x >> 31)) % SLOTS];
 }
 
-/* `mine` of what all have together, both with what comes now.  The share is of what the others leave.  A client that has
- * nothing yet needs only room. */
+/* `mine` of what all have together, both with what comes now.  The share is of what the others leave.  A client that
+ * has nothing yet needs only room. */
 static int exceeds_share(uint64_t mine, uint64_t all, uint64_t added, uint64_t most, uint64_t share)
 {
     uint64_t others = all > mine ? all - mine : 0, left_to_me = most > others ? most - others : 0;

@@ -176,7 +176,8 @@ typedef struct body_framing {
     int32_t keep_alive;
 } body_framing;
 
-static int32_t read_framing_field(const hf_http1_header *header, body_framing *framing, hf_http1_head *head, hf_error *error)
+static int32_t read_framing_field(const hf_http1_header *header, body_framing *framing, hf_http1_head *head,
+                                  hf_error *error)
 {
     if (same_ignoring_case(header->name, "content-length")) {
         uint64_t length = 0;

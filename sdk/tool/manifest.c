@@ -25,8 +25,8 @@ static void print_field(FILE *out, const char *name, const char *text)
 
 static const char *type_name(int32_t type)
 {
-    static const char *const names[] = {"",       "boolean",  "integer", "float",   "string", "size",   "duration",
-                                        "choice", "strings",  "group",   "groups",  "path",   "address"};
+    static const char *const names[] = {"",       "boolean", "integer", "float",  "string", "size",   "duration",
+                                        "choice", "strings", "group",   "groups", "path",   "address"};
 
     if (type < HF_OPTION_BOOLEAN || type > HF_OPTION_ADDRESS)
         return NULL;
@@ -53,8 +53,9 @@ static const char *print_option(FILE *out, const hf_option *option)
     print_field(out, "name", option->name);
     fputc(',', out);
     print_field(out, "type", type);
-    fprintf(out, ",\"required\":%s,\"reloadable\":%s,\"secret\":%s", option->flags & HF_OPTION_REQUIRED ? "true" : "false",
-            option->flags & HF_OPTION_RELOADABLE ? "true" : "false", option->flags & HF_OPTION_SECRET ? "true" : "false");
+    fprintf(
+        out, ",\"required\":%s,\"reloadable\":%s,\"secret\":%s", option->flags & HF_OPTION_REQUIRED ? "true" : "false",
+        option->flags & HF_OPTION_RELOADABLE ? "true" : "false", option->flags & HF_OPTION_SECRET ? "true" : "false");
     print_limits(out, option);
     if (option->default_text) {
         fputc(',', out);

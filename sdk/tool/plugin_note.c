@@ -66,8 +66,8 @@ static void run_objcopy(const char *note_path, const char *path)
     pid_t pid = fork();
     if (pid == 0) {
         /* Removing first makes the step repeatable. */
-        execlp("objcopy", "objcopy", "--remove-section=.note.holdfast", "--add-section", section,
-               "--set-section-flags", ".note.holdfast=noload,readonly", path, result, (char *)NULL);
+        execlp("objcopy", "objcopy", "--remove-section=.note.holdfast", "--add-section", section, "--set-section-flags",
+               ".note.holdfast=noload,readonly", path, result, (char *)NULL);
         _exit(127);
     }
     if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0)

@@ -9,13 +9,33 @@ uint64_t fault_counts[FAULTS];
 
 bool report_faults(void)
 {
-    static const char *const names[FAULTS] = {
-        "lost messages", "doubled messages",      "late messages", "crashes",           "lost writes",
-        "torn writes",   "failed writes",         "slow disks",    "partitions",        "one-way partitions",
-        "pauses",        "clocks off their rate", "transfers",     "unreachable peers", "snapshots installed",
-        "lulls",         "lost disks",            "retired replicas", "added learners",
-        "promotions",    "demotions",             "removals",      "leaders removed",
-        "lost changes",  "changed minds",         "reads by lease", "quiet groups"};
+    static const char *const names[FAULTS] = {"lost messages",
+                                              "doubled messages",
+                                              "late messages",
+                                              "crashes",
+                                              "lost writes",
+                                              "torn writes",
+                                              "failed writes",
+                                              "slow disks",
+                                              "partitions",
+                                              "one-way partitions",
+                                              "pauses",
+                                              "clocks off their rate",
+                                              "transfers",
+                                              "unreachable peers",
+                                              "snapshots installed",
+                                              "lulls",
+                                              "lost disks",
+                                              "retired replicas",
+                                              "added learners",
+                                              "promotions",
+                                              "demotions",
+                                              "removals",
+                                              "leaders removed",
+                                              "lost changes",
+                                              "changed minds",
+                                              "reads by lease",
+                                              "quiet groups"};
     bool all = true;
 
     for (int i = 0; i < FAULTS; i++) {

@@ -145,13 +145,13 @@ static bool run(void)
 {
     reset();
     raft_configuration c = {100 * MS + roll(200 * MS),
-                       20 * MS + roll(20 * MS),
-                       1 << 20,
-                       roll(2) ? 1 : 64,
-                       (int64_t)(1 + roll(16)),
-                       0,
-                       CLOCK_DRIFT,
-                       0};
+                            20 * MS + roll(20 * MS),
+                            1 << 20,
+                            roll(2) ? 1 : 64,
+                            (int64_t)(1 + roll(16)),
+                            0,
+                            CLOCK_DRIFT,
+                            0};
     c.lease = roll(4) ? c.election / (1 + roll(4)) : 0;
     c.quiet_after = roll(4) ? 50 * MS + roll(200 * MS) : 0;
     uint32_t initial = roll(2) ? 3 : 5;
@@ -206,10 +206,10 @@ enum { SEEDS_FOR_ALL = 100 };
 
 static int bug_number(const char *name)
 {
-    static const char *const names[] = {"none",           "vote-twice",    "commit-old-term", "ack-unsynced",
-                                        "stale-read",     "apply-twice",   "long-lease",      "forget-promise",
-                                        "learner-counts", "two-changes",   "late-config",     "forget-config",
-                                        "change-too-soon", "promote-early", "rejoin-empty"};
+    static const char *const names[] = {
+        "none",        "vote-twice",    "commit-old-term", "ack-unsynced",   "stale-read",
+        "apply-twice", "long-lease",    "forget-promise",  "learner-counts", "two-changes",
+        "late-config", "forget-config", "change-too-soon", "promote-early",  "rejoin-empty"};
 
     for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
         if (strcmp(name, names[i]) == 0)

@@ -301,8 +301,8 @@ static void leave(uint32_t id, const struct store_step *step)
     }
 }
 
-/* The product's leaders wait until a change is applied before they begin the next.  This one goes on from the change that
- * is under way: before that is committed, the core must refuse. */
+/* The product's leaders wait until a change is applied before they begin the next.  This one goes on from the change
+ * that is under way: before that is committed, the core must refuse. */
 static void hurry(uint32_t id)
 {
     node *n = &nodes[id - 1];

@@ -51,18 +51,18 @@ enum {
     FAULT_LEARNER,   /* changes of members that were committed: a learner came, */
     FAULT_PROMOTED,  /* became a voter, */
     FAULT_DEMOTED,
-    FAULT_REMOVED,        /* a replica was removed, */
-    FAULT_LEADER_LEFT,    /* one that led when it was asked to go, */
-    FAULT_CHANGE_LOST,    /* or the change was overwritten by another leader */
-    FAULT_CHANGED_MIND,   /* the catalog wants back what it took out before it was gone */
-    FAULT_LEASE_READ, /* not faults, but what they are to hit */
+    FAULT_REMOVED,      /* a replica was removed, */
+    FAULT_LEADER_LEFT,  /* one that led when it was asked to go, */
+    FAULT_CHANGE_LOST,  /* or the change was overwritten by another leader */
+    FAULT_CHANGED_MIND, /* the catalog wants back what it took out before it was gone */
+    FAULT_LEASE_READ,   /* not faults, but what they are to hit */
     FAULT_QUIET,
     FAULTS
 };
 
-#define MS      1000u
-#define RUN_US  (6000 * MS) /* with faults */
-#define CALM_US (5000 * MS) /* healed: everything must come right again, */
+#define MS         1000u
+#define RUN_US     (6000 * MS) /* with faults */
+#define CALM_US    (5000 * MS) /* healed: everything must come right again, */
 #define SETTLED_US (1500 * MS) /* so long before the end */
 
 typedef struct {
@@ -98,8 +98,8 @@ typedef struct event {
 } event;
 
 typedef struct {
-    bool up, gone; /* gone: its disk is lost or erased, and the id with it */
-    bool announce; /* see replica/members.c */
+    bool up, gone;   /* gone: its disk is lost or erased, and the id with it */
+    bool announce;   /* see replica/members.c */
     uint32_t wanted; /* configuration, as this replica's node has heard of it */
     uint64_t look_at, step_at;
     uint64_t life, paused_until, offset, rate, disk_free, disk_slow;

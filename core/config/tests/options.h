@@ -65,8 +65,8 @@ static const hf_option store_rows[] = {
     HF_CONFIG_STRING("token", store_config, token, .flags = HF_OPTION_SECRET | HF_OPTION_RELOADABLE,
                      .doc = "Shared secret."),
     HF_CONFIG_GROUP("tls", store_config, tls, .members = &tls_table, .doc = "Encryption."),
-    HF_CONFIG_GROUPS("peers", store_config, peers, peer_config, .members = &peer_table,
-                     .flags = HF_OPTION_RELOADABLE, .doc = "Other stores."),
+    HF_CONFIG_GROUPS("peers", store_config, peers, peer_config, .members = &peer_table, .flags = HF_OPTION_RELOADABLE,
+                     .doc = "Other stores."),
 };
 static const hf_option_table store_table = HF_TABLE(store_rows);
 

@@ -198,12 +198,9 @@ static void units_and_distances(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values_arrive),
-        cmocka_unit_test(defaults_fill_what_is_left_out),
-        cmocka_unit_test(all_problems_are_told),
-        cmocka_unit_test(missing_section_and_bad_document),
-        cmocka_unit_test(rows_of_other_sizes),
-        cmocka_unit_test(problems_are_bounded),
+        cmocka_unit_test(values_arrive),         cmocka_unit_test(defaults_fill_what_is_left_out),
+        cmocka_unit_test(all_problems_are_told), cmocka_unit_test(missing_section_and_bad_document),
+        cmocka_unit_test(rows_of_other_sizes),   cmocka_unit_test(problems_are_bounded),
         cmocka_unit_test(units_and_distances),
     };
 

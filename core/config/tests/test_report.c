@@ -52,11 +52,11 @@ static void changes_are_listed(void **state)
         {"store", "store.peers.c", "(absent)", "{ ... }", 1},
         {"engine.rocksdb", "engine.rocksdb", "(absent)", "{ ... }", 0},
     };
-    hf_config_diff *diff = diff_of(
-        "store: { token = \"one\"; peers: { a: { address = \"h:1\"; }; b: { address = \"h:2\"; }; }; };",
-        "store: { port = 81; tags = [ \"c\" ]; timeout = \"1500ms\"; mode = \"fast\"; token = \"two\";"
-        "peers: { c: { address = \"h:3\"; }; a: { address = \"h:1\"; weight = 2; }; }; };"
-        "engine: { rocksdb: { cache_size = 67108864; }; };"); /* the default "64MiB": no change */
+    hf_config_diff *diff =
+        diff_of("store: { token = \"one\"; peers: { a: { address = \"h:1\"; }; b: { address = \"h:2\"; }; }; };",
+                "store: { port = 81; tags = [ \"c\" ]; timeout = \"1500ms\"; mode = \"fast\"; token = \"two\";"
+                "peers: { c: { address = \"h:3\"; }; a: { address = \"h:1\"; weight = 2; }; }; };"
+                "engine: { rocksdb: { cache_size = 67108864; }; };"); /* the default "64MiB": no change */
     uint64_t count;
     const hf_config_change *changes = hf_config_diff_changes(diff, &count);
 

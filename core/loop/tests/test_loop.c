@@ -249,8 +249,8 @@ static void the_pool_is_bounded_and_loses_nothing(void **state)
     assert_int_equal(hf_pool_create(1, LIMIT, &pool, NULL), 0);
     pthread_mutex_lock(&gate);
     for (; accepted < MOST; accepted++) {
-        jobs[accepted] = (struct working){.job = {.loop = loop, .work = work, .done = done}, .gate = &gate,
-                                          .remaining = &accepted};
+        jobs[accepted] =
+            (struct working){.job = {.loop = loop, .work = work, .done = done}, .gate = &gate, .remaining = &accepted};
         result = hf_pool_submit(pool, &jobs[accepted].job, &error);
         if (result)
             break;

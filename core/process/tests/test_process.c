@@ -160,10 +160,8 @@ static void impossible_settings_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_FIXTURE(a_plugin_reaches_every_loop_and_the_pool),
-        WITH_FIXTURE(memory_is_zeroed_aligned_and_counted),
-        WITH_FIXTURE(log_lines_carry_the_plugins_name),
-        WITH_FIXTURE(an_unknown_interface_is_null),
+        WITH_FIXTURE(a_plugin_reaches_every_loop_and_the_pool), WITH_FIXTURE(memory_is_zeroed_aligned_and_counted),
+        WITH_FIXTURE(log_lines_carry_the_plugins_name),         WITH_FIXTURE(an_unknown_interface_is_null),
         cmocka_unit_test(impossible_settings_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

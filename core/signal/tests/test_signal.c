@@ -52,8 +52,8 @@ static void write_policy(const struct fixture *fixture, const char *body)
 
 static void create(struct fixture *fixture)
 {
-    hf_lua_settings lua = {.loops = &fixture->loop, .loop_count = 1, .metrics = fixture->metrics,
-                           .policies = {1, fixture->files}};
+    hf_lua_settings lua = {
+        .loops = &fixture->loop, .loop_count = 1, .metrics = fixture->metrics, .policies = {1, fixture->files}};
     hf_config_problems *problems = calloc(1, sizeof *problems);
 
     assert_int_equal(hf_metrics_create(&fixture->metrics, NULL), 0);
@@ -176,7 +176,8 @@ static int is_there(const struct fixture *fixture, const char *name)
     return access(path, F_OK) == 0;
 }
 
-/* ---- Tests --------------------------------------------------------------------------------------------------------- */
+/* ---- Tests ---------------------------------------------------------------------------------------------------------
+ */
 
 static void a_signal_becomes_an_action(void **state)
 {
@@ -184,8 +185,9 @@ static void a_signal_becomes_an_action(void **state)
     const hf_value_member members[] = {{hf_slice_of("free_percent"), hf_value_integer(7)}};
     hf_value detail = hf_value_map(members, 1);
 
-    write_policy(fixture, "assert(signal.severity == 'warning' and signal.detail.free_percent == 7 and signal.source == 'me')"
-                          " return { action = 'disk.trim_reports', arguments = { keep = 2 } }");
+    write_policy(fixture,
+                 "assert(signal.severity == 'warning' and signal.detail.free_percent == 7 and signal.source == 'me')"
+                 " return { action = 'disk.trim_reports', arguments = { keep = 2 } }");
     create(fixture);
     make_report(fixture, "a-1.txt", 1);
     make_report(fixture, "a-2.txt", 2);
@@ -337,9 +339,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(plugins_write_to_the_audit_log),
-        TEST(a_signal_becomes_an_action), TEST(brakes_hold),           TEST(wrong_wishes_are_refused),
-        TEST(dry_runs_run_nothing),       TEST(the_chain_shows_changes), TEST(full_files_make_room),
+        TEST(plugins_write_to_the_audit_log), TEST(a_signal_becomes_an_action), TEST(brakes_hold),
+        TEST(wrong_wishes_are_refused),       TEST(dry_runs_run_nothing),       TEST(the_chain_shows_changes),
+        TEST(full_files_make_room),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,9 +47,14 @@ static int set_up(void **state)
     if (!fixture || !mkdtemp(fixture->directory) || hf_loop_create("main", &fixture->loop, NULL))
         return -1;
     hf_log_set_level(HF_LOG_ERROR + 1); /* the deaths here are wanted */
-    hf_supervisor_settings settings = {.loop = fixture->loop, .report_directory = fixture->directory,
-                                       .restart_least_us = 1000, .restart_most_us = 4000, .healthy_us = 60000000,
-                                       .stop_grace_us = 100000, .died = died, .arg = fixture};
+    hf_supervisor_settings settings = {.loop = fixture->loop,
+                                       .report_directory = fixture->directory,
+                                       .restart_least_us = 1000,
+                                       .restart_most_us = 4000,
+                                       .healthy_us = 60000000,
+                                       .stop_grace_us = 100000,
+                                       .died = died,
+                                       .arg = fixture};
     return hf_supervisor_create(&settings, &fixture->supervisor, NULL);
 }
 

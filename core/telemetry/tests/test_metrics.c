@@ -22,10 +22,13 @@ static void renders_grouped_and_escaped(void **state)
 
     (void)state;
     assert_int_equal(hf_metrics_create(&metrics, NULL), 0);
-    assert_int_equal(hf_metrics_add(metrics, HF_METRIC_COUNTER, "requests_total", "Requests.", put, 1, &second, NULL), 0);
+    assert_int_equal(hf_metrics_add(metrics, HF_METRIC_COUNTER, "requests_total", "Requests.", put, 1, &second, NULL),
+                     0);
     assert_int_equal(hf_metrics_add(metrics, HF_METRIC_GAUGE, "age_seconds", "Age.", NULL, 0, &gauge, NULL), 0);
-    assert_int_equal(hf_metrics_add(metrics, HF_METRIC_COUNTER, "requests_total", "Requests.", get, 2, &first, NULL), 0);
-    assert_int_equal(hf_metrics_add(metrics, HF_METRIC_COUNTER, "requests_total", "Requests.", put, 1, &again, NULL), 0);
+    assert_int_equal(hf_metrics_add(metrics, HF_METRIC_COUNTER, "requests_total", "Requests.", get, 2, &first, NULL),
+                     0);
+    assert_int_equal(hf_metrics_add(metrics, HF_METRIC_COUNTER, "requests_total", "Requests.", put, 1, &again, NULL),
+                     0);
     assert_ptr_equal(again, second);
     hf_metric_increment(first, 3);
     hf_metric_set(gauge, 1.5);

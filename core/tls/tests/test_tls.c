@@ -74,8 +74,7 @@ static struct handshake shake_hands(const char *server_directory, const char *cl
             h.server_result = SSL_do_handshake(h.server);
     }
     /* In TLS 1.3 the client learns of a refusal only when it reads. */
-    if (h.client_result == 1 && SSL_read(h.client, &byte, 1) <= 0 &&
-        SSL_get_error(h.client, 0) == SSL_ERROR_SSL)
+    if (h.client_result == 1 && SSL_read(h.client, &byte, 1) <= 0 && SSL_get_error(h.client, 0) == SSL_ERROR_SSL)
         h.client_result = 0;
     return h;
 }
@@ -209,7 +208,12 @@ static void keys_are_private_and_nothing_is_overwritten(void **state)
 
 static void bad_names_and_times_are_refused(void **state)
 {
-    const char *const bad[] = {"", "a/b", "../x", "a b", "-x", "a,DNS:evil",
+    const char *const bad[] = {"",
+                               "a/b",
+                               "../x",
+                               "a b",
+                               "-x",
+                               "a,DNS:evil",
                                "0123456789012345678901234567890123456789012345678901234567890123"};
     const char *const evil[] = {"x,IP:10.0.0.1", NULL};
 

@@ -58,7 +58,7 @@ struct hf_engine_database {
     uint64_t space_count, space_capacity;
     struct database_sweeper sweeper;
     atomic_int opened, closing, fenced, spaces_unknown;
-    atomic_uint unresolved; /* counts up with each outcome that is not known; 0: all are */
+    atomic_uint unresolved;         /* counts up with each outcome that is not known; 0: all are */
     atomic_int large, large_stored; /* there may be values in parts; the server knows it */
 };
 

@@ -242,8 +242,7 @@ static int32_t export_next(void *arg, hf_slice *ret_key, hf_slice *ret_value, hf
     return 1;
 }
 
-static int32_t export_open(hf_engine_database *database, uint64_t space, hf_engine_export **ret_export,
-                           hf_error *error)
+static int32_t export_open(hf_engine_database *database, uint64_t space, hf_engine_export **ret_export, hf_error *error)
 {
     hf_engine_export *source = database->host->alloc(database->host, sizeof *source);
 
@@ -287,8 +286,7 @@ static int32_t import_record(void *arg, hf_slice key, hf_slice value, hf_error *
     return target->context.failed ? hf_error_set(error, HF_ENOMEM, "no memory for an import") : 0;
 }
 
-static int32_t import_open(hf_engine_database *database, uint64_t space, hf_engine_import **ret_import,
-                           hf_error *error)
+static int32_t import_open(hf_engine_database *database, uint64_t space, hf_engine_import **ret_import, hf_error *error)
 {
     hf_engine_import *target = database->host->alloc(database->host, sizeof *target);
 

@@ -78,7 +78,8 @@ static rocksdb_options_t *make_options(const rocksdb_config *config)
     rocksdb_options_set_max_background_jobs(options, (int)config->background_threads);
     rocksdb_options_set_compression(options, compressions[config->compression]);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
-    rocksdb_options_set_level0_file_num_compaction_trigger(options, LEVEL0_FILES); /* half as many compactions as by 4 */
+    rocksdb_options_set_level0_file_num_compaction_trigger(options,
+                                                           LEVEL0_FILES); /* half as many compactions as by 4 */
     rocksdb_options_set_bytes_per_sync(options, SYNC_SIZE);
     /* Nothing goes to RocksDB's own text log but what it always writes when it opens: after a failed write to that,
      * Debian's build of 7.8 aborts the process at the next one, on every full or broken disk.  Calls return what went
@@ -108,7 +109,8 @@ static int32_t check_directory(const char *directory, hf_error *error)
     }
     closedir(folder);
     if (has_tables && !has_current)
-        return hf_error_set(error, HF_ECORRUPT, "the database in '%s' has tables but its file CURRENT is missing; "
+        return hf_error_set(error, HF_ECORRUPT,
+                            "the database in '%s' has tables but its file CURRENT is missing; "
                             "empty the node's state directory and replace the node (holdfast node replace)",
                             directory);
     return 0;

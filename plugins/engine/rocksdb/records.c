@@ -78,8 +78,7 @@ int32_t disk_key_after_space(const hf_host *host, uint64_t space, disk_key *ret_
 /* An exclusive upper bound; an empty `to` is the end of the space. */
 static int32_t upper_bound(const hf_host *host, uint64_t space, hf_slice to, disk_key *ret_key, hf_error *error)
 {
-    return to.size ? disk_key_make(host, space, to, ret_key, error)
-                   : disk_key_after_space(host, space, ret_key, error);
+    return to.size ? disk_key_make(host, space, to, ret_key, error) : disk_key_after_space(host, space, ret_key, error);
 }
 
 static int key_before(const disk_key *a, const disk_key *b)
@@ -225,10 +224,9 @@ int32_t database_get(hf_engine_database *database, uint64_t space, hf_slice key,
 
     if (r < 0)
         return r;
-    rocksdb_pinnableslice_t *pinned =
-        rocksdb_get_pinned(database->db, flags & HF_ENGINE_CACHED_ONLY ? database->cached_options
-                                                                       : database->read_options,
-                           on_disk.key.bytes, on_disk.key.size, &message);
+    rocksdb_pinnableslice_t *pinned = rocksdb_get_pinned(
+        database->db, flags & HF_ENGINE_CACHED_ONLY ? database->cached_options : database->read_options,
+        on_disk.key.bytes, on_disk.key.size, &message);
 
     usual_key_done(database->host, &on_disk);
     r = database_error(error, message, "cannot read");

@@ -1,5 +1,5 @@
-/* election.c: who leads (section 3.4), with pre-vote (9.6), check-quorum and protection of a living leader (6.2, 4.2.3),
- * and the receiving end of leadership transfer (3.10). */
+/* election.c: who leads (section 3.4), with pre-vote (9.6), check-quorum and protection of a living leader
+ * (6.2, 4.2.3), and the receiving end of leadership transfer (3.10). */
 #include "raft.h"
 
 static uint64_t next_random(raft_group *g) /* splitmix64 */
@@ -91,8 +91,11 @@ void raft_count_own_vote(raft_group *g)
 
 static void ask_for_votes(raft_group *g, bool transfer)
 {
-    raft_message m = {.type = g->pre_vote ? RAFT_PREVOTE : RAFT_VOTE, .term = g->term + g->pre_vote,
-                      .index = g->log.last, .log_term = raft_log_last_term(&g->log), .force = transfer};
+    raft_message m = {.type = g->pre_vote ? RAFT_PREVOTE : RAFT_VOTE,
+                      .term = g->term + g->pre_vote,
+                      .index = g->log.last,
+                      .log_term = raft_log_last_term(&g->log),
+                      .force = transfer};
 
     /* A request for a real vote waits for the disk: after a crash the same term must not be entered again with a
      * shorter log, while votes for the longer one are still under way. */

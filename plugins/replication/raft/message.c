@@ -2,8 +2,8 @@
  * numbers. */
 #include "raft.h"
 
-#define VERSION 2
-#define NUMBERS 9
+#define VERSION     2
+#define NUMBERS     9
 #define HEADER_SIZE (8 + 8 * NUMBERS)
 
 enum { FLAG_REJECT = 1, FLAG_FORCE = 2, FLAG_QUIET = 4 };
@@ -50,11 +50,19 @@ int32_t raft_message_decode(const hf_replication_message *from, raft_message *re
         return hf_error_set(error, HF_EPROTOCOL, "Raft header of version %u, expected %d", h[0], VERSION);
     if (h[1] < RAFT_PREVOTE || h[1] > RAFT_TIMEOUT_NOW || h[2] > (FLAG_REJECT | FLAG_FORCE | FLAG_QUIET))
         return hf_error_set(error, HF_EPROTOCOL, "Raft message of unknown type %u, flags %u", h[1], h[2]);
-    *ret_m = (raft_message){.type = h[1], .reject = h[2] & FLAG_REJECT, .force = h[2] & FLAG_FORCE,
+    *ret_m = (raft_message){.type = h[1],
+                            .reject = h[2] & FLAG_REJECT,
+                            .force = h[2] & FLAG_FORCE,
                             .quiet = h[2] & FLAG_QUIET,
-                            .term = get(numbers), .index = get(numbers + 8), .log_term = get(numbers + 16),
-                            .commit = get(numbers + 24), .hint = get(numbers + 32), .hint_term = get(numbers + 40),
-                            .round = get(numbers + 48), .sent = get(numbers + 56), .clock = get(numbers + 64)};
+                            .term = get(numbers),
+                            .index = get(numbers + 8),
+                            .log_term = get(numbers + 16),
+                            .commit = get(numbers + 24),
+                            .hint = get(numbers + 32),
+                            .hint_term = get(numbers + 40),
+                            .round = get(numbers + 48),
+                            .sent = get(numbers + 56),
+                            .clock = get(numbers + 64)};
     /* Terms and indices far beyond any life would let one bad peer exhaust the numbers. */
     if (ret_m->term == 0 || ret_m->term >= UINT64_MAX / 2 || ret_m->index >= UINT64_MAX / 2)
         return hf_error_set(error, HF_EPROTOCOL, "Raft message with an impossible term or index");

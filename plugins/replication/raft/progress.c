@@ -27,8 +27,8 @@ void raft_progress_probe(raft_progress *pr, uint64_t next)
 void raft_progress_replicate(raft_group *g, raft_progress *pr)
 {
     if (!pr->flights)
-        pr->flights = g->raft->host->alloc(g->raft->host,
-                                           (uint64_t)g->raft->options.max_inflight_messages * sizeof *pr->flights);
+        pr->flights =
+            g->raft->host->alloc(g->raft->host, (uint64_t)g->raft->options.max_inflight_messages * sizeof *pr->flights);
     if (!pr->flights) { /* without a window, probing still makes progress */
         raft_progress_probe(pr, pr->match + 1);
         return;

@@ -9,18 +9,29 @@
 
 #include <stdbool.h>
 
-#define RAFT_MEMBERS_MAX 31
-#define RAFT_WRITES_MAX 32
-#define RAFT_NEVER UINT64_MAX
-#define RAFT_HURRY 4
+#define RAFT_MEMBERS_MAX       31
+#define RAFT_WRITES_MAX        32
+#define RAFT_NEVER             UINT64_MAX
+#define RAFT_HURRY             4
 #define RAFT_COMPARE_CLOCKS_US 1000000
 
 /* ---- Deliberate mistakes, only for proving that the simulator finds them --------------------------------------- */
 
-enum { RAFT_BUG_NONE = 0, RAFT_BUG_VOTE_TWICE = 1, RAFT_BUG_COMMIT_OLD_TERM = 2, RAFT_BUG_ACK_UNSYNCED = 3,
-       RAFT_BUG_STALE_READ = 4, RAFT_BUG_APPLY_TWICE = 5, RAFT_BUG_LONG_LEASE = 6, RAFT_BUG_FORGET_PROMISE = 7,
-       RAFT_BUG_LEARNER_COUNTS = 8, RAFT_BUG_TWO_CHANGES = 9, RAFT_BUG_LATE_CONFIG = 10, RAFT_BUG_FORGET_CONFIG = 11,
-       RAFT_BUG_CHANGE_TOO_SOON = 12 }; /* higher ones are the simulator's own */
+enum {
+    RAFT_BUG_NONE = 0,
+    RAFT_BUG_VOTE_TWICE = 1,
+    RAFT_BUG_COMMIT_OLD_TERM = 2,
+    RAFT_BUG_ACK_UNSYNCED = 3,
+    RAFT_BUG_STALE_READ = 4,
+    RAFT_BUG_APPLY_TWICE = 5,
+    RAFT_BUG_LONG_LEASE = 6,
+    RAFT_BUG_FORGET_PROMISE = 7,
+    RAFT_BUG_LEARNER_COUNTS = 8,
+    RAFT_BUG_TWO_CHANGES = 9,
+    RAFT_BUG_LATE_CONFIG = 10,
+    RAFT_BUG_FORGET_CONFIG = 11,
+    RAFT_BUG_CHANGE_TOO_SOON = 12
+}; /* higher ones are the simulator's own */
 
 #ifdef HF_RAFT_TEST_BUGS
 extern int hf_raft_test_bug;
@@ -32,8 +43,15 @@ extern int hf_raft_test_bug;
 /* ---- Messages (message.c) ------------------------------------------------------------------------------------ */
 
 enum {
-    RAFT_PREVOTE = 1, RAFT_PREVOTE_REPLY, RAFT_VOTE, RAFT_VOTE_REPLY, RAFT_APPEND, RAFT_APPEND_REPLY, RAFT_HEARTBEAT,
-    RAFT_HEARTBEAT_REPLY, RAFT_TIMEOUT_NOW
+    RAFT_PREVOTE = 1,
+    RAFT_PREVOTE_REPLY,
+    RAFT_VOTE,
+    RAFT_VOTE_REPLY,
+    RAFT_APPEND,
+    RAFT_APPEND_REPLY,
+    RAFT_HEARTBEAT,
+    RAFT_HEARTBEAT_REPLY,
+    RAFT_TIMEOUT_NOW
 };
 
 typedef struct raft_message {
@@ -45,11 +63,11 @@ typedef struct raft_message {
     uint64_t index;    /* append: the entry before; votes: the last one; replies: what matches or was rejected */
     uint64_t log_term; /* of the entry at index */
     uint64_t commit;
-    uint64_t hint;     /* rejected append: where the follower's log may agree */
+    uint64_t hint; /* rejected append: where the follower's log may agree */
     uint64_t hint_term;
-    uint64_t round;    /* of read heartbeats */
-    uint64_t sent;     /* append, heartbeat: the leader's clock; given back in the reply */
-    uint64_t clock;    /* of a reply: the follower's clock */
+    uint64_t round; /* of read heartbeats */
+    uint64_t sent;  /* append, heartbeat: the leader's clock; given back in the reply */
+    uint64_t clock; /* of a reply: the follower's clock */
 } raft_message;
 
 void raft_message_encode(const raft_message *m, hf_replication_message *to);
@@ -123,7 +141,7 @@ typedef struct raft_progress {
     /* Its clock minus the own one, when the two were last compared: between these. */
     uint64_t compared_at;
     int64_t offset_low, offset_high;
-    int vote;       /* of a campaign: 0 unknown, 1 granted, -1 refused */
+    int vote; /* of a campaign: 0 unknown, 1 granted, -1 refused */
     raft_flight *flights;
     uint64_t flight_first, flight_count, flight_bytes;
 } raft_progress;
@@ -148,18 +166,18 @@ struct hf_replication_group {
 
     /* section 3.3 */
     uint64_t term, vote, leader;
-    int role;            /* HF_ROLE_... */
-    bool pre_vote;       /* a candidate in section 9.6's first phase: the term is still the old one */
-    bool forced;         /* campaign by leadership transfer */
-    bool link_lost;      /* the driver said that the leader is unreachable: do not protect it */
-    uint32_t hurry;      /* campaigns still to be tried after a shortened time-out: halved this many times */
+    int role;       /* HF_ROLE_... */
+    bool pre_vote;  /* a candidate in section 9.6's first phase: the term is still the old one */
+    bool forced;    /* campaign by leadership transfer */
+    bool link_lost; /* the driver said that the leader is unreachable: do not protect it */
+    uint32_t hurry; /* campaigns still to be tried after a shortened time-out: halved this many times */
     uint64_t leader_seen, election_deadline, heartbeat_deadline, quorum_deadline;
     uint64_t promised_until; /* no vote before this, unless the leader itself asks for it: its lease counts on that */
     bool lease_void;         /* no reads by lease in this term any more */
     uint64_t clock_faults;   /* clocks were found to drift apart faster than configured */
     bool quiet;              /* nothing is to be done: no heartbeats, no time-outs */
     uint64_t busy_at;        /* when there was last something to do */
-    uint64_t vote_write; /* own vote counts when this write is durable; RAFT_NEVER: not yet handed out */
+    uint64_t vote_write;     /* own vote counts when this write is durable; RAFT_NEVER: not yet handed out */
 
     raft_term_log log;
     uint64_t commit, applied, persisted, mean_size;

@@ -74,8 +74,7 @@ static void want_snapshot(raft_group *g, raft_progress *pr)
 
 static bool send_append(raft_group *g, raft_progress *pr, uint64_t count)
 {
-    raft_message m = {
-        .type = RAFT_APPEND, .term = g->term, .index = pr->next - 1, .commit = g->commit, .sent = g->now};
+    raft_message m = {.type = RAFT_APPEND, .term = g->term, .index = pr->next - 1, .commit = g->commit, .sent = g->now};
     hf_replication_message *out;
 
     if (!raft_log_term(&g->log, pr->next - 1, &m.log_term)) {
@@ -113,8 +112,8 @@ static void stream(raft_group *g, raft_progress *pr)
         pr->next += count;
         raft_progress_sent(pr, (uint64_t)g->raft->options.max_inflight_messages, pr->next - 1, count * g->mean_size);
     }
-    /* While entries are under way, what tells of their commit will tell of this one, too: with a message for each, a busy
-     * group would send and answer twice as many. */
+    /* While entries are under way, what tells of their commit will tell of this one, too: with a message for each, a
+     * busy group would send and answer twice as many. */
     bool idle = g->log.last == g->commit;
     if (pr->ask || (idle && pr->commit_sent < g->commit && pr->match > pr->commit_sent))
         send_append(g, pr, 0);
@@ -123,7 +122,10 @@ static void stream(raft_group *g, raft_progress *pr)
 static void send_heartbeat(raft_group *g, raft_progress *pr)
 {
     /* Never beyond what the follower is known to share. */
-    raft_message m = {.type = RAFT_HEARTBEAT, .term = g->term, .round = g->round, .sent = g->now,
+    raft_message m = {.type = RAFT_HEARTBEAT,
+                      .term = g->term,
+                      .round = g->round,
+                      .sent = g->now,
                       .commit = pr->match < g->commit ? pr->match : g->commit};
 
     raft_send(g, pr->replica, &m, false);
@@ -293,8 +295,12 @@ static int32_t append_entries(raft_group *g, const hf_replication_message *messa
 
 static void reject_append(raft_group *g, const hf_replication_message *message, const raft_message *m)
 {
-    raft_message reply = {.type = RAFT_APPEND_REPLY, .reject = true, .term = g->term, .index = m->index,
-                          .sent = m->sent, .clock = g->now};
+    raft_message reply = {.type = RAFT_APPEND_REPLY,
+                          .reject = true,
+                          .term = g->term,
+                          .index = m->index,
+                          .sent = m->sent,
+                          .clock = g->now};
 
     reply.hint = raft_log_agreement(&g->log, m->index, m->log_term);
     raft_log_term(&g->log, reply.hint, &reply.hint_term);

@@ -29,7 +29,7 @@ extern "C" {
 #define HF_INTERFACE_MINOR 0
 
 #if defined(__GNUC__)
-#define HF_EXPORT __attribute__((visibility("default")))
+#define HF_EXPORT                               __attribute__((visibility("default")))
 #define HF_PRINTF(format_index, first_argument) __attribute__((format(printf, format_index, first_argument)))
 #else
 #define HF_EXPORT
@@ -47,25 +47,25 @@ typedef struct hf_slice {
 /* Functions that can fail return 0 or one of these.  The values never change. */
 enum {
     HF_OK = 0,
-    HF_EINVAL = -1,       /* the caller's input is wrong; a retry cannot help */
-    HF_ENOMEM = -2,       /* out of memory, or of a declared budget */
-    HF_ENOTFOUND = -3,    /* what was asked for does not exist */
-    HF_EEXIST = -4,       /* it exists already */
-    HF_ECONFLICT = -5,    /* the condition (a version, an idempotency key) did not hold */
-    HF_EBUSY = -6,        /* overloaded; retry after hf_error.retry_after_ms */
-    HF_ENOTLEADER = -7,   /* another node must be asked */
-    HF_ETIMEOUT = -8,     /* the deadline passed; the outcome may be unknown */
-    HF_EIO = -9,          /* a disk or a network failed; the message has the system's words */
-    HF_ECORRUPT = -10,    /* stored or received bytes are damaged */
-    HF_EPROTOCOL = -11,   /* a peer broke the protocol */
-    HF_ETOOLARGE = -12,   /* over a declared limit */
-    HF_EDENIED = -13,     /* not allowed */
-    HF_EUNSUPPORTED = -14,/* not offered by this plugin, host or build */
-    HF_ESTATE = -15,      /* not possible in the present state */
-    HF_ECLOSED = -16,     /* closed or shutting down */
-    HF_EPOLICY = -17,     /* a Lua policy failed or overran its budget */
-    HF_EVERSION = -18,    /* interface or format versions do not fit */
-    HF_EMOVED = -19       /* it is elsewhere now; look up where, and ask there */
+    HF_EINVAL = -1,        /* the caller's input is wrong; a retry cannot help */
+    HF_ENOMEM = -2,        /* out of memory, or of a declared budget */
+    HF_ENOTFOUND = -3,     /* what was asked for does not exist */
+    HF_EEXIST = -4,        /* it exists already */
+    HF_ECONFLICT = -5,     /* the condition (a version, an idempotency key) did not hold */
+    HF_EBUSY = -6,         /* overloaded; retry after hf_error.retry_after_ms */
+    HF_ENOTLEADER = -7,    /* another node must be asked */
+    HF_ETIMEOUT = -8,      /* the deadline passed; the outcome may be unknown */
+    HF_EIO = -9,           /* a disk or a network failed; the message has the system's words */
+    HF_ECORRUPT = -10,     /* stored or received bytes are damaged */
+    HF_EPROTOCOL = -11,    /* a peer broke the protocol */
+    HF_ETOOLARGE = -12,    /* over a declared limit */
+    HF_EDENIED = -13,      /* not allowed */
+    HF_EUNSUPPORTED = -14, /* not offered by this plugin, host or build */
+    HF_ESTATE = -15,       /* not possible in the present state */
+    HF_ECLOSED = -16,      /* closed or shutting down */
+    HF_EPOLICY = -17,      /* a Lua policy failed or overran its budget */
+    HF_EVERSION = -18,     /* interface or format versions do not fit */
+    HF_EMOVED = -19        /* it is elsewhere now; look up where, and ask there */
 };
 
 /* Whether trying again can help. */
@@ -76,9 +76,9 @@ enum { HF_RETRY_NO = 0, HF_RETRY_LATER = 1, HF_RETRY_ELSEWHERE = 2 };
 /* The caller's storage for a failure's details.  Functions that take one accept NULL and leave it untouched on
  * success. */
 typedef struct hf_error {
-    int32_t code;            /* HF_E... */
-    int32_t retry;           /* HF_RETRY_... */
-    uint64_t retry_after_ms; /* with HF_RETRY_LATER; 0: the caller chooses */
+    int32_t code;                        /* HF_E... */
+    int32_t retry;                       /* HF_RETRY_... */
+    uint64_t retry_after_ms;             /* with HF_RETRY_LATER; 0: the caller chooses */
     char message[HF_ERROR_MESSAGE_SIZE]; /* one sentence: cause, what was expected, what to do; UTF-8, no newline */
 } hf_error;
 
@@ -86,8 +86,8 @@ typedef struct hf_error {
 
 /* Head of every function table.  A reader looks only at the first `size` bytes and treats the rest as NULL. */
 typedef struct hf_head {
-    uint32_t size;         /* of the whole table, as its builder knew it, in bytes */
-    uint16_t major;        /* of the interface it was built against */
+    uint32_t size;  /* of the whole table, as its builder knew it, in bytes */
+    uint16_t major; /* of the interface it was built against */
     uint16_t minor;
     uint64_t capabilities; /* bits declared by the kind */
 } hf_head;
@@ -142,23 +142,26 @@ typedef struct hf_option_table {
 
 /* One option: parser, default, validation and documentation in a row. */
 struct hf_option {
-    const char *name;                /* lower case, words joined by '_' */
-    int32_t type;                    /* HF_OPTION_... */
+    const char *name; /* lower case, words joined by '_' */
+    int32_t type;     /* HF_OPTION_... */
     uint32_t flags;
-    uint64_t offset;                 /* of the field in the configuration struct */
-    int64_t minimum;                 /* integers, sizes (bytes), durations (microseconds); both 0: no limit */
+    uint64_t offset; /* of the field in the configuration struct */
+    int64_t minimum; /* integers, sizes (bytes), durations (microseconds); both 0: no limit */
     int64_t maximum;
-    double minimum_float;            /* floats; both 0: no limit */
+    double minimum_float; /* floats; both 0: no limit */
     double maximum_float;
-    const char *default_text;        /* in the file's syntax, without quotes; NULL: zero, "" or an empty list */
-    const char *doc;                 /* one or two sentences */
-    const char *const *choices;      /* HF_OPTION_CHOICE: NULL-terminated */
-    const hf_option_table *members;  /* HF_OPTION_GROUP and HF_OPTION_GROUPS */
-    uint64_t item_size;              /* HF_OPTION_GROUPS: size of one item's struct */
+    const char *default_text;       /* in the file's syntax, without quotes; NULL: zero, "" or an empty list */
+    const char *doc;                /* one or two sentences */
+    const char *const *choices;     /* HF_OPTION_CHOICE: NULL-terminated */
+    const hf_option_table *members; /* HF_OPTION_GROUP and HF_OPTION_GROUPS */
+    uint64_t item_size;             /* HF_OPTION_GROUPS: size of one item's struct */
 };
 
 /* Any table of rows: HF_TABLE(rows). */
-#define HF_TABLE(array) {(array), (uint32_t)sizeof((array)[0]), (uint32_t)(sizeof(array) / sizeof((array)[0]))}
+#define HF_TABLE(array)                                                                                                \
+    {                                                                                                                  \
+        (array), (uint32_t)sizeof((array)[0]), (uint32_t)(sizeof(array) / sizeof((array)[0]))                          \
+    }
 
 /* offsetof that refuses a field of another type than the option's. */
 #define HF_FIELD(record, field, type) (offsetof(record, field) + 0 * sizeof((&((record *)0)->field) == ((type *)0)))
@@ -260,16 +263,16 @@ typedef struct hf_provide {
 } hf_provide;
 
 typedef struct hf_plugin {
-    uint32_t size;               /* sizeof(hf_plugin) */
-    uint16_t interface_major;    /* built against */
+    uint32_t size;            /* sizeof(hf_plugin) */
+    uint16_t interface_major; /* built against */
     uint16_t interface_minor;
-    uint16_t minor_needed;       /* the oldest minor that it can live with */
-    uint16_t reserved;           /* 0 */
+    uint16_t minor_needed; /* the oldest minor that it can live with */
+    uint16_t reserved;     /* 0 */
     uint32_t provide_count;
-    const char *id;              /* reverse domain: "org.holdfast.engine.rocksdb" */
-    const char *version;         /* "1.2.3" */
-    const char *summary;         /* one sentence */
-    const char *licence;         /* SPDX identifier */
+    const char *id;               /* reverse domain: "org.holdfast.engine.rocksdb" */
+    const char *version;          /* "1.2.3" */
+    const char *summary;          /* one sentence */
+    const char *licence;          /* SPDX identifier */
     const char *const *requires_; /* NULL-terminated "kind/name" of other capabilities, or NULL */
     const hf_provide *const *provides;
 

@@ -260,8 +260,8 @@ void cluster_change_members(struct cluster *cluster, const hf_replication_member
     for (uint64_t waited = 0; waited < PATIENCE_US; waited += TICK_US) {
         uint64_t index = 0, term = 0;
         uint32_t leader = cluster_wait_leader(cluster);
-        int32_t result = cluster->table->propose_membership(cluster->replicas[leader].group, members, count, &index,
-                                                            &term, &error);
+        int32_t result =
+            cluster->table->propose_membership(cluster->replicas[leader].group, members, count, &index, &term, &error);
         if (result == HF_OK) {
             keep_change(cluster, leader, index, term, members, count);
             return;

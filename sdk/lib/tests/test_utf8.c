@@ -28,10 +28,26 @@ static void every_character_round_trips(void **state)
 static void finds_each_fault(void **state)
 {
     static const char *const faults[] = {
-        "\x80",         "\xbf",         "\xc0\x80",         "\xc1\xbf",         "\xe0\x80\x80", "\xe0\x9f\xbf",
-        "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x80\x80\x80", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
-        "\xff",         "\xfe",         "\xc3",             "\xc3(",            "\xe2\x82",     "\xe2\x82(",
-        "\xf0\x9f\x98", "\xf0\x9f\x98(",
+        "\x80",
+        "\xbf",
+        "\xc0\x80",
+        "\xc1\xbf",
+        "\xe0\x80\x80",
+        "\xe0\x9f\xbf",
+        "\xed\xa0\x80",
+        "\xed\xbf\xbf",
+        "\xf0\x80\x80\x80",
+        "\xf0\x8f\xbf\xbf",
+        "\xf4\x90\x80\x80",
+        "\xf5\x80\x80\x80",
+        "\xff",
+        "\xfe",
+        "\xc3",
+        "\xc3(",
+        "\xe2\x82",
+        "\xe2\x82(",
+        "\xf0\x9f\x98",
+        "\xf0\x9f\x98(",
     };
 
     (void)state;

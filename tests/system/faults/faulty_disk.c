@@ -48,7 +48,7 @@ enum { BUCKETS = 1024, COPY_SIZE = 64 << 10, ID_SIZE = 48 };
 struct file {
     struct file *next;
     char id[ID_SIZE];
-    int inside; /* the data directory; others are left alone */
+    int inside;        /* the data directory; others are left alone */
     uint64_t from, to; /* written since the last flush; from >= to: nothing */
 };
 
@@ -63,7 +63,7 @@ static struct {
 
 /* ---- The real calls ---------------------------------------------------------------------------------------------- */
 
-#define REAL(name) real_##name
+#define REAL(name)                 real_##name
 #define DECLARE(result, name, ...) static result (*real_##name)(__VA_ARGS__)
 DECLARE(ssize_t, write, int, const void *, size_t);
 DECLARE(ssize_t, writev, int, const struct iovec *, int);
@@ -120,8 +120,8 @@ __attribute__((constructor)) static void begin(void)
     if (!directory || !durable || !control)
         return;
     int file = REAL(open)(control, O_RDWR | O_CLOEXEC);
-    void *page = file < 0 ? MAP_FAILED
-                          : mmap(NULL, sizeof(struct control), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    void *page =
+        file < 0 ? MAP_FAILED : mmap(NULL, sizeof(struct control), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
 
     if (page == MAP_FAILED) {
         fprintf(stderr, "faulty_disk: cannot map '%s': %s\n", control, strerror(errno));
@@ -354,7 +354,7 @@ static int fails_making(int directory, const char *name)
 
 /* ---- The calls --------------------------------------------------------------------------------------------------- */
 
-#define OVER __attribute__((visibility("default")))
+#define OVER              __attribute__((visibility("default")))
 #define ALSO(name, other) extern __typeof__(name) other __attribute__((alias(#name), visibility("default")))
 
 OVER ssize_t write(int fd, const void *data, size_t size)

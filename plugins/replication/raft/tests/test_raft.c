@@ -229,8 +229,8 @@ static uint64_t votes_for_3(raft_group *g, raft_message request, uint64_t now)
 
 static uint64_t granted(raft_group *g, bool force, uint64_t now)
 {
-    return votes_for_3(
-        g, (raft_message){.type = RAFT_PREVOTE, .term = 3, .index = 9, .log_term = 2, .force = force}, now);
+    return votes_for_3(g, (raft_message){.type = RAFT_PREVOTE, .term = 3, .index = 9, .log_term = 2, .force = force},
+                       now);
 }
 
 static void a_promise_holds_when_the_link_is_lost(void **state)

@@ -25,10 +25,10 @@ struct feed {
     uint64_t hash_from, hash_to; /* of the partition, as far as this stream knows */
     uint64_t from;
     uint64_t later_us; /* it was refused for want of room: when to ask again; 0: no */
-    int32_t placed;  /* `from` was asked for, or follows from what was */
-    int32_t busy;    /* a call is under way */
-    int32_t waiting; /* for the routing to tell what became of the partition */
-    int32_t ended;   /* all that was there has been sent (without follow), or it is gone */
+    int32_t placed;    /* `from` was asked for, or follows from what was */
+    int32_t busy;      /* a call is under way */
+    int32_t waiting;   /* for the routing to tell what became of the partition */
+    int32_t ended;     /* all that was there has been sent (without follow), or it is gone */
 };
 
 struct store_stream {
@@ -51,7 +51,7 @@ struct store_stream {
     uint64_t lines_us; /* when something was last sent */
     int32_t is_named;  /* 1: only partitions of `value` */
     char value[STORE_TABLE_TEXT_MAX + 1];
-    uint32_t busy;     /* calls under way */
+    uint32_t busy; /* calls under way */
     uint32_t count, capacity;
     struct feed **feeds; /* owned */
 };
@@ -374,7 +374,8 @@ static void ask_all(struct store_stream *stream)
     }
 }
 
-/* ---- Partitions --------------------------------------------------------------------------------------------------- */
+/* ---- Partitions ---------------------------------------------------------------------------------------------------
+ */
 
 static struct feed *find_feed(const struct store_stream *stream, uint64_t partition)
 {
@@ -434,8 +435,7 @@ static void place_children(struct store_stream *stream)
 
         if (!feed || feed->placed || !parent || !parent->placed)
             continue;
-        feed->from =
-            parent->from <= partition->parent_version ? parent->from : partition->parent_version + 1;
+        feed->from = parent->from <= partition->parent_version ? parent->from : partition->parent_version + 1;
         feed->placed = 1;
         i = UINT32_MAX; /* it may be the parent of one that was looked at before */
     }
@@ -478,8 +478,7 @@ static void look_at_routing(struct store_stream *stream)
 {
     struct store_routing *routing = store_service_routing(stream->http->service);
     const struct store_table *table =
-        routing == stream->routing ? NULL
-                                   : store_routing_table(routing, hf_slice_of(stream->table->declaration.name));
+        routing == stream->routing ? NULL : store_routing_table(routing, hf_slice_of(stream->table->declaration.name));
 
     if (!table)
         return;
@@ -608,7 +607,8 @@ static struct store_stream *make_stream(struct exchange *exchange, hf_slice name
     stream->request = exchange->request;
     stream->loop = http->http->loop(exchange->request);
     stream->is_named = named.data != NULL;
-    snprintf(stream->value, sizeof stream->value, "%.*s", (int)(named.size < sizeof stream->value ? named.size : 0), named.data ? (const char *)named.data : "");
+    snprintf(stream->value, sizeof stream->value, "%.*s", (int)(named.size < sizeof stream->value ? named.size : 0),
+             named.data ? (const char *)named.data : "");
     stream->follow = hf_slice_is(http->http->query(exchange->request, "follow"), "1");
     stream->stale = stream->follow || store_is_stale(exchange);
     stream->lines_us = http->loops->now_us(stream->loop);

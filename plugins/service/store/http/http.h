@@ -9,7 +9,7 @@ struct store_http;
 struct store_http_options {
     uint64_t write_timeout_us; /* how long a request may wait for a leader and its majority */
     uint64_t read_timeout_us;
-    uint64_t body_maximum; /* of a batch */
+    uint64_t body_maximum;       /* of a batch */
     uint64_t changes_timeout_us; /* how long a reader of changes may take nothing */
 };
 

@@ -63,7 +63,7 @@ struct exchange {
     hf_http_request *request;
     int32_t kind; /* STORE_HTTP_... */
     uint64_t started_us;
-    uint64_t begun_us;    /* the first time, when what was asked for had moved meanwhile */
+    uint64_t begun_us;   /* the first time, when what was asked for had moved meanwhile */
     int32_t was_unknown; /* 1: it may have been done then */
     void (*again)(void *arg, hf_http_request *request);
     uint64_t asked; /* hash of what is asked for under an idempotency key; 0: of the one command's bytes */

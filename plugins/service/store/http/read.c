@@ -165,7 +165,8 @@ static int compare_keys(hf_slice a, hf_slice b)
     return order ? order : a.size < b.size ? -1 : a.size > b.size;
 }
 
-/* The source with the lowest key; among equal keys, which only partitions of different values have, the lowest value. */
+/* The source with the lowest key; among equal keys, which only partitions of different values have, the lowest value.
+ */
 static struct source *lowest(struct source *sources, uint64_t count)
 {
     struct source *best = NULL;
@@ -173,8 +174,7 @@ static struct source *lowest(struct source *sources, uint64_t count)
     for (uint64_t i = 0; i < count; i++) {
         int order = best && sources[i].has_row ? compare_keys(sources[i].row.key, best->row.key) : -1;
 
-        if (sources[i].has_row &&
-            (order < 0 || (order == 0 && sources[i].value < best->value)))
+        if (sources[i].has_row && (order < 0 || (order == 0 && sources[i].value < best->value)))
             best = &sources[i];
     }
     return best;

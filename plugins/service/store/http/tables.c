@@ -321,10 +321,9 @@ static void reshape(struct store_http *http, hf_http_request *request, int32_t m
 
     if (!exchange)
         return;
-    const struct store_routed *routed =
-        store_number_read(http->http->parameter(request, "id"), INT64_MAX, &id) == HF_OK
-            ? store_routing_partition(exchange->routing, id)
-            : NULL;
+    const struct store_routed *routed = store_number_read(http->http->parameter(request, "id"), INT64_MAX, &id) == HF_OK
+                                            ? store_routing_partition(exchange->routing, id)
+                                            : NULL;
 
     if (!routed || routed->table != exchange->table)
         store_refuse(exchange, 404, "not-found", HF_ENOTFOUND, "the table '%s' has no such partition",

@@ -181,8 +181,8 @@ static int compare_placed(const void *a, const void *b)
     return left->place < right->place ? -1 : 1;
 }
 
-/* The partition of the first operation comes first and is the home: it knows the idempotency key whenever the request is
- * repeated, also when it was split or merged meanwhile.  0 after answering. */
+/* The partition of the first operation comes first and is the home: it knows the idempotency key whenever the request
+ * is repeated, also when it was split or merged meanwhile.  0 after answering. */
 static int32_t divide(struct exchange *exchange, struct transaction *transaction)
 {
     uint64_t home = transaction->placed[0].partition->id;

@@ -30,8 +30,8 @@ enum {
 };
 
 struct store_operation {
-    int32_t type;          /* STORE_PUT ...; STORE_EXPIRE stands with its like only, and with STORE_IF_VERSION; STORE_REMOVE, too,
-                         and without a condition */
+    int32_t type; /* STORE_PUT ...; STORE_EXPIRE stands with its like only, and with STORE_IF_VERSION; STORE_REMOVE,
+                too, and without a condition */
     int32_t condition;     /* STORE_IF_... */
     uint64_t version;      /* with STORE_IF_VERSION */
     hf_slice key;          /* 1..STORE_KEY_MAX bytes of UTF-8 */
@@ -49,8 +49,8 @@ struct store_command {
     hf_slice idempotency_key;                 /* 0..STORE_IDEMPOTENCY_KEY_MAX bytes; empty: none */
     const struct store_operation *operations; /* their keys are distinct */
     uint64_t operation_count;                 /* 1..STORE_OPERATIONS_MAX */
-    uint64_t asked; /* with an idempotency key, a hash of all that was asked for under it, of which this command may be a
-                       part; 0: of its operations' bytes, which encoding puts in */
+    uint64_t asked; /* with an idempotency key, a hash of all that was asked for under it, of which this command may be
+                       a part; 0: of its operations' bytes, which encoding puts in */
 };
 
 /* Appends the command's bytes, all or none.  HF_ETOOLARGE (the buffer's maximum), HF_ENOMEM, HF_EINVAL (a limit above).

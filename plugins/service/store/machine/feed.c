@@ -6,7 +6,7 @@
 struct reading {
     struct store_machine *machine;
     uint64_t from;
-    int part;    /* 1: changes of keys outside the range were given away */
+    int part; /* 1: changes of keys outside the range were given away */
     uint64_t from_hash, to_hash;
     int checked; /* the view that is being read was found to be whole */
     store_visit_change visit;

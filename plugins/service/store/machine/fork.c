@@ -197,8 +197,8 @@ static void go_behind(struct store_space_key *next, hf_slice key)
 
 static int32_t visit_row(void *arg, hf_slice key, hf_slice row)
 {
-    static int32_t (*const take[STAGES])(struct store_fork *fork, hf_slice key, hf_slice row) = {
-        take_record, copy_row, take_changes, take_remembered};
+    static int32_t (*const take[STAGES])(struct store_fork * fork, hf_slice key,
+                                         hf_slice row) = {take_record, copy_row, take_changes, take_remembered};
     struct store_fork *fork = arg;
 
     if (fork->gather.bytes >= PIECE_BYTES || fork->gather.count >= PIECE_OPERATIONS) {
@@ -221,9 +221,9 @@ static int32_t copy_piece(struct store_fork *fork, uint64_t *ret_bytes)
     fork->full = 0;
     fork->result = 0;
     store_space_key_after_tag(&end, tags[fork->stage]);
-    int32_t r = machine->engine->scan(machine->database, machine->space,
-                                      store_space_key_slice(&fork->next[fork->stage]), store_space_key_slice(&end), 0,
-                                      visit_row, fork, fork->error);
+    int32_t r =
+        machine->engine->scan(machine->database, machine->space, store_space_key_slice(&fork->next[fork->stage]),
+                              store_space_key_slice(&end), 0, visit_row, fork, fork->error);
 
     if (r == 0)
         r = fork->result;

@@ -93,8 +93,8 @@ static int32_t gather_other(struct store_applying *applying, uint64_t version, h
 
     store_space_key_make(&key, STORE_TAG_POSITION, nothing);
     applying->gather.space = own->state.shape.other;
-    int32_t r = store_gather_add(&applying->gather, HF_ENGINE_PUT, store_space_key_slice(&key),
-                                 (hf_slice){bytes, size}, nothing, error);
+    int32_t r = store_gather_add(&applying->gather, HF_ENGINE_PUT, store_space_key_slice(&key), (hf_slice){bytes, size},
+                                 nothing, error);
 
     applying->gather.space = space;
     return r;
@@ -211,9 +211,9 @@ static int32_t end_keys(struct absorbing *absorbing)
     absorbing->count = 0;
     store_row_write_time(time, applying->bundle.time_us);
     store_space_key_at_version(&key, STORE_TAG_REMEMBERED, ++absorbing->version);
-    int32_t r = store_gather_add(&applying->gather, HF_ENGINE_PUT, store_space_key_slice(&key),
-                                 (hf_slice){time, sizeof time},
-                                 (hf_slice){absorbing->keys.data, absorbing->keys.size}, absorbing->error);
+    int32_t r =
+        store_gather_add(&applying->gather, HF_ENGINE_PUT, store_space_key_slice(&key), (hf_slice){time, sizeof time},
+                         (hf_slice){absorbing->keys.data, absorbing->keys.size}, absorbing->error);
 
     absorbing->keys.size = 0;
     return r;
@@ -246,8 +246,7 @@ static int32_t visit_absorbed(void *arg, hf_slice key, hf_slice row)
     if (key.data[0] == STORE_TAG_REPEAT) {
         absorbing->result = take_repeat(absorbing, key, row);
     } else {
-        absorbing->result =
-            store_gather_add(&applying->gather, HF_ENGINE_PUT, key, row, nothing, absorbing->error);
+        absorbing->result = store_gather_add(&applying->gather, HF_ENGINE_PUT, key, row, nothing, absorbing->error);
         if (key.data[0] == STORE_TAG_DEADLINE) {
             applying->machine->has_deadlines = 1;
             applying->first_deadline = 0; /* some time; the next search tells */
@@ -278,8 +277,7 @@ static int32_t read_closed(const struct store_machine *machine, const struct sto
     hf_slice bytes = nothing;
 
     store_space_key_make(&key, STORE_TAG_POSITION, nothing);
-    int32_t r =
-        machine->engine->get(machine->database, reshape->other, store_space_key_slice(&key), 0, &bytes, error);
+    int32_t r = machine->engine->get(machine->database, reshape->other, store_space_key_slice(&key), 0, &bytes, error);
 
     if (r == HF_ENOTFOUND)
         return hf_error_set(error, HF_EBUSY, "partition %llu, which is to be merged into this one, is not here yet",
@@ -288,8 +286,8 @@ static int32_t read_closed(const struct store_machine *machine, const struct sto
         return r;
     r = store_position_read(bytes, ret_position, error);
     machine->engine->release(machine->database, bytes);
-    if (r == 0 && (ret_position->state.applied_index < reshape->index ||
-                   ret_position->state.shape.state != STORE_SHAPE_CLOSED))
+    if (r == 0 &&
+        (ret_position->state.applied_index < reshape->index || ret_position->state.shape.state != STORE_SHAPE_CLOSED))
         r = hf_error_set(error, HF_EBUSY, "partition %llu, which is to be merged into this one, is behind here",
                          (unsigned long long)reshape->other);
     return r;

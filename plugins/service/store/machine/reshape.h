@@ -1,4 +1,5 @@
-/* reshape.h: the steps by which a partition is split in two, or two neighbours become one, and their bytes.  Pure; [any].
+/* reshape.h: the steps by which a partition is split in two, or two neighbours become one, and their bytes.  Pure;
+ * [any].
  *
  * A step is a command that is alone in its entry, so that every replica takes it at the same place of the log.
  *
@@ -12,8 +13,9 @@
  *   ABSORB       to the lower one: every replica takes the records of the closed partition `other` from the space on
  *                its own node, where that partition has applied at least `index`.
  *
- * All may be repeated: what has been done already answers as at the first time. Outcomes: HF_ECONFLICT: not in the state
- * for it, another partition is being split off; HF_EBUSY (SPLIT_END, CLOSE): transactions are under way, try again. */
+ * All may be repeated: what has been done already answers as at the first time. Outcomes: HF_ECONFLICT: not in the
+ * state for it, another partition is being split off; HF_EBUSY (SPLIT_END, CLOSE): transactions are under way, try
+ * again. */
 #ifndef STORE_RESHAPE_H
 #define STORE_RESHAPE_H
 

@@ -12,8 +12,8 @@ struct store_fence {
     pthread_mutex_t lock;
     const struct store_nodes *nodes;
     char directory[4096 + 64];
-    uint64_t plan; /* the last one that this node is bound to, 0: none */
-    uint32_t dead; /* bit per node */
+    uint64_t plan;                   /* the last one that this node is bound to, 0: none */
+    uint32_t dead;                   /* bit per node */
     uint64_t disks[STORE_NODES_MAX]; /* the dead ones; 0: not known */
     char lost_to[256];               /* the node that told this one that it is lost; "": it is not */
 };

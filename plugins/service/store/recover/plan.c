@@ -252,8 +252,7 @@ int32_t store_recover_check(const struct store_recover_plan *plan, uint32_t node
         plan->identities[node].starts != facts->identity.starts)
         return hf_error_set(error, HF_ECONFLICT, "this node was restarted since the plan was made; make another plan");
     if (facts->promised != plan->promised[node] && facts->promised != plan->id)
-        return hf_error_set(error, HF_ECONFLICT,
-                            "this node has taken part in plan %016llx since; make another plan",
+        return hf_error_set(error, HF_ECONFLICT, "this node has taken part in plan %016llx since; make another plan",
                             (unsigned long long)facts->promised);
     if (facts->heard & plan->dead)
         return hf_error_set(error, HF_ECONFLICT, "a node that the plan calls dead is heard here");

@@ -44,8 +44,8 @@ struct store_recover_other {
 
 struct store_recover_item {
     uint64_t partition;
-    uint32_t node;     /* has the chosen replica */
-    uint64_t replica;  /* the chosen one's id; 0: nothing is left, an empty one is made */
+    uint32_t node;    /* has the chosen replica */
+    uint64_t replica; /* the chosen one's id; 0: nothing is left, an empty one is made */
     uint64_t last_term, last_index, commit;
     uint32_t transactions;
     uint32_t voters, left; /* in force at the chosen replica; and how many of them are left */
@@ -54,8 +54,8 @@ struct store_recover_item {
 };
 
 struct store_recover_plan {
-    uint64_t id; /* a hash of all the rest; not 0 */
-    uint32_t dead, survivors; /* bit per node */
+    uint64_t id;                                       /* a hash of all the rest; not 0 */
+    uint32_t dead, survivors;                          /* bit per node */
     struct store_identity identities[STORE_NODES_MAX]; /* of the survivors */
     uint64_t promised[STORE_NODES_MAX];                /* what they were bound to when they were asked */
     uint64_t count;

@@ -245,8 +245,8 @@ static int32_t refuse(struct store_queues *queues, const struct entrant *entrant
                      queue_names[entrant->kind], places[level]);
     else
         hf_error_set(&op->error, HF_EBUSY, "too many %s are waiting %s", queue_names[entrant->kind], places[level]);
-    op->error.retry_after_ms = hf_gate_retry_after_ms(entrant->gates[level], now_us, admission->retry_minimum_ms,
-                                                      admission->retry_maximum_ms);
+    op->error.retry_after_ms =
+        hf_gate_retry_after_ms(entrant->gates[level], now_us, admission->retry_minimum_ms, admission->retry_maximum_ms);
     admission->metrics->increment(admission->refused[reason], 1);
     return HF_EBUSY;
 }

@@ -60,7 +60,7 @@ int32_t store_replica_force(struct store_replica *replica, uint64_t last_term, u
 
     store_replica_stand(replica, &standing);
     if (is_alone(replica, &standing))
-        return HF_OK; /* by an earlier try */
+        return HF_OK;                     /* by an earlier try */
     store_snapshot_receive_stop(replica); /* the rest would come from a dead node, if ever */
     result = check_force(replica, &standing, last_term, last_index, error);
     if (result != HF_OK)

@@ -1,5 +1,5 @@
-/* Whether a partition has outgrown what one should have.  An engine's word is about what a space takes, which for a while
- * includes what was removed; so when that is too much, the records are counted. */
+/* Whether a partition has outgrown what one should have.  An engine's word is about what a space takes, which for a
+ * while includes what was removed; so when that is too much, the records are counted. */
 #include "replica/private.h"
 
 #include <holdfast/lib/error.h>

@@ -78,19 +78,19 @@ struct store_replica {
     uint64_t applied;
     uint64_t compacted;
     uint64_t now_us;
-    uint64_t next_wake_us; /* when the clock of the group has something to do */
-    uint64_t fresh_us;     /* everything that was acknowledged before is applied here; 0: not known */
-    uint64_t refresh_us;   /* when the leader was asked for its index, 0: it is not being asked */
+    uint64_t next_wake_us;  /* when the clock of the group has something to do */
+    uint64_t fresh_us;      /* everything that was acknowledged before is applied here; 0: not known */
+    uint64_t refresh_us;    /* when the leader was asked for its index, 0: it is not being asked */
     uint64_t refresh_index; /* what it has said, and is not applied yet; 0: nothing */
     int32_t refresh_failed; /* the last time */
-    uint64_t last_time_us; /* stamped on a command */
-    uint64_t read_context; /* the last one given to a read */
-    uint64_t self;         /* its id */
-    uint64_t other_self;   /* for whom messages have come that was here before, or is to be; 0: none */
-    uint64_t group_leader; /* id of the leading replica, 0: unknown */
-    uint64_t members_us;   /* when the members are to be looked at again */
-    uint64_t step_us;      /* when a change of members was last proposed, or leadership last handed over */
-    uint32_t wanted_count; /* 0: not said yet */
+    uint64_t last_time_us;  /* stamped on a command */
+    uint64_t read_context;  /* the last one given to a read */
+    uint64_t self;          /* its id */
+    uint64_t other_self;    /* for whom messages have come that was here before, or is to be; 0: none */
+    uint64_t group_leader;  /* id of the leading replica, 0: unknown */
+    uint64_t members_us;    /* when the members are to be looked at again */
+    uint64_t step_us;       /* when a change of members was last proposed, or leadership last handed over */
+    uint32_t wanted_count;  /* 0: not said yet */
     hf_replication_member wanted[STORE_MEMBERS_MAX];
     uint64_t epoch;     /* of the shape, as last seen */
     int32_t announce;   /* 1: the members are not known to be in the log */
@@ -99,21 +99,21 @@ struct store_replica {
     uint32_t leader;
 
     struct store_storage *storage, *storage_last;
-    struct store_works queued;   /* writes, not yet proposed */
-    struct store_works proposed; /* by index */
-    struct store_works reading;  /* asked the group for a read index */
-    struct store_works waiting;  /* for `applied` to reach their index */
-    struct store_works watching; /* for changes */
-    struct store_works locked;   /* for transactions to end */
+    struct store_works queued;     /* writes, not yet proposed */
+    struct store_works proposed;   /* by index */
+    struct store_works reading;    /* asked the group for a read index */
+    struct store_works waiting;    /* for `applied` to reach their index */
+    struct store_works watching;   /* for changes */
+    struct store_works locked;     /* for transactions to end */
     struct store_works refreshing; /* for the leader's index, before they read what is here */
     uint64_t unlocks_seen;
     struct store_queues queues; /* all of them together, and what they hold */
 
     struct store_apply *apply; /* NULL: nothing was applied lately */
-    int32_t apply_due; /* 1: what is committed does not wait for more */
-    int32_t settling;  /* 1: what was applied is being answered */
-    int32_t exclusive; /* 1: a job has the state machine for itself */
-    uint32_t jobs;     /* others in the pool */
+    int32_t apply_due;         /* 1: what is committed does not wait for more */
+    int32_t settling;          /* 1: what was applied is being answered */
+    int32_t exclusive;         /* 1: a job has the state machine for itself */
+    uint32_t jobs;             /* others in the pool */
     uint32_t slow_sends;
     uint64_t entries_used_us; /* when one was last added */
 
@@ -123,10 +123,10 @@ struct store_replica {
     int32_t differs;           /* 1: for another reason than what a look at it alone shows */
     int32_t repair_phase;
     uint32_t repair_turn;
-    uint64_t repair_us; /* when the next step is due */
+    uint64_t repair_us;    /* when the next step is due */
     uint64_t hand_over_us; /* as leader, not before that */
-    uint64_t lacking_us; /* since when it lacks what was merged into it; 0: it does not */
-    uint64_t clean_us;  /* when it was last looked through and found whole, 0: not yet */
+    uint64_t lacking_us;   /* since when it lacks what was merged into it; 0: it does not */
+    uint64_t clean_us;     /* when it was last looked through and found whole, 0: not yet */
 
     struct store_removal *removal; /* NULL until a record had to go */
     struct store_fork_job *fork;   /* under way; else NULL */

@@ -78,7 +78,8 @@ static void find_record(struct store_work *work, uint32_t flags)
     struct store_record record;
 
     work->unlocks = store_machine_unlocks(work->replica->machine);
-    int32_t locked = op->stale || STORE_BUG(SEE_PART) ? 0 : store_machine_locked(work->replica->machine, op->key, flags, &op->error);
+    int32_t locked =
+        op->stale || STORE_BUG(SEE_PART) ? 0 : store_machine_locked(work->replica->machine, op->key, flags, &op->error);
 
     work->is_locked = locked > 0;
     op->code = locked > 0 ? HF_OK : locked;

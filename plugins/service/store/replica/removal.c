@@ -63,9 +63,9 @@ static void propose(struct store_removal *removal)
     struct store_replica *replica = removal->replica;
 
     removal->op = (struct store_op){.type = STORE_OP_WRITE,
-                                   .partition = replica->setup.partition,
-                                   .deadline_us = replica->now_us + TIMEOUT_US,
-                                   .command = {removal->command.data, removal->command.size}};
+                                    .partition = replica->setup.partition,
+                                    .deadline_us = replica->now_us + TIMEOUT_US,
+                                    .command = {removal->command.data, removal->command.size}};
     removal->work = (struct store_work){.op = &removal->op, .done = removed};
     store_replica_execute(replica, &removal->work);
 }
@@ -150,7 +150,8 @@ static void searched(hf_job *job)
         return;
     }
     if (removal->code != HF_OK)
-        store_replica_log(replica, HF_LOG_WARNING, "records that have to go could not be found: %s", removal->error.message);
+        store_replica_log(replica, HF_LOG_WARNING, "records that have to go could not be found: %s",
+                          removal->error.message);
     removal->busy = 0;
     removal->retry_us = removal->code == HF_OK ? 0 : replica->now_us + RETRY_US;
     hf_buffer_done(&removal->command);

@@ -18,7 +18,7 @@ enum {
     RETRY_US = 2000000,
     PATIENCE_US = 3000000,
     LEADER_PATIENCE_US = 200000, /* it answers nobody meanwhile, and another one could */
-    SILENCE_US = 60000000, /* of the leader, after it promised a snapshot */
+    SILENCE_US = 60000000,       /* of the leader, after it promised a snapshot */
     CALL_TIMEOUT_US = 10000000,
     CLEAN_US = 3600000000 /* how long a replica that was looked through is taken for whole */
 };
@@ -167,8 +167,7 @@ static int is_lacking(struct store_replica *replica)
     }
     if (!replica->lacking_us)
         replica->lacking_us = replica->now_us;
-    return replica->now_us - replica->lacking_us >
-           (replica->role == HF_ROLE_LEADER ? LEADER_PATIENCE_US : PATIENCE_US);
+    return replica->now_us - replica->lacking_us > (replica->role == HF_ROLE_LEADER ? LEADER_PATIENCE_US : PATIENCE_US);
 }
 
 /* ---- Asking ------------------------------------------------------------------------------------------------------ */

@@ -384,16 +384,17 @@ void store_replica_tick(struct store_replica *replica, uint64_t now_us)
         store_apply_now(replica);
 }
 
-/* The group goes on sending to a replica that was lost with its disk until the one that takes its place votes, which can
- * be this one: that is said once, and is as if the messages were lost. */
+/* The group goes on sending to a replica that was lost with its disk until the one that takes its place votes, which
+ * can be this one: that is said once, and is as if the messages were lost. */
 static int is_for_another(struct store_replica *replica, const struct store_message *message)
 {
     if (message->to == replica->self)
         return 0;
     if (replica->other_self != message->to)
-        store_replica_log(replica, HF_LOG_INFO,
-                          "messages for replica %llu, which is not here, are dropped until the group knows of %llu only",
-                          (unsigned long long)message->to, (unsigned long long)replica->self);
+        store_replica_log(
+            replica, HF_LOG_INFO,
+            "messages for replica %llu, which is not here, are dropped until the group knows of %llu only",
+            (unsigned long long)message->to, (unsigned long long)replica->self);
     replica->other_self = message->to;
     return 1;
 }
@@ -408,8 +409,7 @@ void store_replica_receive(struct store_replica *replica, struct store_message *
     hf_replication_entry *entries = NULL;
     hf_error error = {0};
 
-    int ignored =
-        replica->failed || replica->stopping || replica->installing || is_for_another(replica, message);
+    int ignored = replica->failed || replica->stopping || replica->installing || is_for_another(replica, message);
 
     if (!ignored && message->entry_count > 0)
         entries = calloc(message->entry_count, sizeof *entries);
@@ -487,8 +487,7 @@ void store_replica_compact(struct store_replica *replica, uint64_t index)
 
     /* Behind a snapshot that is being installed, this would go back. */
     if (replica->failed || replica->stopping || replica->installing || index <= replica->compacted ||
-        index > replica->applied ||
-        replication->term_at(replica->group, index, &term) != HF_OK)
+        index > replica->applied || replication->term_at(replica->group, index, &term) != HF_OK)
         return;
     /* One that has joined and not yet applied the entry that says so has no members to give away with a snapshot:
      * nobody could install it, so the entries must stay. */

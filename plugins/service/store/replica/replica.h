@@ -41,8 +41,8 @@ struct store_environment {
     const hf_replication *replication;
     void *replication_self;
     struct store_log *log;
-    uint32_t self;                      /* this node */
-    uint64_t cache_maximum;             /* bytes of payloads kept in memory for each replica */
+    uint32_t self;          /* this node */
+    uint64_t cache_maximum; /* bytes of payloads kept in memory for each replica */
     struct store_admission *admission;
     uint64_t snapshot_rate;             /* bytes per second that all snapshots of this node may send; 0: any */
     _Atomic uint64_t *snapshot_free_us; /* when the next piece may go */
@@ -50,9 +50,9 @@ struct store_environment {
     _Atomic uint64_t *scrub_free_us;    /* when the next piece may be read */
     struct store_integrity *integrity;
     uint64_t (*wall_us)(const hf_host *host);
-    uint64_t (*clock_us)(void);      /* as the loops' time, read at the call */
+    uint64_t (*clock_us)(void);                 /* as the loops' time, read at the call */
     const _Atomic uint64_t *partition_max_size; /* bytes of records; 0: any */
-    _Atomic uint64_t *applied_total; /* metrics' sources */
+    _Atomic uint64_t *applied_total;            /* metrics' sources */
     /* Asks the partition's leader for its index, and calls store_replica_refreshed on the replica's loop. */
     void (*refresh)(void *arg, struct store_replica *replica, uint64_t now_us);
     void *refresh_arg;
@@ -91,9 +91,10 @@ struct store_replica_published {
     _Atomic uint64_t term;
     _Atomic uint64_t commit;
     _Atomic uint64_t applied;
-    _Atomic uint64_t rate;   /* operations per second lately, of a leader */
+    _Atomic uint64_t rate;       /* operations per second lately, of a leader */
     _Atomic int32_t is_oversize; /* of a leader, 1: it has more than partition_max_size */
-    _Atomic int32_t compact; /* 1: its log should not go back behind a split or merge: who comes later must not repeat it */
+    _Atomic int32_t
+        compact; /* 1: its log should not go back behind a split or merge: who comes later must not repeat it */
 };
 
 /* Opens the replica from the engine and the log.  Blocks.  [any, before it is given to its loop] */
@@ -121,7 +122,7 @@ struct store_work {
     uint32_t place;   /* among the commands of the entry */
     uint64_t wall_us; /* of a read: records whose deadline is not later are absent */
     int32_t state;
-    int32_t admitted; /* it counts in the replica's queues */
+    int32_t admitted;  /* it counts in the replica's queues */
     int32_t is_locked; /* a transaction has locked what it reads */
     uint64_t unlocks;  /* store_machine_unlocks when it looked */
     hf_buffer lock;    /* of a scan: the first locked key */

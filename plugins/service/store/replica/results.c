@@ -1,6 +1,7 @@
 /* Memory for what reads have found, until it is handed on: a client that asks for much, and more often than answers can
- * be made of it, is told to come again.  Before a read goes to the pool it is given a little, which most need not exceed;
- * what it found counts from then on.  So all together hold at most the limit, and what the pool's threads just read. */
+ * be made of it, is told to come again.  Before a read goes to the pool it is given a little, which most need not
+ * exceed; what it found counts from then on.  So all together hold at most the limit, and what the pool's threads just
+ * read. */
 #include "replica/private.h"
 
 #include <holdfast/lib/error.h>

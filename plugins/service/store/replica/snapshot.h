@@ -1,7 +1,7 @@
 /* snapshot.h: requests on the channel of snapshots, big endian: version 1, kind 1, partition 8, session 8; then with
  * BEGIN index 8, term 8, member count 1 and for each member replica 8 and learner 1; with DATA the bytes.  Each is
- * answered with a code.  Several DATA may be under way, in order; BEGIN and COMMIT are alone.  WANT comes from a replica
- * that has something damaged, whose id stands in place of the session. */
+ * answered with a code.  Several DATA may be under way, in order; BEGIN and COMMIT are alone.  WANT comes from a
+ * replica that has something damaged, whose id stands in place of the session. */
 #ifndef STORE_SNAPSHOT_H
 #define STORE_SNAPSHOT_H
 

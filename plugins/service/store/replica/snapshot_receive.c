@@ -1,5 +1,6 @@
 /* A snapshot arrives: its pieces go into an import beside the present state, one after the other, which they replace in
- * one step; then the log begins anew behind it.  A crash in between leaves the engine ahead of the log, which opening puts right. */
+ * one step; then the log begins anew behind it.  A crash in between leaves the engine ahead of the log, which opening
+ * puts right. */
 #include "replica/private.h"
 #include "replica/snapshot.h"
 

@@ -1,6 +1,6 @@
 /* A follower needs what the log no longer has: the machine's state is streamed to it, piece by piece, and the group is
- * told how that went.  The next piece is read while others are under way; a few at a time, so a slow receiver slows only
- * its own stream.  Pieces are small, so that a loop's turn with one is short. */
+ * told how that went.  The next piece is read while others are under way; a few at a time, so a slow receiver slows
+ * only its own stream.  Pieces are small, so that a loop's turn with one is short. */
 #include "replica/private.h"
 #include "replica/snapshot.h"
 
@@ -20,11 +20,11 @@ struct store_snapshot_sender {
     struct store_replica *replica;
     uint64_t target; /* replica */
     int32_t phase;
-    uint32_t calls;      /* under way */
-    int32_t at_end;      /* 1: there are no more pieces */
-    int32_t committing;  /* 1: the last request is under way */
-    int32_t call_code;   /* of the first call that failed */
-    int32_t code;        /* of the job */
+    uint32_t calls;     /* under way */
+    int32_t at_end;     /* 1: there are no more pieces */
+    int32_t committing; /* 1: the last request is under way */
+    int32_t call_code;  /* of the first call that failed */
+    int32_t code;       /* of the job */
     hf_error error;
     struct store_snapshot_request request;
     hf_engine_export *source;

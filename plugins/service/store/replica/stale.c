@@ -1,9 +1,9 @@
 /* Stale reads, and how old what they see may be.
  *
  * That this replica hears a leader, or leads, says little: messages wait in sockets while a process is paused, and a
- * leader that was cut off does not know that there is another.  So now and then, while stale reads come, the replica asks for the
- * leader's index as a linearizable read does.  When it has applied that much, it has everything that was acknowledged
- * before it asked: the age of a read is the time since then. */
+ * leader that was cut off does not know that there is another.  So now and then, while stale reads come, the replica
+ * asks for the leader's index as a linearizable read does.  When it has applied that much, it has everything that was
+ * acknowledged before it asked: the age of a read is the time since then. */
 #include "replica/private.h"
 
 #include <holdfast/lib/error.h>

@@ -328,7 +328,8 @@ static void begin_changes(struct store_replica *replica, struct store_work *work
 
     store_apply_now(replica);
     store_machine_state(replica->machine, &state);
-    if (work->op->wait_ms == 0 || !store_range_is_here(&state.shape, work->op) || (work->op->from <= state.feed_last && state.feed_last > 0)) {
+    if (work->op->wait_ms == 0 || !store_range_is_here(&state.shape, work->op) ||
+        (work->op->from <= state.feed_last && state.feed_last > 0)) {
         store_work_submit(replica, work);
         return;
     }

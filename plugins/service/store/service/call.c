@@ -8,7 +8,12 @@
 
 #include <stdlib.h>
 
-enum { PAUSE_US = 30000, HOPS_MAX = 4 /* between two pauses */, CHANGES_MARGIN_US = 10000000, RESULT_SMALL = 16 << 10 /* not counted */ };
+enum {
+    PAUSE_US = 30000,
+    HOPS_MAX = 4 /* between two pauses */,
+    CHANGES_MARGIN_US = 10000000,
+    RESULT_SMALL = 16 << 10 /* not counted */
+};
 
 /* An operation in the hands of a local replica. */
 struct local {

@@ -11,9 +11,9 @@ struct store_service;
 /* Embedded by the caller, who fills in `op`'s request, `repeatable` and `finished`, and zeroes the rest. */
 struct store_call {
     struct store_op op;
-    int32_t repeatable; /* 1: a write with an idempotency key: try again also when the outcome is unknown */
+    int32_t repeatable;  /* 1: a write with an idempotency key: try again also when the outcome is unknown */
     int32_t was_unknown; /* 1: a call before this one, of the same write, may have been carried out */
-    uint32_t only;      /* node + 1 that alone is asked, and once; 0: whoever can answer, as often as it takes */
+    uint32_t only;       /* node + 1 that alone is asked, and once; 0: whoever can answer, as often as it takes */
     void (*finished)(struct store_call *call); /* on the loop of store_call_start, once; never before it returned */
 
     /* The call's own. */

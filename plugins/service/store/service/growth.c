@@ -24,11 +24,11 @@ struct pair {
 
 struct store_growth {
     struct store_service *service;
-    uint64_t pair_us;         /* when the next pair is looked at */
-    int32_t is_busy;          /* a wish, or a look at a pair, is under way */
-    uint64_t next;            /* partition */
-    uint32_t table, place;    /* of the next pair */
-    uint64_t lower, upper;    /* the pair that is looked at */
+    uint64_t pair_us;             /* when the next pair is looked at */
+    int32_t is_busy;              /* a wish, or a look at a pair, is under way */
+    uint64_t next;                /* partition */
+    uint32_t table, place;        /* of the next pair */
+    uint64_t lower, upper;        /* the pair that is looked at */
     struct store_shape_row shape; /* of the lower one */
     uint32_t pair_count;
     struct pair pairs[PAIRS_MAX];
@@ -196,8 +196,7 @@ static void look_at_pair(struct store_growth *growth)
         pause_us = LOOK_EVERY_MAX_US;
     growth->pair_us = now_us(growth) + (pause_us < LOOK_EVERY_MIN_US ? (uint64_t)LOOK_EVERY_MIN_US : pause_us);
     for (uint32_t tables = 0; tables <= routing->table_count; tables++) {
-        const struct store_table *table =
-            growth->table < routing->table_count ? routing->tables[growth->table] : NULL;
+        const struct store_table *table = growth->table < routing->table_count ? routing->tables[growth->table] : NULL;
 
         while (table && came_of_splits(table) && growth->place < table->partition_count) {
             const struct store_partition *lower = &table->partitions[growth->place++];
@@ -233,8 +232,7 @@ void store_growth_tick(struct store_shard *shard)
 
     if (grown)
         wish(growth, grown, 0, why);
-    else if (service->options->merge_after_us &&
-             atomic_load(&store_replica_published(catalog)->role) == HF_ROLE_LEADER)
+    else if (service->options->merge_after_us && atomic_load(&store_replica_published(catalog)->role) == HF_ROLE_LEADER)
         look_at_pair(growth);
 }
 

@@ -135,12 +135,11 @@ static int32_t understand(char *text, const struct store_nodes *nodes, struct st
 {
     char *members = strstr(text, "members "), *end = members ? strchr(members, '\n') : NULL;
 
-    if (!end ||
-        sscanf(text,
-               "disk %16" SCNx64 " starts %" SCNu64 " boot %16" SCNx64 " cluster %16" SCNx64 " replica %" SCNx64
-               " first %" SCNu32 " heals %" SCNd32,
-               &identity->disk, &identity->starts, &identity->boot, &membership->cluster, &membership->replica,
-               &membership->first_count, &membership->heals) != 7)
+    if (!end || sscanf(text,
+                       "disk %16" SCNx64 " starts %" SCNu64 " boot %16" SCNx64 " cluster %16" SCNx64 " replica %" SCNx64
+                       " first %" SCNu32 " heals %" SCNd32,
+                       &identity->disk, &identity->starts, &identity->boot, &membership->cluster, &membership->replica,
+                       &membership->first_count, &membership->heals) != 7)
         return hf_error_set(error, HF_EVERSION,
                             "the file 'identity' in its state directory was written by something "
                             "else, or by another release");
@@ -153,12 +152,11 @@ int32_t store_identity_save(const char *directory, const struct store_nodes *nod
                             hf_error *error)
 {
     char text[STORE_STATE_FILE_MAX];
-    size_t size = (size_t)snprintf(
-        text, sizeof text,
-        "disk %016" PRIx64 " starts %" PRIu64 " boot %016" PRIx64 "\ncluster %016" PRIx64 " replica %" PRIx64
-        " first %" PRIu32 " heals %" PRId32 "\nmembers",
-        identity->disk, identity->starts, identity->boot, membership->cluster, membership->replica,
-        membership->first_count, membership->heals);
+    size_t size = (size_t)snprintf(text, sizeof text,
+                                   "disk %016" PRIx64 " starts %" PRIu64 " boot %016" PRIx64 "\ncluster %016" PRIx64
+                                   " replica %" PRIx64 " first %" PRIu32 " heals %" PRId32 "\nmembers",
+                                   identity->disk, identity->starts, identity->boot, membership->cluster,
+                                   membership->replica, membership->first_count, membership->heals);
 
     for (uint32_t i = 0; i < nodes->count && size < sizeof text; i++)
         size += (size_t)snprintf(text + size, sizeof text - size, " %s", nodes->names[i]);
@@ -293,10 +291,9 @@ int32_t store_witness_save(struct store_witness *witness, hf_error *error)
         if (heard > known->position)
             known->position = heard;
         if (known->disk)
-            size += (size_t)snprintf(text + size, sizeof text - size,
-                                     "%s %016" PRIx64 " %" PRIu64 " %016" PRIx64 " %016" PRIx64 "\n",
-                                     witness->nodes->names[i], known->disk, known->starts, known->boot,
-                                     known->position);
+            size += (size_t)snprintf(
+                text + size, sizeof text - size, "%s %016" PRIx64 " %" PRIu64 " %016" PRIx64 " %016" PRIx64 "\n",
+                witness->nodes->names[i], known->disk, known->starts, known->boot, known->position);
     }
     int32_t result = store_state_write(witness->path, "witness", text, error);
     pthread_mutex_unlock(&witness->lock);

@@ -88,8 +88,7 @@ static int32_t decide(struct store_service *service, const struct store_routing 
         record->state = STORE_NODE_DRAINING;
         return HF_OK;
     case STORE_NODE_REMOVE:
-        if (record->state != STORE_NODE_DRAINING && record->state != STORE_NODE_NEW &&
-            record->state != STORE_NODE_LOST)
+        if (record->state != STORE_NODE_DRAINING && record->state != STORE_NODE_NEW && record->state != STORE_NODE_LOST)
             return refuse(error, service, node, "has to be drained first");
         if (replicas)
             return hf_error_set(error, HF_ECONFLICT, "node '%s' still has %u replicas; wait until they have moved",

@@ -243,8 +243,8 @@ int32_t store_result_next_change(hf_slice *rest, struct store_feed_row *ret_row)
 
 int32_t store_result_add_shape(hf_buffer *result, const struct store_shape_row *row)
 {
-    const uint64_t numbers[] = {row->epoch,   row->other,   row->hash_from, row->hash_to, row->changed,
-                                row->applied, row->version, row->transactions, row->bytes, row->rate};
+    const uint64_t numbers[] = {row->epoch,   row->other,   row->hash_from,    row->hash_to, row->changed,
+                                row->applied, row->version, row->transactions, row->bytes,   row->rate};
     int32_t r = hf_buffer_reserve(result, SHAPE_SIZE);
 
     if (r < 0)

@@ -10,7 +10,14 @@ struct store_payload;
 
 #define STORE_AGE_UNKNOWN UINT32_MAX
 
-enum { STORE_OP_WRITE = 1, STORE_OP_GET = 2, STORE_OP_SCAN = 3, STORE_OP_CHANGES = 4, STORE_OP_MEMBERS = 5, STORE_OP_SHAPE = 6 };
+enum {
+    STORE_OP_WRITE = 1,
+    STORE_OP_GET = 2,
+    STORE_OP_SCAN = 3,
+    STORE_OP_CHANGES = 4,
+    STORE_OP_MEMBERS = 5,
+    STORE_OP_SHAPE = 6
+};
 
 enum {
     STORE_SCAN_RECORDS_MAX = 10000,
@@ -26,12 +33,12 @@ struct store_op {
     uint64_t deadline_us; /* monotonic */
     uint64_t client;      /* for whom, a number; 0: the store itself, which is never refused for want of room */
 
-    hf_slice command; /* WRITE: an encoded store_command; time and horizons are set by the leader */
-    hf_slice key;     /* GET; SCAN: the prefix */
-    hf_slice start;   /* SCAN: the first key */
-    uint64_t from;    /* CHANGES: the first version; 0: the oldest that is kept */
-    uint32_t limit;   /* SCAN, CHANGES: records, 1..STORE_SCAN_RECORDS_MAX */
-    uint32_t wait_ms; /* stale CHANGES: how long to wait when there is none yet */
+    hf_slice command;            /* WRITE: an encoded store_command; time and horizons are set by the leader */
+    hf_slice key;                /* GET; SCAN: the prefix */
+    hf_slice start;              /* SCAN: the first key */
+    uint64_t from;               /* CHANGES: the first version; 0: the oldest that is kept */
+    uint32_t limit;              /* SCAN, CHANGES: records, 1..STORE_SCAN_RECORDS_MAX */
+    uint32_t wait_ms;            /* stale CHANGES: how long to wait when there is none yet */
     uint64_t hash_from, hash_to; /* SCAN, CHANGES: the range that the partition has as far as who asks knows; SCAN gives
                                     the keys in it */
 
@@ -45,8 +52,8 @@ struct store_op {
     uint64_t operation; /* WRITE with HF_ECONFLICT: which one */
     int32_t more;       /* SCAN: 1: the page is full and there may be more */
     uint32_t age_ms;    /* stale reads: everything acknowledged before that is seen; STORE_AGE_UNKNOWN: not known */
-    hf_buffer result;   /* records or changes, see store_result_...; MEMBERS: of each replica its id 8 and learner 1; SHAPE: a
-                         store_shape_row */
+    hf_buffer result;   /* records or changes, see store_result_...; MEMBERS: of each replica its id 8 and learner 1;
+                         SHAPE: a   store_shape_row */
     hf_error error;
 
     hf_gate *held_in; /* where `held` bytes of the result count */

@@ -35,8 +35,8 @@ static const hf_option admission_options[] = {
     HF_CONFIG_SIZE("node_bytes", struct store_admission_settings, node_bytes, .default_text = "512MiB",
                    .minimum = 32 << 20, .maximum = INT64_C(1) << 38, .flags = HF_OPTION_RELOADABLE,
                    .doc = "Bytes of operations of one kind that may wait in all partitions on this node."),
-    HF_CONFIG_INTEGER("client_share", struct store_admission_settings, client_share, .default_text = "50",
-                      .minimum = 1, .maximum = 100, .flags = HF_OPTION_RELOADABLE,
+    HF_CONFIG_INTEGER("client_share", struct store_admission_settings, client_share, .default_text = "50", .minimum = 1,
+                      .maximum = 100, .flags = HF_OPTION_RELOADABLE,
                       .doc = "Percent of each of these that one client may have of what others leave: the same token, "
                              "or the same address. 100: one may take everything."),
     HF_CONFIG_DURATION("retry_minimum", struct store_admission_settings, retry_minimum_us, .default_text = "100ms",
@@ -108,7 +108,8 @@ const hf_option store_option_rows[STORE_OPTION_COUNT] = {
     HF_CONFIG_SIZE("cache_maximum", struct store_options, cache_maximum, .default_text = "4MiB", .minimum = 64 << 10,
                    .maximum = 1 << 30, .doc = "Newest entries kept in memory, per partition."),
     HF_CONFIG_SIZE("queue_maximum", struct store_options, queue_maximum, .default_text = "64MiB", .minimum = 32 << 20,
-                   .maximum = INT64_C(1) << 34, .flags = HF_OPTION_RELOADABLE, .doc = "Bytes of writes that may wait, per partition."),
+                   .maximum = INT64_C(1) << 34, .flags = HF_OPTION_RELOADABLE,
+                   .doc = "Bytes of writes that may wait, per partition."),
     HF_CONFIG_GROUP("admission", struct store_options, admission, .members = &admission_table,
                     .doc = "What may wait besides; what would be too much is answered 503, with Retry-After."),
     HF_CONFIG_DURATION("write_timeout", struct store_options, write_timeout_us, .default_text = "10s",
@@ -144,7 +145,8 @@ const hf_option store_option_rows[STORE_OPTION_COUNT] = {
                           "quarter of it together may be merged."),
     HF_CONFIG_INTEGER("partition_max_rate", struct store_options, partition_max_rate, .default_text = "50000",
                       .minimum = 0, .maximum = 1000000000, .flags = HF_OPTION_RELOADABLE,
-                      .doc = "Operations per second, over ten seconds, at which a partition is split in two. 0: never."),
+                      .doc =
+                          "Operations per second, over ten seconds, at which a partition is split in two. 0: never."),
     HF_CONFIG_DURATION("merge_after", struct store_options, merge_after_us, .default_text = "10m", .minimum = 0,
                        .maximum = INT64_C(365) * 86400 * 1000000, .flags = HF_OPTION_RELOADABLE,
                        .doc = "How long two neighbours that came of splits have to be small and quiet until they are "

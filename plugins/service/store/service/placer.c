@@ -137,8 +137,7 @@ static int has_arrived(const struct store_partition *partition, hf_slice members
 }
 
 /* The old replica is not counted on any more. */
-static void end_move(struct store_placer *placer, const struct store_routing *routing, uint64_t id,
-                     struct texts *texts)
+static void end_move(struct store_placer *placer, const struct store_routing *routing, uint64_t id, struct texts *texts)
 {
     const struct store_routed *routed = store_routing_partition(routing, id);
 
@@ -155,8 +154,7 @@ static void members_told(struct store_call *call)
 {
     struct ask *ask = (struct ask *)(void *)call;
     struct store_placer *placer = ask->placer;
-    const struct store_routed *routed =
-        store_routing_partition(placer->service->shards[0].routing, call->op.partition);
+    const struct store_routed *routed = store_routing_partition(placer->service->shards[0].routing, call->op.partition);
     hf_slice members = {call->op.result.data, call->op.result.size};
 
     ask->arrived = !routed || (call->op.code == HF_OK && has_arrived(routed->partition, members));
@@ -179,9 +177,8 @@ static void ask_members(struct store_placer *placer)
 
 static void add_ask(struct store_placer *placer, uint64_t partition)
 {
-    placer->asks[placer->moving_count++] =
-        (struct ask){.call = {.op = {.type = STORE_OP_MEMBERS, .partition = partition}, .finished = members_told},
-                     .placer = placer};
+    placer->asks[placer->moving_count++] = (struct ask){
+        .call = {.op = {.type = STORE_OP_MEMBERS, .partition = partition}, .finished = members_told}, .placer = placer};
 }
 
 static void list_moving(struct store_placer *placer, const struct store_routing *routing)

@@ -65,7 +65,7 @@ struct store_metrics {
 
 struct store_service {
     const hf_host *host;
-    const struct store_options *_Atomic options; /* the main loop gives others in their place */
+    const struct store_options *_Atomic options;  /* the main loop gives others in their place */
     const struct store_options *options_prepared; /* by a reload */
     const struct store_options *options_next;     /* committed; taken over by the next tick */
     const hf_loop_interface *loops;
@@ -95,12 +95,12 @@ struct store_service {
     _Atomic int32_t out;  /* 1: this node takes no part any more, for others know better than its disk */
     _Atomic int32_t lost; /* 1: because an operator has called it lost */
     hf_job lost_job;
-    _Atomic uint32_t lost_by; /* the node + 1 that said so */
+    _Atomic uint32_t lost_by;            /* the node + 1 that said so */
     _Atomic(struct store_drive *) drive; /* a recovery that this node drives */
     hf_job witness_job;
     _Atomic int32_t witness_saving, witness_again;
-    uint64_t witness_us;    /* [first worker loop] when it is saved again */
-    uint64_t told_position; /* likewise; of the log, that the others were told */
+    uint64_t witness_us;                /* [first worker loop] when it is saved again */
+    uint64_t told_position;             /* likewise; of the log, that the others were told */
     struct store_membership membership; /* [main] */
     _Atomic uint64_t cluster;           /* of the membership; 0: there is no catalog here yet */
     _Atomic uint64_t cluster_heard;     /* that others have, 0: none did */
@@ -109,10 +109,10 @@ struct store_service {
     _Atomic uint32_t refused;           /* bit per node: it did not */
     _Atomic int32_t refused_why;        /* STORE_IDENTITY_... */
     _Atomic uint32_t fresh;             /* bit per node that has no catalog either, as it said */
-    _Atomic uint64_t strangers[STORE_NODES_MAX];   /* the disk that was refused and complained about, 0: none */
+    _Atomic uint64_t strangers[STORE_NODES_MAX];    /* the disk that was refused and complained about, 0: none */
     _Atomic int32_t strangers_why[STORE_NODES_MAX]; /* STORE_IDENTITY_... */
-    _Atomic uint64_t replaceable[STORE_NODES_MAX]; /* likewise, when it is empty and could replace the known one */
-    uint64_t begin_us;                             /* when the loops began to run */
+    _Atomic uint64_t replaceable[STORE_NODES_MAX];  /* likewise, when it is empty and could replace the known one */
+    uint64_t begin_us;                              /* when the loops began to run */
 
     uint32_t shard_count;
     struct store_shard *shards;
@@ -155,7 +155,7 @@ struct store_service {
     _Atomic int32_t engine_damaged;
     _Atomic uint64_t damaged_partition;        /* where it was noticed */
     const char *directory;                     /* with the state of this node */
-    _Atomic int32_t is_damaged;                 /* 1: opening has met damage in this node's own files */
+    _Atomic int32_t is_damaged;                /* 1: opening has met damage in this node's own files */
     int32_t begins_anew;                       /* 1: what the node had was set aside just now */
     _Atomic int32_t heals;                     /* 1: it asks the others to be filled anew */
     uint64_t needed_saved;                     /* the count that is remembered, and one; 0: none yet */

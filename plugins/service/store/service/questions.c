@@ -62,8 +62,7 @@ int32_t store_service_problem(struct store_service *service, char *text, uint64_
         snprintf(text, capacity,
                  "the other nodes do not let this node take part: it runs on %s; see its log, and run 'holdfast node "
                  "replace %s'",
-                 store_hello_describe(atomic_load(&service->refused_why)),
-                 service->nodes.names[service->nodes.self]);
+                 store_hello_describe(atomic_load(&service->refused_why)), service->nodes.names[service->nodes.self]);
     else if (atomic_load(&service->engine_damaged))
         snprintf(text, capacity, "files of this node's engine are damaged; see its log");
     else if (log.failed)

@@ -89,8 +89,7 @@ void store_recover_note(struct store_service *service, const char *actor, const 
     store_service_log(service, HF_LOG_WARNING,
                       "recovery, plan %s (%s): %s, %" PRIu64 " partitions; lost for good: %s: %s", id, actor, step,
                       count, dead, outcome);
-    if (signals && signals->note &&
-        signals->note(service->host, actor, "cluster.recover", &detail, &error) != HF_OK)
+    if (signals && signals->note && signals->note(service->host, actor, "cluster.recover", &detail, &error) != HF_OK)
         store_service_log(service, HF_LOG_ERROR, "the audit log has no entry for the recovery: %s", error.message);
 }
 
@@ -193,8 +192,7 @@ static int is_mine(const struct part *part, const struct store_recover_item *ite
 {
     const struct asked *asked = part->asked;
 
-    return item->node == asked->service->nodes.self &&
-           store_shard_of(asked->service, item->partition) == part->shard &&
+    return item->node == asked->service->nodes.self && store_shard_of(asked->service, item->partition) == part->shard &&
            (item->partition == STORE_CATALOG_PARTITION) == (asked->kind == STORE_RECOVER_CATALOG);
 }
 
@@ -470,8 +468,8 @@ static void request_arrived(void *arg, uint32_t node, hf_peer_request *request, 
         service->peers->respond(request, HF_ECLOSED, (hf_slice){NULL, 0});
         return;
     }
-    if (bytes.size < HEAD_SIZE + actor_size || actor_size >= sizeof read.actor ||
-        bytes.data[0] < STORE_RECOVER_FACTS || bytes.data[0] > STORE_RECOVER_PARTITIONS) {
+    if (bytes.size < HEAD_SIZE + actor_size || actor_size >= sizeof read.actor || bytes.data[0] < STORE_RECOVER_FACTS ||
+        bytes.data[0] > STORE_RECOVER_PARTITIONS) {
         service->peers->respond(request, HF_EPROTOCOL, (hf_slice){NULL, 0});
         return;
     }

@@ -39,8 +39,8 @@ static void end_planning(struct planning *planning)
     struct store_recover_plan plan;
     hf_error error = {0};
     hf_buffer text;
-    int32_t code = store_recover_make(routing, &service->nodes, planning->dead, planning->facts, &planning->arena,
-                                      &plan, &error);
+    int32_t code =
+        store_recover_make(routing, &service->nodes, planning->dead, planning->facts, &planning->arena, &plan, &error);
 
     hf_buffer_init(&text, STORE_RECOVER_TEXT_MAX);
     if (code == HF_OK)
@@ -104,8 +104,8 @@ struct store_drive {
     struct store_service *service;
     struct store_shard *shard;
     int32_t step;
-    uint32_t waiting;        /* answers to come */
-    uint32_t todo;           /* of FORCE: bit per node */
+    uint32_t waiting; /* answers to come */
+    uint32_t todo;    /* of FORCE: bit per node */
     int32_t editing;
     uint64_t again_us, deadline_us;
     uint64_t looked_at; /* items that lead */

@@ -33,9 +33,8 @@ void store_service_refresh(void *arg, struct store_replica *replica, uint64_t no
     }
     refresh->asked_us = now_us;
     refresh->shard = store_shard_of(service, store_replica_partition(replica));
-    refresh->call.op = (struct store_op){.type = STORE_OP_MEMBERS,
-                                         .partition = store_replica_partition(replica),
-                                         .deadline_us = now_us + TIMEOUT_US};
+    refresh->call.op = (struct store_op){
+        .type = STORE_OP_MEMBERS, .partition = store_replica_partition(replica), .deadline_us = now_us + TIMEOUT_US};
     refresh->call.finished = finished;
     store_call_start(service, &refresh->call);
 }

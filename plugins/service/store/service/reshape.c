@@ -188,8 +188,8 @@ static void judge_copies(struct drive *drive, const struct store_partition *part
     } else {
         drive->majority_us = 0;
     }
-    int is_enough = drive->copied == partition->member_count ||
-                    (drive->majority_us && now - drive->majority_us > PATIENCE_US);
+    int is_enough =
+        drive->copied == partition->member_count || (drive->majority_us && now - drive->majority_us > PATIENCE_US);
 
     drive->asked = drive->copied = 0;
     store_driver_wait(drive, is_enough ? END : COPY, is_enough ? 0 : PAUSE_US);
@@ -404,8 +404,7 @@ void store_driver_tick(struct store_shard *shard, uint64_t now)
     if (!driver)
         return;
     driver->service = service;
-    int leads = catalog && !service->draining &&
-                atomic_load(&store_replica_published(catalog)->role) == HF_ROLE_LEADER;
+    int leads = catalog && !service->draining && atomic_load(&store_replica_published(catalog)->role) == HF_ROLE_LEADER;
 
     for (uint32_t i = 0; i < shard->routing->reshaping_count && leads; i++)
         take_up(driver, &shard->routing->reshaping[i]);

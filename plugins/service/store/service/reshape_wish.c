@@ -68,8 +68,8 @@ static void write_wish(struct wish *wish, uint64_t next_partition, uint64_t meta
     if (!wish->reshaping.merges) { /* it needs a number */
         wish->reshaping.other = next_partition;
         snprintf(edits.keys[edits.count], sizeof edits.keys[0], "meta");
-        result = hf_buffer_append_format(&edits.values[edits.count], "{\"next_partition\":%" PRIu64 "}",
-                                         next_partition + 1);
+        result =
+            hf_buffer_append_format(&edits.values[edits.count], "{\"next_partition\":%" PRIu64 "}", next_partition + 1);
         store_edits_add_put(&edits, meta_version);
     }
     store_edits_add_reshaping_key(&edits, wish->reshaping.partition);
@@ -103,9 +103,10 @@ static void meta_read(struct store_call *call)
     if (version)
         write_wish(wish, (uint64_t)next, version);
     else if (call->op.code == HF_OK)
-        granted(wish,
-                hf_error_set(&call->op.error, HF_ECORRUPT, "the catalog does not say which number the next partition has"),
-                &call->op.error);
+        granted(
+            wish,
+            hf_error_set(&call->op.error, HF_ECORRUPT, "the catalog does not say which number the next partition has"),
+            &call->op.error);
     else
         granted(wish, call->op.code, &call->op.error);
 }

@@ -17,7 +17,7 @@ struct store_retire {
     struct store_service *service;
     int32_t busy;
     int32_t removed; /* 1: the last one was */
-    uint64_t next; /* partition to look at next */
+    uint64_t next;   /* partition to look at next */
     uint64_t partition, self;
     struct store_replica *replica;
     _Atomic int32_t waits; /* 1: it has stopped, and the pool was full */

@@ -190,8 +190,8 @@ int32_t store_table_merge(const struct store_table *table, uint64_t partition, u
     memcpy(partitions, table->partitions, (at + 1) * sizeof *partitions);
     memcpy(partitions + at + 1, table->partitions + at + 2, (count - at - 2) * sizeof *partitions);
     partitions[at].hash_to = neighbour->hash_to;
-    retired[retired_count++] = (struct store_retired){
-        .partition = *neighbour, .heir = partition, .version = version, .time_us = time_us};
+    retired[retired_count++] =
+        (struct store_retired){.partition = *neighbour, .heir = partition, .version = version, .time_us = time_us};
     *ret_table = *table;
     ret_table->partition_count = count - 1;
     ret_table->partitions = partitions;

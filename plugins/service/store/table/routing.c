@@ -196,8 +196,7 @@ static int32_t sort_partitions(struct store_routing *routing, hf_error *error)
     for (uint32_t t = 0; t < routing->table_count; t++)
         for (uint32_t p = 0; p < routing->tables[t]->retired_count; p++)
             if (!routing->tables[t]->retired[p].is_gone)
-                routed[count++] =
-                    (struct store_routed){routing->tables[t], &routing->tables[t]->retired[p].partition};
+                routed[count++] = (struct store_routed){routing->tables[t], &routing->tables[t]->retired[p].partition};
     qsort(routed, count, sizeof *routed, compare_routed);
     for (uint32_t i = 1; i < count; i++)
         if (routed[i - 1].partition->id == routed[i].partition->id)

@@ -28,7 +28,7 @@ enum {
     STORE_TABLE_RECORD_MAX = STORE_TABLE_VALUE_MAXIMUM_MAX, /* bytes of a table's record in the catalog */
     STORE_NODES_MAX = 31,
     STORE_GENERATION_MAX = 1 << 30,
-    STORE_RESHAPING_MAX = 64, /* at a time, that are looked after */
+    STORE_RESHAPING_MAX = 64,   /* at a time, that are looked after */
     STORE_CATALOG_PARTITION = 1 /* the catalog's own partition; other tables' count from 2 */
 };
 
@@ -212,8 +212,13 @@ const struct store_partition *store_table_candidate(const struct store_table *ta
 
 /* Gives a record of one kind after the other until it returns HF_ENOTFOUND; any other error ends the building.  A
  * record need only be valid until the next call. */
-enum { STORE_RECORDS_OF_NODES = 0, STORE_RECORDS_OF_TABLES, STORE_RECORDS_OF_PLACEMENTS, STORE_RECORDS_OF_RESHAPES,
-       STORE_RECORD_KINDS };
+enum {
+    STORE_RECORDS_OF_NODES = 0,
+    STORE_RECORDS_OF_TABLES,
+    STORE_RECORDS_OF_PLACEMENTS,
+    STORE_RECORDS_OF_RESHAPES,
+    STORE_RECORD_KINDS
+};
 typedef int32_t (*store_next_record)(void *arg, int32_t kind, hf_slice *ret_json, uint64_t *ret_version,
                                      hf_error *error);
 
@@ -251,8 +256,9 @@ int32_t store_table_merge(const struct store_table *table, uint64_t partition, u
 const struct store_partition *store_table_neighbour(const struct store_table *table, uint64_t partition);
 const struct store_retired *store_table_retired(const struct store_table *table, uint64_t partition);
 
-/* The first version of a merged partition that is in no other feed; 0: its first one.  What was split off has its parent's changes until
- * then, too; when the heir is that parent, or came before it, its feed tells of those for all keys again. */
+/* The first version of a merged partition that is in no other feed; 0: its first one.  What was split off has its
+ * parent's changes until then, too; when the heir is that parent, or came before it, its feed tells of those for all
+ * keys again. */
 uint64_t store_table_feed_begin(const struct store_table *table, const struct store_retired *retired);
 
 /* "new", "active", "draining", "removed" or "lost". */

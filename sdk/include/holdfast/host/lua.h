@@ -31,15 +31,15 @@ typedef struct hf_lua_parameter {
 
 /* A place where a policy may decide.  All strings are static. */
 typedef struct hf_decision_point {
-    uint32_t size;                      /* sizeof(hf_decision_point) */
-    uint32_t parameter_count;           /* up to 8 */
-    const char *name;                   /* "remediation.on_signal" */
-    const char *doc;                    /* when it is asked, and what the answer does */
+    uint32_t size;            /* sizeof(hf_decision_point) */
+    uint32_t parameter_count; /* up to 8 */
+    const char *name;         /* "remediation.on_signal" */
+    const char *doc;          /* when it is asked, and what the answer does */
     const hf_lua_parameter *parameters;
-    hf_lua_parameter result;            /* type HF_VALUE_NULL: no result is expected */
-    const char *default_doc;            /* what happens without a policy, or when it fails */
-    uint64_t instruction_maximum;       /* of the Lua machine, for one decision; 0: 100,000 */
-    uint64_t memory_maximum;            /* bytes that the policy's state may hold; 0: 8 MiB */
+    hf_lua_parameter result;      /* type HF_VALUE_NULL: no result is expected */
+    const char *default_doc;      /* what happens without a policy, or when it fails */
+    uint64_t instruction_maximum; /* of the Lua machine, for one decision; 0: 100,000 */
+    uint64_t memory_maximum;      /* bytes that the policy's state may hold; 0: 8 MiB */
 } hf_decision_point;
 
 /* A function that policies can call as holdfast.NAME(...).  It gets exactly the declared parameters, checked.  Returns

@@ -1,8 +1,8 @@
 /* host/signal.h: what a process notices about itself, and what can be done about it: host->query(host, "hf.signal/1").
  *
- * A detector raises a signal about a subject and clears it when it is over.  Every raised signal asks the decision point
- * "remediation.on_signal"; its policy may name actions, which are run within brakes.  Signals, decisions and actions are
- * written to the audit log.
+ * A detector raises a signal about a subject and clears it when it is over.  Every raised signal asks the decision
+ * point "remediation.on_signal"; its policy may name actions, which are run within brakes.  Signals, decisions and
+ * actions are written to the audit log.
  *
  * Changes
  *   1.0  first version
@@ -23,10 +23,10 @@ enum { HF_SIGNAL_INFO = 0, HF_SIGNAL_WARNING = 1, HF_SIGNAL_CRITICAL = 2 };
 
 /* A kind of signal.  All strings are static. */
 typedef struct hf_signal_kind {
-    uint32_t size;     /* sizeof(hf_signal_kind) */
-    int32_t severity;  /* HF_SIGNAL_... */
-    const char *name;  /* "disk.low": a-z, 0-9, '_' and '.' */
-    const char *doc;   /* when it is raised, and what its detail has */
+    uint32_t size;    /* sizeof(hf_signal_kind) */
+    int32_t severity; /* HF_SIGNAL_... */
+    const char *name; /* "disk.low": a-z, 0-9, '_' and '.' */
+    const char *doc;  /* when it is raised, and what its detail has */
 } hf_signal_kind;
 
 typedef struct hf_action_parameter {
@@ -55,8 +55,9 @@ typedef struct hf_signal_interface {
     int32_t (*declare)(const hf_host *host, const hf_signal_kind *kind, hf_error *error);
     int32_t (*offer)(const hf_host *host, const hf_action *action, hf_error *error);
 
-    /* Raises a declared signal about `subject`, with further facts in `detail` (a map, or NULL); all is copied.  Raising
-     * it again updates it.  HF_ENOTFOUND: not declared; HF_EBUSY: too many wait, this one is lost and counted.  [any] */
+    /* Raises a declared signal about `subject`, with further facts in `detail` (a map, or NULL); all is copied. Raising
+     * it again updates it.  HF_ENOTFOUND: not declared; HF_EBUSY: too many wait, this one is lost and counted.  [any]
+     */
     int32_t (*raise)(const hf_host *host, const char *name, const char *subject, const hf_value *detail);
 
     /* What was raised is over; nothing happens when it was not.  Errors as above.  [any] */

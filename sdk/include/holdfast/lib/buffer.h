@@ -26,7 +26,8 @@ void hf_buffer_done(hf_buffer *buffer);
 /* Forgets the bytes and keeps the memory. */
 void hf_buffer_clear(hf_buffer *buffer);
 
-/* Makes room for `extra` bytes after `size`.  HF_ETOOLARGE past the maximum, HF_ENOMEM; the buffer is then as it was. */
+/* Makes room for `extra` bytes after `size`.  HF_ETOOLARGE past the maximum, HF_ENOMEM; the buffer is then as it was.
+ */
 int32_t hf_buffer_reserve(hf_buffer *buffer, uint64_t extra);
 
 /* Copies `size` bytes to the end; `data` may be NULL when size is 0 and must not lie in the buffer itself.  Errors as

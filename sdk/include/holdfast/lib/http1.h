@@ -51,9 +51,9 @@ hf_slice hf_http1_header_find(const hf_http1_head *head, const char *name);
 
 /* State of reading a chunked body; zero to begin. */
 typedef struct hf_http1_chunked {
-    uint64_t left;  /* bytes of the present chunk still to come */
-    int32_t state;  /* the parser's own */
-    uint32_t line;  /* bytes of the present line so far */
+    uint64_t left; /* bytes of the present chunk still to come */
+    int32_t state; /* the parser's own */
+    uint32_t line; /* bytes of the present line so far */
 } hf_http1_chunked;
 
 /* Takes the next bytes of a chunked body.  Sets *ret_taken to how many bytes were used, and *ret_data to a piece of

@@ -8,8 +8,8 @@
 extern "C" {
 #endif
 
-/* How many letters have to be put in, taken out or replaced to make one text from the other (Levenshtein).  Looks at the
- * first 63 bytes of each. */
+/* How many letters have to be put in, taken out or replaced to make one text from the other (Levenshtein).  Looks at
+ * the first 63 bytes of each. */
 uint32_t hf_text_distance(const char *a, const char *b);
 
 /* The candidate nearest to `name`, or NULL when none is near enough to be meant. */

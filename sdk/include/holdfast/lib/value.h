@@ -55,8 +55,8 @@ hf_value hf_value_integer(int64_t integer);
 hf_value hf_value_float(double number);
 hf_value hf_value_string(hf_slice text); /* borrowed */
 hf_value hf_value_text(const char *text);
-hf_value hf_value_list(const hf_value *items, uint64_t count);            /* borrowed */
-hf_value hf_value_map(const hf_value_member *members, uint64_t count);    /* borrowed */
+hf_value hf_value_list(const hf_value *items, uint64_t count);         /* borrowed */
+hf_value hf_value_map(const hf_value_member *members, uint64_t count); /* borrowed */
 
 /* The member called `name`, or NULL when there is none or `map` is NULL or not a map. */
 const hf_value *hf_value_get(const hf_value *map, const char *name);

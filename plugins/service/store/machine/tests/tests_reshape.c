@@ -368,8 +368,7 @@ static void what_was_split_can_be_merged(void **state)
     for (int i = 0; i < 50; i++)
         kit_apply_one(other, kit_put(key_of(find_key(1)), TEXT("again")));
     uint64_t index = kit_state(other).applied_index + 1;
-    struct store_reshape absorb = {
-        .step = STORE_RESHAPE_ABSORB, .other = OTHER, .from = UINT64_MAX, .index = index};
+    struct store_reshape absorb = {.step = STORE_RESHAPE_ABSORB, .other = OTHER, .from = UINT64_MAX, .index = index};
     struct store_outcome o = step(other, (struct store_reshape){.step = STORE_RESHAPE_CLOSE, .other = SPACE});
 
     assert_int_equal(o.code, 0);
@@ -412,11 +411,10 @@ static void a_merge_waits(void **state)
     struct store_machine *other = kit_open_machine(kit->database, kit_engine, OTHER);
 
     store_reshape_encode(bytes, &absorb);
-    uint8_t *end = store_bundle_write_command(store_bundle_write_head(payload, &bundle),
-                                              (hf_slice){bytes, sizeof bytes});
-    struct store_entry entry = {.index = kit_state(m).applied_index + 1,
-                                .term = 100,
-                                .payload = {payload, (uint64_t)(end - payload)}};
+    uint8_t *end =
+        store_bundle_write_command(store_bundle_write_head(payload, &bundle), (hf_slice){bytes, sizeof bytes});
+    struct store_entry entry = {
+        .index = kit_state(m).applied_index + 1, .term = 100, .payload = {payload, (uint64_t)(end - payload)}};
 
     assert_int_equal(store_machine_apply(m, &entry, 1, 0, &outcomes, &applied, NULL), HF_EBUSY);
     assert_int_equal(phase(other, STORE_PHASE_PREPARE, 0, 1, find_key(1)).code, 0);

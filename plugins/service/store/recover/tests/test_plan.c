@@ -64,10 +64,8 @@ static struct store_recover_replica *add(uint32_t node, uint64_t partition, uint
 {
     struct store_recover_replica *replica = &replicas[node][facts[node].count++];
 
-    *replica = (struct store_recover_replica){.partition = partition,
-                                              .id = store_replica_id(node, 0),
-                                              .last_term = last_term,
-                                              .last_index = last_index};
+    *replica = (struct store_recover_replica){
+        .partition = partition, .id = store_replica_id(node, 0), .last_term = last_term, .last_index = last_index};
     for (uint32_t i = 0; i < nodes.count; i++)
         if (members >> i & 1)
             replica->members[replica->member_count++].replica = store_replica_id(i, 0);
@@ -277,13 +275,13 @@ static void a_plan_is_void_when_anything_has_changed(void **state)
 
 static void placements_keep_only_what_is_left(void **state)
 {
-    struct store_partition partition = {.id = 7,
-                                        .member_count = 3,
-                                        .members = {3, 0, 4},
-                                        .replicas = {store_replica_id(3, 0), store_replica_id(0, 0),
-                                                     store_replica_id(4, 0)},
-                                        .leaving_count = 1,
-                                        .leaving = {store_replica_id(2, 0)}};
+    struct store_partition partition = {
+        .id = 7,
+        .member_count = 3,
+        .members = {3, 0, 4},
+        .replicas = {store_replica_id(3, 0), store_replica_id(0, 0), store_replica_id(4, 0)},
+        .leaving_count = 1,
+        .leaving = {store_replica_id(2, 0)}};
     struct store_recover_item empty = {.partition = 9, .node = 1};
 
     (void)state;

@@ -21,8 +21,8 @@ struct hf_metric {
 static hf_metric series[64];
 static uint64_t series_count;
 
-static int32_t add(const hf_host *host, int32_t type, const char *name, const char *help, const char *const (*labels)[2],
-                   uint64_t label_count, hf_metric **ret_metric, hf_error *error)
+static int32_t add(const hf_host *host, int32_t type, const char *name, const char *help,
+                   const char *const (*labels)[2], uint64_t label_count, hf_metric **ret_metric, hf_error *error)
 {
     hf_metric *metric = &series[series_count++];
 

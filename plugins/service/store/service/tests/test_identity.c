@@ -179,7 +179,7 @@ static void an_older_log_is_an_old_image(void **state)
     store_witness_hear(&witness, 1, 1500);
     store_witness_hear(&witness, 1, 1200); /* overtaken on another link */
     assert_true(store_witness_is_behind(&witness));
-    assert_int_equal(judge_start(&witness, 3, 30, 20, 1000), STORE_IDENTITY_GOOD); /* the same start, linked anew */
+    assert_int_equal(judge_start(&witness, 3, 30, 20, 1000), STORE_IDENTITY_GOOD);  /* the same start, linked anew */
     assert_int_equal(judge_start(&witness, 4, 40, 30, 1499), STORE_IDENTITY_OLDER); /* an image of that start */
     assert_int_equal(store_witness_save(&witness, NULL), 0);
     assert_false(store_witness_is_behind(&witness));

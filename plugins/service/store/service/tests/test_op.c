@@ -50,11 +50,8 @@ static uint8_t *copy_of(hf_slice bytes, uint64_t size)
 
 static struct store_op write_op(void)
 {
-    return (struct store_op){.type = STORE_OP_WRITE,
-                             .partition = 7,
-                             .deadline_us = 1500,
-                             .client = UINT64_MAX - 1,
-                             .command = TEXT("a\0b")};
+    return (struct store_op){
+        .type = STORE_OP_WRITE, .partition = 7, .deadline_us = 1500, .client = UINT64_MAX - 1, .command = TEXT("a\0b")};
 }
 
 static struct store_op get_op(void)

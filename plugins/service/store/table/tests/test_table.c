@@ -789,7 +789,8 @@ static void no_two_feeds_begin_with_the_same(void **state)
     merge(&merged, 2, 4, &memory, &merged_all);
     assert_int_equal(store_table_feed_begin(&merged_all, store_table_retired(&merged_all, 4)), 11);
 
-    split(&table, 2, quarter, 3, 10, &memory, &split_once); /* split again afterwards: the new one has the parent's alone */
+    split(&table, 2, quarter, 3, 10, &memory,
+          &split_once); /* split again afterwards: the new one has the parent's alone */
     merge(&split_once, 2, 3, &memory, &merged);
     split(&merged, 2, quarter, 5, 30, &memory, &split_twice);
     assert_int_equal(store_table_feed_begin(&split_twice, store_table_retired(&split_twice, 3)), 11);
