@@ -1,6 +1,7 @@
 /* The kinds that this host knows.  A table is data of another build: it is read only as far as its own size says. */
 #include "kinds.h"
 
+#include <holdfast/kind/balancer.h>
 #include <holdfast/kind/detector.h>
 #include <holdfast/kind/engine.h>
 #include <holdfast/kind/replication.h>
@@ -26,6 +27,12 @@ static const hf_kind_function instance_functions[] = {
 static const hf_kind_function detector_functions[] = {
     FUNCTION(hf_detector, start),
     FUNCTION(hf_detector, stop),
+};
+
+static const hf_kind_function balancer_functions[] = {
+    FUNCTION(hf_balancer, pool_open),
+    FUNCTION(hf_balancer, pool_close),
+    FUNCTION(hf_balancer, pick),
 };
 
 static const hf_kind_function engine_functions[] = {
@@ -64,6 +71,7 @@ static const hf_kind kinds[] = {
     KIND("replication", hf_replication, replication_functions),
     {"service", sizeof(hf_service), NULL, 0},
     KIND("detector", hf_detector, detector_functions),
+    KIND("balancer", hf_balancer, balancer_functions),
 };
 
 const hf_kind *hf_kind_find(const char *name)

@@ -243,6 +243,7 @@ typedef struct hf_service hf_service;
 typedef struct hf_engine hf_engine;
 typedef struct hf_replication hf_replication;
 typedef struct hf_detector hf_detector;
+typedef struct hf_balancer hf_balancer;
 
 /* One capability that a plugin provides. */
 typedef struct hf_provide {
@@ -257,6 +258,7 @@ typedef struct hf_provide {
         const hf_engine *engine;
         const hf_replication *replication;
         const hf_detector *detector;
+        const hf_balancer *balancer;
     } interface;
     hf_option_table options;     /* of the configuration group that an instance gets */
     uint64_t configuration_size; /* bytes of the struct that the options fill */

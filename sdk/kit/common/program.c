@@ -201,9 +201,9 @@ static int32_t run_all(struct program *program)
 
 int32_t hf_kit_main(int32_t count, char **arguments, const hf_kit_suite *const *more, uint32_t more_count)
 {
-    static const hf_kit_suite *const own[] = {&kit_file_suite,    &kit_options_suite,    &kit_life_suite,
-                                              &kit_host_suite,    &kit_engine_suite,     &kit_detector_suite,
-                                              &kit_service_suite, &kit_replication_suite};
+    static const hf_kit_suite *const own[] = {&kit_file_suite,    &kit_options_suite,     &kit_life_suite,
+                                              &kit_host_suite,    &kit_engine_suite,      &kit_detector_suite,
+                                              &kit_service_suite, &kit_replication_suite, &kit_balancer_suite};
     static struct program program;
     int32_t result = take_arguments(&program, count, arguments);
 

@@ -12,5 +12,6 @@ extern const hf_kit_suite kit_engine_suite;
 extern const hf_kit_suite kit_detector_suite;
 extern const hf_kit_suite kit_service_suite;
 extern const hf_kit_suite kit_replication_suite;
+extern const hf_kit_suite kit_balancer_suite;
 
 #endif
