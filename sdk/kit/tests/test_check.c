@@ -62,6 +62,14 @@ static const struct {
     {"detector_clock", "--only deterministic", "it saw the same twice"},
     {"detector_undeclared", "--only declares", "declared no signal"},
     {"detector_undeclared", "--only raises_and_clears", "was not declared"},
+    {"balancer_usable", "--only usable", "while no server was usable"},
+    {"balancer_spread", "--only spread", "times what its weight stands for"},
+    {"balancer_weights", "--only weights", "times its share"},
+    {"balancer_seed", "--only same_again", "the same seed had another answer"},
+    {"balancer_order", "--only order", "when the list was turned round"},
+    {"balancer_away", "--only away", "they would be overrun"},
+    {"balancer_disruption", "--only disruption", "keys moved between old servers"},
+    {"balancer_bounds", "--only bounds", "requests under way"},
 };
 
 static void bad_plugins_are_found(void **state)
@@ -77,9 +85,11 @@ static void bad_plugins_are_found(void **state)
 
 static void good_plugins_pass(void **state)
 {
+    static const char *const good[] = {"service_good", "detector_good", "balancer_good"};
+
     (void)state;
-    for (int i = 0; i < 2; i++) {
-        int status = run("", i ? "detector_good" : "service_good");
+    for (int i = 0; i < 3; i++) {
+        int status = run("", good[i]);
         if (status != 0 || !strstr(output, " 0 failed"))
             fail_msg("status %d:\n%s", status, output);
     }
