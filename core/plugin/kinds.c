@@ -67,10 +67,8 @@ static const hf_kind_function replication_functions[] = {
 };
 
 static const hf_kind kinds[] = {
-    KIND("engine", hf_engine, engine_functions),
-    KIND("replication", hf_replication, replication_functions),
-    {"service", sizeof(hf_service), NULL, 0},
-    KIND("detector", hf_detector, detector_functions),
+    KIND("engine", hf_engine, engine_functions),       KIND("replication", hf_replication, replication_functions),
+    {"service", sizeof(hf_service), NULL, 0},          KIND("detector", hf_detector, detector_functions),
     KIND("balancer", hf_balancer, balancer_functions),
 };
 
