@@ -125,20 +125,6 @@ static int32_t pool_open(void *arg, const hf_balancer_setup *setup, hf_balancer_
 
 /* ---- Picking ----------------------------------------------------------------------------------------------------- */
 
-static int is_usable(const uint64_t *usable, uint32_t server)
-{
-    return usable[server / 64] >> server % 64 & 1;
-}
-
-/* What stands behind the last server's bit is not looked at. */
-static int has_usable(const uint64_t *usable, uint32_t count)
-{
-    for (uint32_t i = 0; i < count / 64; i++)
-        if (usable[i])
-            return 1;
-    return count % 64 && (usable[count / 64] & ((UINT64_C(1) << count % 64) - 1));
-}
-
 /* What the bound is made of: requests under way at, and weights of, the usable servers. */
 struct load {
     uint32_t is_known;
@@ -150,7 +136,7 @@ static void learn_load(const hf_balancer_pool *pool, const hf_balancer_request *
 {
     *load = (struct load){.is_known = 1};
     for (uint32_t i = 0; i < pool->ring.server_count; i++)
-        if (is_usable(request->usable, i)) {
+        if (hf_balancer_is_usable(request, i)) {
             load->requests += request->in_flight[i];
             load->weights += pool->servers[i].weight;
         }
@@ -179,7 +165,7 @@ static int32_t pick(hf_balancer_pool *pool, const hf_balancer_request *request, 
     uint32_t first = UINT32_MAX;
     struct load load = {0};
 
-    if (!has_usable(request->usable, ring->server_count))
+    if (!hf_balancer_has_usable(request, ring->server_count))
         return HF_ENOTFOUND;
     uint32_t at = ketama_find(ring, request->has_key ? request->key : hf_random_next(&pool->random));
 
@@ -187,7 +173,7 @@ static int32_t pick(hf_balancer_pool *pool, const hf_balancer_request *request, 
         uint32_t server = ring->points[at].server;
 
         at = at + 1 < ring->point_count ? at + 1 : 0;
-        if (!is_usable(request->usable, server))
+        if (!hf_balancer_is_usable(request, server))
             continue;
         if (first == UINT32_MAX)
             first = server;

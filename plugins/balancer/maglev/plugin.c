@@ -115,23 +115,9 @@ static int32_t pool_open(void *arg, const hf_balancer_setup *setup, hf_balancer_
 
 /* ---- Picking ----------------------------------------------------------------------------------------------------- */
 
-static int is_usable(const uint64_t *usable, uint32_t server)
-{
-    return usable[server / 64] >> server % 64 & 1;
-}
-
-/* What stands behind the last server's bit is not looked at. */
-static int has_usable(const uint64_t *usable, uint32_t count)
-{
-    for (uint32_t i = 0; i < count / 64; i++)
-        if (usable[i])
-            return 1;
-    return count % 64 && (usable[count / 64] & ((UINT64_C(1) << count % 64) - 1));
-}
-
 /* Another server for a key whose own is not usable.  Entries that the key itself begins a sequence of are tried, so
  * that one server's keys go to all others by their weights, and no other key moves; then those behind the last one. */
-static uint32_t find_other(const hf_balancer_pool *pool, const uint64_t *usable, uint64_t key)
+static uint32_t find_other(const hf_balancer_pool *pool, const hf_balancer_request *request, uint64_t key)
 {
     uint32_t entry = 0;
     hf_random sequence;
@@ -139,10 +125,10 @@ static uint32_t find_other(const hf_balancer_pool *pool, const uint64_t *usable,
     hf_random_init(&sequence, key);
     for (uint32_t i = 0; i < PROBES; i++) {
         entry = (uint32_t)(hf_random_next(&sequence) % pool->size);
-        if (is_usable(usable, pool->table[entry]))
+        if (hf_balancer_is_usable(request, pool->table[entry]))
             return pool->table[entry];
     }
-    while (!is_usable(usable, pool->table[entry])) /* every server has an entry, and one is usable */
+    while (!hf_balancer_is_usable(request, pool->table[entry])) /* every server has an entry, and one is usable */
         entry = entry + 1 < pool->size ? entry + 1 : 0;
     return pool->table[entry];
 }
@@ -152,10 +138,10 @@ static int32_t pick(hf_balancer_pool *pool, const hf_balancer_request *request, 
     uint64_t key = request->has_key ? request->key : hf_random_next(&pool->random);
     uint32_t server = pool->table[key % pool->size];
 
-    if (!is_usable(request->usable, server)) {
-        if (!has_usable(request->usable, pool->server_count))
+    if (!hf_balancer_is_usable(request, server)) {
+        if (!hf_balancer_has_usable(request, pool->server_count))
             return HF_ENOTFOUND;
-        server = find_other(pool, request->usable, key);
+        server = find_other(pool, request, key);
     }
     *ret_server = server;
     return HF_OK;

@@ -37,11 +37,6 @@ static void destroy(void *self)
     free(self);
 }
 
-static int is_usable(const uint64_t *usable, uint32_t place)
-{
-    return usable[place / 64] >> place % 64 & 1;
-}
-
 static int32_t pick(hf_balancer_pool *pool, const hf_balancer_request *request, uint32_t *ret_server)
 {
     struct place *best = NULL;
@@ -50,7 +45,7 @@ static int32_t pick(hf_balancer_pool *pool, const hf_balancer_request *request, 
     for (uint32_t i = 0; i < pool->count; i++) {
         struct place *place = &pool->places[i];
 
-        if (request && !is_usable(request->usable, i))
+        if (request && !hf_balancer_is_usable(request, i))
             continue;
         place->gained += place->weight;
         all += place->weight;

@@ -34,11 +34,8 @@ void rig_list(struct rig *rig, uint32_t count, const uint32_t *weights)
 void rig_open(struct rig *rig, uint64_t seed)
 {
     hf_balancer_pool *before = rig->pool;
-    const hf_balancer_setup setup = {.size = sizeof setup,
-                                     .server_count = rig->count,
-                                     .servers = rig->servers,
-                                     .random_seed = seed,
-                                     .before = before};
+    const hf_balancer_setup setup = {
+        .size = sizeof setup, .server_count = rig->count, .servers = rig->servers, .random_seed = seed};
     hf_error error = {0};
 
     hf_kit_step("pool_open with %u servers", rig->count);
@@ -47,6 +44,8 @@ void rig_open(struct rig *rig, uint64_t seed)
 
     if (result != HF_OK || !rig->pool)
         hf_kit_fail("pool_open with %u servers: %d %s", rig->count, result, error.message);
+    if (before && rig->table->follow)
+        rig->table->follow(rig->pool, before);
     if (before)
         rig->table->pool_close(before);
     memset(rig->in_flight, 0, sizeof rig->in_flight);

@@ -7,7 +7,8 @@
  * on the path of every request: no memory is taken there, nothing waits.
  *
  * Servers are known by their place in the list that the pool was opened with.  When servers come or go, the user opens
- * another pool, tells it which one it follows, and closes that one.
+ * another pool, in the background pool of threads where that takes long, lets it follow the one in use, and closes
+ * that.
  *
  * Changes
  *   1.0  first version
@@ -41,8 +42,6 @@ typedef struct hf_balancer_setup {
     uint32_t server_count;             /* 1..HF_BALANCER_SERVERS_MAX */
     const hf_balancer_server *servers; /* valid during the call, as are the names */
     uint64_t random_seed;
-    hf_balancer_pool *before; /* the pool that this one follows, of the same instance: what it has learned about servers
-                                 of the same name may be taken over.  NULL: none */
 } hf_balancer_setup;
 
 typedef struct hf_balancer_request {
@@ -51,7 +50,7 @@ typedef struct hf_balancer_request {
     uint64_t key;              /* hash of what is to meet the same server: all bits are spread evenly */
     uint64_t now_us;           /* monotonic */
     const uint64_t *usable;    /* bit per server, the first one lowest: it is well, has room, and has not been tried for
-                                  this request; server_count bits, in whole words */
+                                  this request; whole words, whose bits behind the last server mean nothing */
     const uint32_t *in_flight; /* by server: requests under way, from all loops */
 } hf_balancer_request;
 
@@ -65,7 +64,8 @@ typedef struct hf_balancer_result {
 struct hf_balancer {
     HF_INSTANCE_FUNCTIONS
 
-    /* HF_EINVAL: more servers, or weights, than it can do with; the message says which.  HF_ENOMEM. */
+    /* Reads nothing of other pools, and may take milliseconds: HF_BALANCER_SERVERS_MAX servers and a table to fill.
+     * HF_EINVAL: more servers, or weights, than it can do with; the message says which.  HF_ENOMEM.  [any] */
     int32_t (*pool_open)(void *self, const hf_balancer_setup *setup, hf_balancer_pool **ret_pool, hf_error *error);
     void (*pool_close)(hf_balancer_pool *pool);
 
@@ -79,7 +79,28 @@ struct hf_balancer {
     /* The server's weight changes, as it does many times while one starts slowly; what its neighbours have stays as it
      * is as far as possible.  May be NULL: the user opens another pool. */
     void (*weigh)(hf_balancer_pool *pool, uint32_t server, uint32_t weight);
+
+    /* `pool` is to be used in place of `before`, of the same instance: it takes over what that has learned about
+     * servers of the same name.  Both stay open.  May be NULL: nothing is learned. */
+    void (*follow)(hf_balancer_pool *pool, const hf_balancer_pool *before);
 };
+
+/* 1: the request may get that server. */
+static inline int32_t hf_balancer_is_usable(const hf_balancer_request *request, uint32_t server)
+{
+    return (int32_t)(request->usable[server / 64] >> server % 64 & 1);
+}
+
+/* 1: there is one that it may get. */
+static inline int32_t hf_balancer_has_usable(const hf_balancer_request *request, uint32_t server_count)
+{
+    uint32_t words = server_count / 64, rest = server_count % 64;
+
+    for (uint32_t i = 0; i < words; i++)
+        if (request->usable[i])
+            return 1;
+    return rest && (request->usable[words] & ((UINT64_C(1) << rest) - 1)) != 0;
+}
 
 #ifdef __cplusplus
 }
