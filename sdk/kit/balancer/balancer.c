@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SERVERS = 10, REQUESTS = 100000 };
+enum { SERVERS = 10, REQUESTS = 100000, RECOVERY_US = 600 * 1000000 };
 
 static struct rig subject_rig;
 
@@ -93,7 +93,8 @@ static void check_spread(const hf_kit_subject *subject)
 
 static void check_weights(const hf_kit_subject *subject)
 {
-    static const uint32_t weights[SERVERS] = {1, 1, 2, 2, 3, 3, 4, 4, 5, 5};
+    /* Their sum is what is under way: who compares loads, in whole requests, can give every server just its share. */
+    static const uint32_t weights[SERVERS] = {2, 2, 3, 3, 4, 4, 5, 5, 6, 6};
     uint32_t counts[RIG_SERVERS_MAX];
 
     rig_load(&subject_rig, subject);
@@ -101,10 +102,11 @@ static void check_weights(const hf_kit_subject *subject)
     rig_open(&subject_rig, 2);
     rig_run(&subject_rig, REQUESTS, counts);
     for (uint32_t i = 0; i < SERVERS; i++) { /* those who look at loads see a few requests, so shares are coarse */
-        double share = counts[i] / (REQUESTS * (weights[i] / 30.0));
+        double share = counts[i] / (REQUESTS * (weights[i] / (double)RIG_CONCURRENCY));
 
         if (share < 0.7 || share > 1.3)
-            hf_kit_fail("a server of weight %u of 30 got %.2f times its share, expected 0.7 to 1.3", weights[i], share);
+            hf_kit_fail("a server of weight %u of %d got %.2f times its share, expected 0.7 to 1.3", weights[i],
+                        RIG_CONCURRENCY, share);
     }
     rig_end(&subject_rig);
 }
@@ -172,7 +174,8 @@ static void check_results(const hf_kit_subject *subject)
     }
     uint32_t counts[RIG_SERVERS_MAX];
 
-    rig_run(&subject_rig, REQUESTS, counts); /* and it gets over it */
+    rig_run(&subject_rig, REQUESTS, counts);
+    subject_rig.now_us += RECOVERY_US; /* and it gets over it, if not in the 5 s that these requests take */
     rig_run(&subject_rig, REQUESTS, counts);
     for (uint32_t i = 0; i < SERVERS; i++)
         if (counts[i] == 0)
