@@ -137,7 +137,7 @@ static void learn_load(const hf_balancer_pool *pool, const hf_balancer_request *
     *load = (struct load){.is_known = 1};
     for (uint32_t i = 0; i < pool->ring.server_count; i++)
         if (hf_balancer_is_usable(request, i)) {
-            load->requests += request->in_flight[i];
+            load->requests += hf_balancer_in_flight(request, i);
             load->weights += pool->servers[i].weight;
         }
 }
@@ -147,7 +147,7 @@ static void learn_load(const hf_balancer_pool *pool, const hf_balancer_request *
 static int has_room(const hf_balancer_pool *pool, const hf_balancer_request *request, uint32_t server,
                     struct load *load)
 {
-    uint32_t own = request->in_flight[server];
+    uint32_t own = hf_balancer_in_flight(request, server);
 
     if (pool->load_factor == 0 || own == 0)
         return 1;

@@ -57,7 +57,7 @@ static const struct place *find_least(hf_balancer_pool *pool, const hf_balancer_
 
         if (!hf_balancer_is_usable(request, i))
             continue;
-        place->in_flight = __atomic_load_n(&request->in_flight[i], __ATOMIC_RELAXED);
+        place->in_flight = hf_balancer_in_flight(request, i);
         if (!least || compare(place, least) < 0)
             least = place;
     }

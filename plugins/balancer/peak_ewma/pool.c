@@ -37,7 +37,7 @@ struct hf_balancer_pool {
 static double cost(const hf_balancer_pool *pool, const hf_balancer_request *request, uint32_t server)
 {
     double latency_us = latency_expected(&pool->servers[server], &pool->rules, pool->typical_us, request->now_us);
-    double under_way = __atomic_load_n(&request->in_flight[server], __ATOMIC_RELAXED); /* other loops count, too */
+    double under_way = hf_balancer_in_flight(request, server);
 
     return latency_us * (under_way / hf_sampler_weight(pool->sampler, server) +
                          pool->count / (double)hf_sampler_total(pool->sampler));

@@ -51,7 +51,8 @@ typedef struct hf_balancer_request {
     uint64_t now_us;           /* monotonic */
     const uint64_t *usable;    /* bit per server, the first one lowest: it is well, has room, and has not been tried for
                                   this request; whole words, whose bits behind the last server mean nothing */
-    const uint32_t *in_flight; /* by server: requests under way, from all loops */
+    const uint32_t *in_flight; /* by server: requests under way.  All loops count there meanwhile: read a number once,
+                                  with hf_balancer_in_flight */
 } hf_balancer_request;
 
 typedef struct hf_balancer_result {
@@ -89,6 +90,11 @@ struct hf_balancer {
 static inline int32_t hf_balancer_is_usable(const hf_balancer_request *request, uint32_t server)
 {
     return (int32_t)(request->usable[server / 64] >> server % 64 & 1);
+}
+
+static inline uint32_t hf_balancer_in_flight(const hf_balancer_request *request, uint32_t server)
+{
+    return __atomic_load_n(&request->in_flight[server], __ATOMIC_RELAXED);
 }
 
 /* 1: there is one that it may get. */
