@@ -85,14 +85,6 @@ static void write_move(hf_json_writer *writer, const struct store_routing *routi
     hf_json_end_object(writer);
 }
 
-static int is_member(const struct store_partition *partition, uint64_t replica)
-{
-    for (uint32_t i = 0; i < partition->member_count; i++)
-        if (partition->replicas[i] == replica)
-            return 1;
-    return 0;
-}
-
 /* Partitions that are on their way, with the replicas that are still to go; none where a member is only added. */
 static void write_moving(hf_json_writer *writer, const struct store_routing *routing, const struct store_nodes *nodes)
 {
@@ -108,7 +100,7 @@ static void write_moving(hf_json_writer *writer, const struct store_routing *rou
             hf_json_name(writer, "partition");
             hf_json_unsigned(writer, partition->id);
             hf_json_name(writer, "from");
-            hf_json_text(writer, is_member(partition, partition->leaving[k])
+            hf_json_text(writer, store_partition_has_replica(partition, partition->leaving[k])
                                      ? NULL
                                      : nodes->names[store_replica_node(partition->leaving[k])]);
             hf_json_end_object(writer);

@@ -321,14 +321,6 @@ static void add_member(struct store_partition *partition, uint64_t replica)
     partition->members[partition->member_count++] = store_replica_node(replica);
 }
 
-static int has_member_on(const struct store_partition *partition, uint32_t node)
-{
-    for (uint32_t i = 0; i < partition->member_count; i++)
-        if (partition->members[i] == node)
-            return 1;
-    return 0;
-}
-
 /* What was moving to a node that is left goes on moving there, under the id that it may have been opened with: another
  * one could not be opened beside it. */
 int32_t store_recover_place(const struct store_recover_plan *plan, const struct store_recover_item *item,
@@ -343,7 +335,7 @@ int32_t store_recover_place(const struct store_recover_plan *plan, const struct 
     for (uint32_t i = 0; i < item->other_count; i++)
         add_member(partition, item->others[i].id);
     for (uint32_t i = 0; i < before.member_count; i++)
-        if (!is_dead(plan, before.replicas[i]) && !has_member_on(partition, before.members[i])) {
+        if (!is_dead(plan, before.replicas[i]) && !store_partition_has_node(partition, before.members[i])) {
             partition->leaving[partition->leaving_count++] = before.replicas[i]; /* until it votes */
             add_member(partition, before.replicas[i]);
         }

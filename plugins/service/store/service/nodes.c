@@ -22,15 +22,6 @@ int32_t store_node_action(hf_slice name)
     return HF_EINVAL;
 }
 
-/* What is only added is listed as leaving as well until it votes. */
-static int is_member(const struct store_partition *partition, uint64_t replica)
-{
-    for (uint32_t i = 0; i < partition->member_count; i++)
-        if (partition->replicas[i] == replica)
-            return 1;
-    return 0;
-}
-
 static uint32_t count_replicas(const struct store_routing *routing, uint32_t node)
 {
     uint32_t count = 0;
@@ -43,7 +34,8 @@ static uint32_t count_replicas(const struct store_routing *routing, uint32_t nod
         for (uint32_t k = 0; k < partition->member_count; k++)
             count += partition->members[k] == node;
         for (uint32_t k = 0; k < partition->leaving_count; k++)
-            count += store_replica_node(partition->leaving[k]) == node && !is_member(partition, partition->leaving[k]);
+            count += store_replica_node(partition->leaving[k]) == node &&
+                     !store_partition_has_replica(partition, partition->leaving[k]); /* only added: counted above */
     }
     return count;
 }

@@ -147,13 +147,10 @@ static void asked(struct store_call *call)
 
 static int is_placed(const struct store_partition *partition, uint64_t replica)
 {
-    for (uint32_t i = 0; i < partition->member_count; i++)
-        if (partition->replicas[i] == replica)
-            return 1;
     for (uint32_t i = 0; i < partition->leaving_count; i++)
         if (partition->leaving[i] == replica)
             return 1;
-    return 0;
+    return store_partition_has_replica(partition, replica);
 }
 
 /* A partition that was merged into another, and whose change feed is not kept any more. */

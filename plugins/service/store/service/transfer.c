@@ -67,14 +67,6 @@ static void placed(void *arg, int32_t code, const hf_error *error)
     service->loops->post(transfer->loop, &transfer->task);
 }
 
-static int is_member(const struct store_partition *partition, uint32_t node)
-{
-    for (uint32_t i = 0; i < partition->member_count; i++)
-        if (partition->members[i] == node)
-            return 1;
-    return 0;
-}
-
 static void place(struct transfer *transfer, const struct store_partition *routed)
 {
     struct store_partition partition = *routed;
@@ -115,7 +107,8 @@ void store_service_transfer(struct store_service *service, uint64_t partition, u
                                   .done = done,
                                   .arg = arg};
     /* The catalog's members are no placement, and a replica that is none cannot lead. */
-    transfer->is_placed = routed && partition != STORE_CATALOG_PARTITION && is_member(routed->partition, node);
+    transfer->is_placed =
+        routed && partition != STORE_CATALOG_PARTITION && store_partition_has_node(routed->partition, node);
     if (transfer->is_placed && routed->partition->members[0] != node)
         place(transfer, routed->partition);
     else

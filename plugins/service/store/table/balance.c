@@ -128,14 +128,6 @@ static uint32_t open_count(const struct balance *b)
 
 /* ---- Choosing ---------------------------------------------------------------------------------------------------- */
 
-static int has_member(const struct store_partition *partition, uint32_t node)
-{
-    for (uint32_t i = 0; i < partition->member_count; i++)
-        if (partition->members[i] == node)
-            return 1;
-    return 0;
-}
-
 /* The next one could not be opened there before that one is gone, which waits for the next one. */
 static int has_leaving(const struct store_partition *partition, uint32_t node)
 {
@@ -164,7 +156,7 @@ static uint32_t choose_node(const struct balance *b, const struct store_partitio
     uint32_t best = NO_NODE, best_mates = 0;
 
     for (uint32_t node = 0; node < b->nodes.count; node++) {
-        if (!is_open(b, node) || has_member(partition, node) || has_leaving(partition, node))
+        if (!is_open(b, node) || store_partition_has_node(partition, node) || has_leaving(partition, node))
             continue;
         uint32_t mates = zone_mates(b, partition, node, except);
 
@@ -282,7 +274,7 @@ static int even_out_one(struct balance *b)
     for (uint32_t at = 0; at < b->routing->partition_count; at++) {
         const struct store_partition *partition = &b->partitions[at];
 
-        if (!is_in_scope(b, at) || has_member(partition, least))
+        if (!is_in_scope(b, at) || store_partition_has_node(partition, least))
             continue;
         for (uint32_t i = 0; i < partition->member_count; i++)
             if (partition->members[i] == most &&
@@ -306,7 +298,7 @@ static int even_out_lead(struct balance *b)
     for (uint32_t at = 0; at < b->routing->partition_count; at++) {
         const struct store_partition *partition = &b->partitions[at];
 
-        if (is_in_scope(b, at) && partition->members[0] == most && has_member(partition, least) &&
+        if (is_in_scope(b, at) && partition->members[0] == most && store_partition_has_node(partition, least) &&
             (best == UINT32_MAX || partition->placement_version < b->partitions[best].placement_version))
             best = at;
     }

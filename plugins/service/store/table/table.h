@@ -70,8 +70,26 @@ struct store_partition {
     uint64_t parent;         /* partition that it was split off; 0: it was made with its table */
     uint64_t parent_epoch;   /* of the parent with that split */
     uint64_t parent_version; /* of the parent at that split; its own changes are newer */
-    int32_t is_reshaping;    /* 1: it is being split or merged, and stays where it is */
+    int32_t is_reshaping;    /* 1: it is being split or merged, and moves only off nodes that take no part any more */
 };
+
+/* Whether one of the members is that node's. */
+static inline int store_partition_has_node(const struct store_partition *partition, uint32_t node)
+{
+    for (uint32_t i = 0; i < partition->member_count; i++)
+        if (partition->members[i] == node)
+            return 1;
+    return 0;
+}
+
+/* Whether one of the members is that replica. */
+static inline int store_partition_has_replica(const struct store_partition *partition, uint64_t replica)
+{
+    for (uint32_t i = 0; i < partition->member_count; i++)
+        if (partition->replicas[i] == replica)
+            return 1;
+    return 0;
+}
 
 /* A partition that was merged into its lower neighbour.  Its change feed stays for as long as changes are kept; what is
  * known of it stays for ever, for readers that still name it. */
