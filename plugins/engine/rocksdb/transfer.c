@@ -1,8 +1,9 @@
 /* Export and import of a space.
  *
- * An import becomes one table file: a range tombstone over the whole space, and the records.  Adding the file gives
- * all of it one sequence number, the newest; a tombstone covers only what is older than itself, so the space's old
- * records vanish and the new ones appear in the same step, by one edit of the manifest, which is synced. */
+ * An import becomes table files that divide the space among them: each has a range tombstone over its part, and the
+ * records in it.  Adding the files gives all of them one sequence number, the newest; a tombstone covers only what is
+ * older than itself, so the space's old records vanish and the new ones appear in the same step, by one edit of the
+ * manifest, which is synced. */
 #include "database.h"
 
 #include <holdfast/lib/error.h>
@@ -11,10 +12,11 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { IMPORT_SYNC_SIZE = 512 << 10 };
+enum { IMPORT_SYNC_SIZE = 256 << 10, IMPORT_FILE_SIZE = 64 << 20 /* that of compactions */ };
 
 static const char export_magic[] = "HFER";
 
@@ -31,11 +33,14 @@ struct hf_engine_import {
     hf_engine_database *database;
     uint64_t space;
     rocksdb_envoptions_t *env_options;
-    rocksdb_sstfilewriter_t *writer;
-    disk_key last; /* of the records so far */
-    char *path;
-    int file;        /* the same, for sync_some; -1: not open */
-    uint64_t synced; /* bytes of it */
+    rocksdb_sstfilewriter_t *writer; /* of the last file; NULL: none is being written */
+    disk_key from;                   /* where its part of the space begins */
+    disk_key last;                   /* of the records so far */
+    char **paths;                    /* of all files */
+    uint64_t path_count;
+    int file;                /* the last one, for sync_some; -1: not open */
+    uint64_t begun, written; /* bytes of it: on their way to the disk, and there */
+    hf_slice present;        /* what came last */
     hf_export_reader stream;
 };
 
@@ -135,6 +140,108 @@ static int in_order(const disk_key *before, const disk_key *key)
     return order < 0 || (order == 0 && before->size < key->size);
 }
 
+/* Whether a compression that looks for repetitions could shorten bytes like these.  Where all values are about equally
+ * frequent (two random bytes are the same once in 256 times) they are random, encrypted or compressed already, and to
+ * try costs as much as all else that is done to write them. */
+static int is_compressible(hf_slice bytes)
+{
+    enum { LEAST = 4096, SAMES = 2 };
+    uint64_t counts[256] = {0};
+    double sames = 0, all = (double)bytes.size * (double)bytes.size;
+
+    for (uint64_t i = 0; i < bytes.size; i++)
+        counts[bytes.data[i]]++;
+    for (int i = 0; i < 256; i++)
+        sames += (double)counts[i] * (double)counts[i];
+    return bytes.size < LEAST || sames * 256 > SAMES * all;
+}
+
+/* What comes as the file is begun tells how it is compressed; compactions do it as configured. */
+static void create_writer(hf_engine_import *target)
+{
+    rocksdb_options_t *options = rocksdb_options_create_copy(target->database->options);
+
+    if (!is_compressible(target->present))
+        rocksdb_options_set_compression(options, rocksdb_no_compression);
+    target->writer = rocksdb_sstfilewriter_create(target->env_options, options);
+    rocksdb_options_destroy(options); /* the writer has what it needs of them */
+}
+
+static int32_t add_path(hf_engine_import *target, hf_error *error)
+{
+    hf_engine_database *database = target->database;
+    size_t size = strlen(database->import_directory) + 32;
+    char **paths = realloc(target->paths, (target->path_count + 1) * sizeof *paths);
+    char *path = paths ? malloc(size) : NULL;
+
+    if (paths)
+        target->paths = paths;
+    if (!path)
+        return hf_error_set(error, HF_ENOMEM, "no memory for an import");
+    snprintf(path, size, "%s/%llu.sst", database->import_directory,
+             (unsigned long long)atomic_fetch_add(&database->import_count, 1));
+    paths[target->path_count++] = path;
+    return 0;
+}
+
+/* The next file's part of the space begins at `from`, which becomes the import's. */
+static int32_t begin_file(hf_engine_import *target, disk_key from, hf_error *error)
+{
+    char *message = NULL;
+
+    target->database->host->free(target->database->host, target->from.bytes);
+    target->from = from;
+    int32_t r = add_path(target, error);
+
+    if (r < 0)
+        return r;
+    create_writer(target);
+    rocksdb_sstfilewriter_open(target->writer, target->paths[target->path_count - 1], &message);
+    r = database_error(error, message, "cannot create a file of the import");
+    if (r < 0)
+        return r;
+    target->file = open(target->paths[target->path_count - 1], O_RDWR | O_CLOEXEC);
+    target->begun = target->written = 0;
+    return 0;
+}
+
+/* Its part ends before `to`. */
+static int32_t finish_file(hf_engine_import *target, const disk_key *to, hf_error *error)
+{
+    char *message = NULL;
+
+    rocksdb_sstfilewriter_delete_range(target->writer, target->from.bytes, target->from.size, to->bytes, to->size,
+                                       &message);
+    if (!message)
+        rocksdb_sstfilewriter_finish(target->writer, &message);
+    rocksdb_sstfilewriter_destroy(target->writer);
+    target->writer = NULL;
+    if (target->file >= 0)
+        close(target->file); /* it was opened for the pace only */
+    target->file = -1;
+    return database_error(error, message, "cannot finish a file of the import");
+}
+
+/* A full file ends, and another one begins, before the record with that key. */
+static int32_t go_to_next_file(hf_engine_import *target, hf_slice key, hf_error *error)
+{
+    uint64_t size = 0;
+    disk_key next;
+
+    rocksdb_sstfilewriter_file_size(target->writer, &size);
+    if (size < IMPORT_FILE_SIZE)
+        return 0;
+    int32_t r = disk_key_make(target->database->host, target->space, key, &next, error);
+
+    if (r < 0)
+        return r;
+    r = finish_file(target, &next, error);
+    if (r == 0)
+        return begin_file(target, next, error);
+    target->database->host->free(target->database->host, next.bytes);
+    return r;
+}
+
 static int32_t import_record(void *arg, hf_slice key, hf_slice value, hf_error *error)
 {
     hf_engine_import *target = arg;
@@ -151,49 +258,34 @@ static int32_t import_record(void *arg, hf_slice key, hf_slice value, hf_error *
     }
     host->free(host, target->last.bytes);
     target->last = on_disk;
+    r = go_to_next_file(target, key, error);
+    if (r < 0)
+        return r;
     rocksdb_sstfilewriter_put(target->writer, on_disk.bytes, on_disk.size, (const char *)value.data, value.size,
                               &message);
-    return database_error(error, message, "cannot write the import's file");
+    return database_error(error, message, "cannot write a file of the import");
 }
 
-static int32_t add_tombstone(hf_engine_import *target, hf_error *error)
+static int32_t begin_first_file(hf_engine_import *target, hf_error *error)
+{
+    disk_key from;
+    int32_t r = disk_key_make(target->database->host, target->space, (hf_slice){NULL, 0}, &from, error);
+
+    target->env_options = rocksdb_envoptions_create();
+    return r < 0 ? r : begin_file(target, from, error);
+}
+
+static int32_t finish_last_file(hf_engine_import *target, hf_error *error)
 {
     const hf_host *host = target->database->host;
-    char *message = NULL;
-    disk_key from, to;
-    int32_t r = disk_key_make(host, target->space, (hf_slice){NULL, 0}, &from, error);
+    disk_key to;
+    int32_t r = disk_key_after_space(host, target->space, &to, error);
 
     if (r < 0)
         return r;
-    r = disk_key_after_space(host, target->space, &to, error);
-    if (r == 0) {
-        rocksdb_sstfilewriter_delete_range(target->writer, from.bytes, from.size, to.bytes, to.size, &message);
-        r = database_error(error, message, "cannot write the import's file");
-        host->free(host, to.bytes);
-    }
-    host->free(host, from.bytes);
+    r = finish_file(target, &to, error);
+    host->free(host, to.bytes);
     return r;
-}
-
-static int32_t import_prepare(hf_engine_import *target, hf_error *error)
-{
-    hf_engine_database *database = target->database;
-    size_t size = strlen(database->import_directory) + 32;
-    char *message = NULL;
-
-    target->path = database->host->alloc(database->host, size);
-    if (!target->path)
-        return hf_error_set(error, HF_ENOMEM, "no memory for an import");
-    snprintf(target->path, size, "%s/%llu.sst", database->import_directory,
-             (unsigned long long)atomic_fetch_add(&database->import_count, 1));
-    target->env_options = rocksdb_envoptions_create();
-    target->writer = rocksdb_sstfilewriter_create(target->env_options, database->options);
-    rocksdb_sstfilewriter_open(target->writer, target->path, &message);
-    int32_t r = database_error(error, message, "cannot create the import's file");
-
-    if (r == 0)
-        target->file = open(target->path, O_RDWR | O_CLOEXEC);
-    return r < 0 ? r : add_tombstone(target, error);
 }
 
 int32_t database_import_open(hf_engine_database *database, uint64_t space, hf_engine_import **ret_import,
@@ -207,35 +299,37 @@ int32_t database_import_open(hf_engine_database *database, uint64_t space, hf_en
     target->space = space;
     target->file = -1;
     hf_export_reader_init(&target->stream, database->host, export_magic, import_record, target);
-    int32_t r = import_prepare(target, error);
-
-    if (r < 0) {
-        database_import_close(target);
-        return r;
-    }
     *ret_import = target;
     return 0;
 }
 
 /* RocksDB does not do for such a file what bytes_per_sync does for others: the writer waits until the disk has what it
- * wrote, piece by piece, so that the flushes of the replicated log do not queue behind hundreds of megabytes. */
+ * wrote, piece by piece, so that the flushes of the replicated log do not queue behind hundreds of megabytes.  One
+ * piece is on its way while the next is made. */
 static void sync_some(hf_engine_import *target)
 {
     uint64_t size = 0;
 
     rocksdb_sstfilewriter_file_size(target->writer, &size);
-    if (target->file < 0 || size < target->synced + IMPORT_SYNC_SIZE)
+    if (target->file < 0 || size < target->begun + IMPORT_SYNC_SIZE)
         return;
     /* Only for the pace: what must be durable is flushed when the file is complete. */
-    (void)sync_file_range(target->file, (off_t)target->synced, (off_t)(size - target->synced),
+    (void)sync_file_range(target->file, (off_t)target->written, (off_t)(target->begun - target->written),
                           SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
-    target->synced = size;
+    (void)sync_file_range(target->file, (off_t)target->begun, (off_t)(size - target->begun), SYNC_FILE_RANGE_WRITE);
+    target->written = target->begun;
+    target->begun = size;
 }
 
 int32_t database_import_write(hf_engine_import *target, hf_slice bytes, hf_error *error)
 {
-    int32_t r = hf_export_reader_feed(&target->stream, bytes, error);
+    target->present = bytes;
+    int32_t r = target->path_count ? 0 : begin_first_file(target, error);
 
+    if (r == 0 && !target->writer)
+        r = hf_error_set(error, HF_ESTATE, "the import failed, or was committed already");
+    if (r == 0)
+        r = hf_export_reader_feed(&target->stream, bytes, error);
     if (r == 0)
         sync_some(target);
     return r;
@@ -244,28 +338,24 @@ int32_t database_import_write(hf_engine_import *target, hf_slice bytes, hf_error
 static int32_t ingest(hf_engine_import *target, hf_error *error)
 {
     rocksdb_ingestexternalfileoptions_t *options = rocksdb_ingestexternalfileoptions_create();
-    const char *const files[] = {target->path};
     char *message = NULL;
 
     rocksdb_ingestexternalfileoptions_set_move_files(options, 1);
-    rocksdb_ingest_external_file(target->database->db, files, 1, options, &message);
+    rocksdb_ingest_external_file(target->database->db, (const char *const *)target->paths, target->path_count, options,
+                                 &message);
     rocksdb_ingestexternalfileoptions_destroy(options);
-    return database_error(error, message, "cannot add the import's file");
+    return database_error(error, message, "cannot add the import's files");
 }
 
 int32_t database_import_commit(hf_engine_import *target, hf_error *error)
 {
-    char *message = NULL;
     int32_t r = hf_export_reader_finish(&target->stream, error);
 
     if (r < 0)
         return r;
     if (!target->writer)
-        return hf_error_set(error, HF_ESTATE, "the import was committed already");
-    rocksdb_sstfilewriter_finish(target->writer, &message);
-    rocksdb_sstfilewriter_destroy(target->writer);
-    target->writer = NULL;
-    r = database_error(error, message, "cannot finish the import's file");
+        return hf_error_set(error, HF_ESTATE, "the import failed, or was committed already");
+    r = finish_last_file(target, error);
     /* The import is durable at once, so what was written before it must be too; and writers need not wait for the
      * flush that RocksDB would otherwise do while it keeps them out. */
     if (r == 0)
@@ -285,10 +375,13 @@ void database_import_close(hf_engine_import *target)
         close(target->file);
     if (target->env_options)
         rocksdb_envoptions_destroy(target->env_options);
-    if (target->path)
-        (void)unlink(target->path); /* gone already after a commit */
+    for (uint64_t i = 0; i < target->path_count; i++) {
+        (void)unlink(target->paths[i]); /* gone already after a commit */
+        free(target->paths[i]);
+    }
+    free(target->paths);
     hf_export_reader_done(&target->stream);
+    host->free(host, target->from.bytes);
     host->free(host, target->last.bytes);
-    host->free(host, target->path);
     host->free(host, target);
 }

@@ -69,6 +69,7 @@ void engine_check_import_of_nothing(const hf_kit_subject *subject);
 void engine_check_import_without_commit(const hf_kit_subject *subject);
 void engine_check_damage_is_found(const hf_kit_subject *subject);
 void engine_check_large_value(const hf_kit_subject *subject);
+void engine_check_large_space(const hf_kit_subject *subject);
 /* durable.c */
 void engine_check_reopen(const hf_kit_subject *subject);
 void engine_check_checkpoint(const hf_kit_subject *subject);

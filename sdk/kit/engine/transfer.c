@@ -238,6 +238,51 @@ static void test_large_value(engine_database *k)
     free(bytes);
 }
 
+/* Bytes of a value that nothing shortens, the same for the same number. */
+static void fill_value(uint8_t *bytes, uint64_t size, uint64_t number)
+{
+    uint64_t random = number * 2654435761u + 88172645463325252u;
+
+    for (uint64_t i = 0; i < size; i++) { /* xorshift64 */
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        bytes[i] = (uint8_t)random;
+    }
+}
+
+/* More than an engine would keep in one file or buffer; between its records there are some that must go. */
+static void test_large_space(engine_database *k)
+{
+    enum { COUNT = 640, SIZE = 256 << 10 };
+    hf_engine_database *d = k->database;
+    uint8_t *value = malloc(SIZE);
+    char key[16];
+
+    HF_KIT_TRUE(value != NULL);
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(key, sizeof key, "%08d", i);
+        fill_value(value, SIZE, (uint64_t)i);
+        engine_write(d, HF_ENGINE_PUT, 1, (hf_slice){(const uint8_t *)key, 8}, (hf_slice){value, SIZE});
+        snprintf(key, sizeof key, "%08d.old", i);
+        engine_write(d, HF_ENGINE_PUT, 2, (hf_slice){(const uint8_t *)key, 12}, TEXT("old"));
+    }
+    put_numbers(d, 3, 0, 10, TEXT("neighbour"));
+    exported e = export_space(d, 1);
+
+    HF_KIT_EQUAL(import_bytes(d, 2, (hf_slice){e.bytes, e.size}, 1 << 20), 0);
+    free(e.bytes);
+    HF_KIT_EQUAL(engine_count(d, 2), COUNT);
+    HF_KIT_EQUAL(engine_count(d, 3), 10);
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(key, sizeof key, "%08d", i);
+        fill_value(value, SIZE, (uint64_t)i);
+        engine_expect(d, 2, (hf_slice){(const uint8_t *)key, 8}, (hf_slice){value, SIZE});
+    }
+    free(value);
+}
+
+ENGINE_CHECK(large_space)
 ENGINE_CHECK(export_is_a_snapshot)
 ENGINE_CHECK(export_visits_a_snapshot)
 ENGINE_CHECK(import_replaces)
