@@ -20,13 +20,13 @@ ask_writers() { # COMMAND
 
 # What a node has applied of the table's partition; nothing while it has no replica.
 applied() { # NODE
-    { curl -sf -m 5 "http://127.0.0.1:$(http_port "$1")/v1/tables/big/partitions" && echo; } | tr -d '"' |
-        sed -n 's/.*applied:\([0-9]*\).*/\1/p'
+    quietly_get "$(http_port "$1")" /v1/tables/big/partitions
+    if [[ $answer =~ \"applied\":([0-9]+) ]]; then echo "${BASH_REMATCH[1]}"; fi
 }
 
-has_applied() { # NODE INDEX
-    local index
-    index=$(applied "$1") && [ "${index:--1}" -ge "$2" ]
+n3_has_applied() { # INDEX
+    quietly_get "$n3_port" /v1/tables/big/partitions
+    [[ $answer =~ \"applied\":([0-9]+) ]] && [ "${BASH_REMATCH[1]}" -ge "$1" ]
 }
 
 is_out() { grep -q "it is kept out" "$run_directory"/n[12]/log; }
@@ -40,7 +40,8 @@ done
 start_cluster
 "$holdfast" --node "$(node_addresses)" table create big --format bytes >/dev/null
 "$binaries/scale_fill" "127.0.0.1:$(http_port n1)" $((mib * 1048576 / value)) $value big
-wait_until 60 has_applied n3 "$(applied n1)"
+n3_port=$(http_port n3)
+wait_until 60 n3_has_applied "$(applied n1)"
 
 kill -KILL -- "-${node_pids[n3]}"
 wait "${node_pids[n3]}" || :
@@ -71,10 +72,10 @@ before=("${answer[@]}")
 
 target=$(applied n1)
 "$holdfast" --node "127.0.0.1:$(http_port n1)" node replace n3 >/dev/null
-wait_until 120 has_applied n3 0
+quietly_wait_until 120 n3_has_applied 0
 began=$(now_ms)
 ask_writers rate
-pause=0.2 wait_until 120 has_applied n3 "$target" # looking takes processor time, too
+quietly_wait_until 120 n3_has_applied "$target"
 took=$(($(now_ms) - began))
 ask_writers rate
 during=("${answer[@]}")
