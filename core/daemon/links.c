@@ -17,6 +17,7 @@ int32_t hf_links_create(const hf_config_generation *generation, const hf_process
         .main = hf_process_main_loop(process),
         .workers = loops,
         .worker_count = (uint32_t)entry->worker_threads,
+        .bulk = hf_process_bulk_loop(process),
         .pool = hf_process_pool(process),
         .cluster = cluster->name,
         .self = hf_settings_node(generation)->name,

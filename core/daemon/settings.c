@@ -52,7 +52,7 @@ static const hf_option process_options[] = {
                       .maximum = 255,
                       .doc = "Loops for traffic and partitions; the processor's cores are a good number."),
     HF_CONFIG_INTEGER("pool_threads", hf_process_entry, pool_threads, .default_text = "4", .minimum = 1, .maximum = 256,
-                      .doc = "Background threads for disk and other work that blocks."),
+                      .doc = "Background threads for disk and other work that blocks; as many again for bulk work."),
     HF_CONFIG_INTEGER("pool_queue", hf_process_entry, pool_queue, .default_text = "65536", .minimum = 64,
                       .maximum = 1 << 24, .doc = "Jobs that may wait for the background threads."),
 };

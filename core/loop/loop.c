@@ -26,6 +26,7 @@ struct hf_loop {
     _Atomic uint64_t longest_stall_us;
     uint64_t woke_us; /* when the present wake-up began; the loop's thread only */
     pthread_t thread;
+    hf_urgency urgency; /* of the thread */
     int threaded;
     char name[16]; /* the kernel's limit for a thread's name */
 };
@@ -180,12 +181,14 @@ static void *loop_thread(void *arg)
     hf_loop *loop = arg;
 
     (void)pthread_setname_np(pthread_self(), loop->name); /* only for people who look at it */
+    hf_urgency_set(loop->urgency);
     hf_loop_run(loop);
     return NULL;
 }
 
-int32_t hf_loop_thread_start(hf_loop *loop, hf_error *error)
+int32_t hf_loop_thread_start(hf_loop *loop, hf_urgency urgency, hf_error *error)
 {
+    loop->urgency = urgency;
     int result = pthread_create(&loop->thread, NULL, loop_thread, loop);
 
     if (result)

@@ -4,6 +4,8 @@
 #ifndef HOLDFAST_CORE_LOOP_H
 #define HOLDFAST_CORE_LOOP_H
 
+#include "urgency.h"
+
 #include <holdfast/host/loop.h>
 
 /* Creates a loop; `name` (copied, cut to 15 bytes) becomes the thread's name.  HF_ENOMEM, HF_EIO. */
@@ -19,7 +21,7 @@ void hf_loop_run(hf_loop *loop);
 void hf_loop_stop(hf_loop *loop);
 
 /* Runs the loop on a thread of its own, and waits for it to end. */
-int32_t hf_loop_thread_start(hf_loop *loop, hf_error *error);
+int32_t hf_loop_thread_start(hf_loop *loop, hf_urgency urgency, hf_error *error);
 void hf_loop_thread_join(hf_loop *loop);
 
 /* The loop that the calling thread runs, or NULL.  [any] */

@@ -6,13 +6,12 @@
 #include <holdfast/lib/error.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-enum { MOST_THREADS = 256, NICENESS = 5 };
+enum { MOST_THREADS = 256 };
 
 struct hf_pool {
+    const char *name;
+    hf_urgency urgency;
     pthread_mutex_t lock; /* protects all below; innermost */
     pthread_cond_t wanted;
     hf_task *first, **end;
@@ -57,9 +56,8 @@ static void *pool_thread(void *arg)
     hf_pool *pool = arg;
     hf_job *job;
 
-    (void)pthread_setname_np(pthread_self(), "pool");
-    /* On Linux this lowers the calling thread only.  Failure costs some smoothness, nothing else. */
-    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICENESS);
+    (void)pthread_setname_np(pthread_self(), pool->name);
+    hf_urgency_set(pool->urgency);
     while ((job = take(pool))) {
         job->work(job);
         job->task.run = run_done;
@@ -68,7 +66,8 @@ static void *pool_thread(void *arg)
     return NULL;
 }
 
-int32_t hf_pool_create(uint32_t thread_count, uint32_t queue_limit, hf_pool **ret_pool, hf_error *error)
+int32_t hf_pool_create(const char *name, hf_urgency urgency, uint32_t thread_count, uint32_t queue_limit,
+                       hf_pool **ret_pool, hf_error *error)
 {
     if (thread_count < 1 || thread_count > MOST_THREADS)
         return hf_error_set(error, HF_EINVAL, "%u pool threads, expected 1 to %d", thread_count, MOST_THREADS);
@@ -78,6 +77,8 @@ int32_t hf_pool_create(uint32_t thread_count, uint32_t queue_limit, hf_pool **re
         return hf_error_set(error, HF_ENOMEM, "no memory for the background pool");
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wanted, NULL);
+    pool->name = name;
+    pool->urgency = urgency;
     pool->end = &pool->first;
     pool->queue_limit = queue_limit;
     for (; pool->thread_count < thread_count; pool->thread_count++) {

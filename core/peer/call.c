@@ -2,12 +2,13 @@
 #include "peer/private.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static peer_lane *current_lane(hf_peers *peers)
 {
     hf_loop *loop = hf_loop_current();
 
-    for (uint32_t i = 0; i < peers->settings.worker_count; i++)
+    for (uint32_t i = 0; i < peers->lane_count; i++)
         if (peers->lanes[i].loop == loop)
             return &peers->lanes[i];
     return NULL;
@@ -155,4 +156,68 @@ void peer_calls_expire(peer_link *link, uint64_t now_us)
 void peer_calls_end(peer_link *link, int32_t code)
 {
     complete_list(take_due(link, UINT64_MAX), code);
+}
+
+/* ---- Bulk calls ------------------------------------------------------------------------------------------------- */
+
+/* A call on its way to the bulk loop, and its response on its way back. */
+typedef struct bulk_call {
+    hf_task task;
+    hf_peer_channel *channel;
+    hf_loop *home;
+    uint32_t node;
+    uint32_t count;
+    uint64_t timeout_us;
+    hf_peer_done done;
+    void *arg;
+    int32_t code;
+    hf_buffer response;
+    hf_slice pieces[];
+} bulk_call;
+
+static void bulk_done(hf_task *task)
+{
+    bulk_call *call = (bulk_call *)(void *)task;
+
+    call->done(call->arg, call->code, (hf_slice){call->response.data, call->response.size});
+    hf_buffer_done(&call->response);
+    free(call);
+}
+
+static void bulk_answered(void *arg, int32_t code, hf_slice response)
+{
+    bulk_call *call = arg;
+
+    call->code = code;
+    if (hf_buffer_append(&call->response, response.data, response.size) != 0)
+        call->code = HF_EIO; /* without the response the caller knows nothing */
+    call->task.run = bulk_done;
+    hf_loop_post(call->home, &call->task);
+}
+
+static void begin_bulk_call(hf_task *task)
+{
+    bulk_call *call = (bulk_call *)(void *)task;
+
+    hf_peers_call(call->channel, call->node, call->pieces, call->count, call->timeout_us, bulk_answered, call);
+}
+
+void hf_peers_call_bulk(hf_peer_channel *channel, uint32_t node, const hf_slice *pieces, uint32_t count,
+                        uint64_t timeout_us, hf_peer_done done, void *arg)
+{
+    bulk_call *call = calloc(1, sizeof *call + count * sizeof *pieces);
+
+    if (!call)
+        abort(); /* as in hf_peers_call */
+    call->task.run = begin_bulk_call;
+    call->channel = channel;
+    call->home = hf_loop_current();
+    call->node = node;
+    call->count = count;
+    call->timeout_us = timeout_us;
+    call->done = done;
+    call->arg = arg;
+    hf_buffer_init(&call->response, HF_PEER_MESSAGE_MAX);
+    memcpy(call->pieces, pieces, count * sizeof *pieces);
+    hf_loop_post(channel->peers->settings.bulk, &call->task);
 }

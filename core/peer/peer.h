@@ -22,6 +22,7 @@ typedef struct hf_peers_settings {
     hf_loop *main;
     hf_loop *const *workers;
     uint32_t worker_count;
+    hf_loop *bulk;
     hf_pool *pool; /* for looking up names */
     const char *cluster;
     const char *self; /* this node's name */
@@ -57,6 +58,8 @@ int32_t hf_peers_channel(hf_peers *peers, const char *name, const hf_peer_handle
 int32_t hf_peers_send(hf_peer_channel *channel, uint32_t node, const hf_slice *pieces, uint32_t count);
 void hf_peers_call(hf_peer_channel *channel, uint32_t node, const hf_slice *pieces, uint32_t count, uint64_t timeout_us,
                    hf_peer_done done, void *arg);
+void hf_peers_call_bulk(hf_peer_channel *channel, uint32_t node, const hf_slice *pieces, uint32_t count,
+                        uint64_t timeout_us, hf_peer_done done, void *arg);
 void hf_peers_respond(hf_peer_request *request, int32_t code, hf_slice response);
 int32_t hf_peers_is_up(hf_peer_channel *channel, uint32_t node);
 

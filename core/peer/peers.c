@@ -87,18 +87,22 @@ static int32_t check_own_name(const hf_peers *peers, hf_error *error)
 
 static int32_t make_lanes(hf_peers *peers, hf_error *error)
 {
-    peers->lanes = calloc(peers->settings.worker_count, sizeof *peers->lanes);
+    const hf_peers_settings *settings = &peers->settings;
+
+    peers->lane_count = settings->worker_count + 1;
+    peers->lanes = calloc(peers->lane_count, sizeof *peers->lanes);
     if (!peers->lanes)
         return hf_error_set(error, HF_ENOMEM, "no memory for the peer links");
-    for (uint32_t i = 0; i < peers->settings.worker_count; i++) {
+    for (uint32_t i = 0; i < peers->lane_count; i++) {
         peer_lane *lane = &peers->lanes[i];
+        int is_bulk = i == settings->worker_count;
         uint64_t seed = 0;
 
         if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
             return hf_error_set_errno(error, HF_EIO, errno, "no random number for the peer links");
         lane->peers = peers;
-        lane->index = i;
-        lane->loop = peers->settings.workers[i];
+        lane->number = is_bulk ? BULK_LANE : i;
+        lane->loop = is_bulk ? settings->bulk : settings->workers[i];
         hf_random_init(&lane->random, seed);
         for (uint32_t node = 0; node < HF_PEER_NODES_MAX; node++) {
             lane->diallers[node].lane = lane;
@@ -144,7 +148,7 @@ void hf_peers_destroy(hf_peers *peers)
     if (!peers)
         return;
     hf_watch_destroy(peers->listener);
-    for (uint32_t i = 0; peers->lanes && i < peers->settings.worker_count; i++) {
+    for (uint32_t i = 0; peers->lanes && i < peers->lane_count; i++) {
         peer_lane *lane = &peers->lanes[i];
         lane->stopping = 1;
         while (lane->links)
@@ -279,7 +283,7 @@ static void take_accepted(hf_task *task)
     free(connection);
 }
 
-/* Gives an accepted connection to a loop, round robin. */
+/* Gives an accepted connection to a worker, round robin. */
 static void hand_over(hf_peers *peers, int fd, const struct sockaddr_storage *address)
 {
     accepted *connection = NULL;
@@ -324,7 +328,7 @@ int32_t hf_peers_start(hf_peers *peers, hf_error *error)
     int32_t result = hf_watch_create(peers->settings.main, peers->settings.listener, HF_WATCH_READ, accept_ready, peers,
                                      &peers->listener, error);
 
-    for (uint32_t i = 0; i < peers->settings.worker_count && !result; i++) {
+    for (uint32_t i = 0; i < peers->lane_count && !result; i++) {
         peers->lanes[i].start_task.run = start_lane;
         hf_loop_post(peers->lanes[i].loop, &peers->lanes[i].start_task);
     }
@@ -362,8 +366,8 @@ void hf_peers_stop(hf_peers *peers, void (*done)(void *arg), void *arg)
     peers->listener = NULL;
     peers->stopped = done;
     peers->stopped_arg = arg;
-    atomic_store(&peers->lanes_left, peers->settings.worker_count);
-    for (uint32_t i = 0; i < peers->settings.worker_count; i++) {
+    atomic_store(&peers->lanes_left, peers->lane_count);
+    for (uint32_t i = 0; i < peers->lane_count; i++) {
         peers->lanes[i].stop_task.run = stop_lane;
         hf_loop_post(peers->lanes[i].loop, &peers->lanes[i].stop_task);
     }

@@ -20,6 +20,7 @@ enum {
     INCOMING_REQUESTS_MAX = 4096,
     CALL_BUCKETS = 256,
     NO_NODE = UINT32_MAX,
+    BULK_LANE = UINT16_MAX, /* its number in a hello; those of workers count from 0 */
     PEER_COMPLAINTS_MAX = 16
 };
 
@@ -73,7 +74,7 @@ struct peer_link {
     char reason[300];      /* why it is refused, where that is not a constant */
 };
 
-/* What one worker loop dials for one node. */
+/* What one loop dials for one node. */
 typedef struct peer_dialler {
     peer_lane *lane;
     uint32_t node;
@@ -87,7 +88,7 @@ typedef struct peer_dialler {
 
 struct peer_lane {
     hf_peers *peers;
-    uint32_t index;
+    uint32_t number; /* of the worker, or BULK_LANE */
     hf_loop *loop;
     hf_timer *timer;
     hf_random random;
@@ -142,7 +143,8 @@ struct hf_peers {
     _Atomic uint32_t strangers; /* accepted connections that are not welcome yet */
     uint32_t channel_count;
     hf_peer_channel channels[HF_PEER_CHANNELS_MAX];
-    peer_lane *lanes;
+    peer_lane *lanes; /* of the workers, and the bulk loop's */
+    uint32_t lane_count;
     pthread_mutex_t complaints_lock;
     peer_complaints complaints[HF_PEER_NODES_MAX + 1]; /* about each node, and about strangers */
     _Atomic uint32_t up[HF_PEER_NODES_MAX];

@@ -14,7 +14,7 @@ static void send_hello(peer_link *link)
 {
     hf_peers *peers = link->peers;
     hf_hello hello = {.protocol = HF_PEER_PROTOCOL,
-                      .lane = link->lane->index,
+                      .lane = link->lane->number,
                       .run = peers->run,
                       .members = peers->members_hash,
                       .cluster = hf_slice_of(peers->settings.cluster),
@@ -130,6 +130,13 @@ static int32_t refuse(peer_link *link, const char *why, const char **ret_why)
     return HF_EDENIED;
 }
 
+static peer_lane *lane_of(const hf_peers *peers, uint32_t number)
+{
+    uint32_t workers = peers->settings.worker_count;
+
+    return &peers->lanes[number == BULK_LANE ? workers : number % workers];
+}
+
 static int32_t take_hello(peer_link *link, const hf_frame *frame, const char **ret_why)
 {
     hf_peers *peers = link->peers;
@@ -149,7 +156,7 @@ static int32_t take_hello(peer_link *link, const hf_frame *frame, const char **r
     map_channels(link, &hello);
     link->sender_lane = hello.lane;
     link->run = hello.run;
-    peer_lane *lane = &peers->lanes[hello.lane % peers->settings.worker_count];
+    peer_lane *lane = lane_of(peers, hello.lane);
     if (lane == link->lane)
         peer_link_welcome(link);
     else
@@ -237,6 +244,8 @@ static void tell_channels(peer_link *link, int32_t up)
 {
     hf_peers *peers = link->peers;
 
+    if (link->lane->number == BULK_LANE)
+        return;
     for (uint32_t i = 0; i < peers->channel_count; i++)
         if (peers->channels[i].handlers.link)
             peers->channels[i].handlers.link(peers->channels[i].arg, link->node, up);

@@ -95,6 +95,11 @@ static int32_t loop_submit(const hf_host *host, hf_job *job, hf_error *error)
     return hf_pool_submit(hf_process_pool(of(host)->process), job, error);
 }
 
+static int32_t loop_submit_bulk(const hf_host *host, hf_job *job, hf_error *error)
+{
+    return hf_pool_submit(hf_process_bulk_pool(of(host)->process), job, error);
+}
+
 static const hf_loop_interface loop_interface = {
     .head = HF_HEAD(hf_loop_interface),
     .main_loop = loop_main,
@@ -111,6 +116,7 @@ static const hf_loop_interface loop_interface = {
     .watch_create = hf_watch_create,
     .watch_change = hf_watch_change,
     .watch_destroy = hf_watch_destroy,
+    .submit_bulk = loop_submit_bulk,
 };
 
 /* ---- hf.metrics/1 -------------------------------------------------------------------------------------------- */
@@ -204,6 +210,7 @@ static const hf_peer_interface peer_interface = {
     .channel = peer_channel,
     .send = hf_peers_send,
     .call = hf_peers_call,
+    .call_bulk = hf_peers_call_bulk,
     .respond = hf_peers_respond,
     .is_up = hf_peers_is_up,
 };

@@ -18,11 +18,11 @@ typedef struct hf_process hf_process;
 
 typedef struct hf_process_settings {
     uint32_t worker_count;     /* 1..HF_WORKERS_MAX */
-    uint32_t pool_threads;     /* 1..256 */
-    uint32_t pool_queue_limit; /* jobs that may wait */
+    uint32_t pool_threads;     /* 1..256, in each of the two pools */
+    uint32_t pool_queue_limit; /* jobs that may wait, in each */
 } hf_process_settings;
 
-/* Makes the loops and the pool; nothing runs yet.  HF_EINVAL, HF_ENOMEM, HF_EIO.  [main] */
+/* Makes the loops and the pools; nothing runs yet.  HF_EINVAL, HF_ENOMEM, HF_EIO.  [main] */
 int32_t hf_process_create(const hf_process_settings *settings, hf_process **ret_process, hf_error *error);
 
 /* Starts the workers' threads, runs the main loop on the calling thread until hf_process_stop, then ends the workers.
@@ -37,8 +37,10 @@ void hf_process_destroy(hf_process *process);
 
 hf_loop *hf_process_main_loop(hf_process *process);
 hf_loop *hf_process_worker(hf_process *process, uint32_t index); /* NULL behind the last */
+hf_loop *hf_process_bulk_loop(hf_process *process);              /* for what gives way to all others */
 hf_metrics *hf_process_metrics(hf_process *process);
 hf_pool *hf_process_pool(hf_process *process);
+hf_pool *hf_process_bulk_pool(hf_process *process);
 
 /* What plugins reach through their hosts besides loops and metrics.  All is borrowed; NULL parts are not offered. */
 typedef struct hf_process_parts {

@@ -149,6 +149,7 @@ const hf_loop_interface sim_loops = {
     .timer_start = start_timer,
     .timer_stop = stop_timer,
     .timer_destroy = destroy_timer,
+    .submit_bulk = submit,
 };
 
 /* ---- The rest ---------------------------------------------------------------------------------------------------- */

@@ -138,6 +138,7 @@ const hf_peer_interface sim_peers = {
     .call = call,
     .respond = respond,
     .is_up = is_up,
+    .call_bulk = call,
 };
 
 /* ---- Arriving ---------------------------------------------------------------------------------------------------- */

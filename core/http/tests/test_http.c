@@ -208,7 +208,7 @@ static void start_server_with(struct server *server, hf_http_settings settings)
         assert_int_equal(hf_http_server_listen(server->http, i, server->fds[i], NULL), 0);
     }
     for (int i = 0; i < LOOPS; i++)
-        assert_int_equal(hf_loop_thread_start(server->loops[i], NULL), 0);
+        assert_int_equal(hf_loop_thread_start(server->loops[i], HF_URGENCY_SERVE, NULL), 0);
 }
 
 static hf_http_settings usual_settings(void)

@@ -9,6 +9,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../loop.h"
@@ -246,7 +248,7 @@ static void the_pool_is_bounded_and_loses_nothing(void **state)
 
     (void)state;
     assert_int_equal(hf_loop_create("test", &loop, NULL), 0);
-    assert_int_equal(hf_pool_create(1, LIMIT, &pool, NULL), 0);
+    assert_int_equal(hf_pool_create("pool", HF_URGENCY_BACKGROUND, 1, LIMIT, &pool, NULL), 0);
     pthread_mutex_lock(&gate);
     for (; accepted < MOST; accepted++) {
         jobs[accepted] =
@@ -273,8 +275,50 @@ static void a_pool_without_threads_is_refused(void **state)
     hf_pool *pool;
 
     (void)state;
-    assert_int_equal(hf_pool_create(0, 1, &pool, &error), HF_EINVAL);
+    assert_int_equal(hf_pool_create("pool", HF_URGENCY_BACKGROUND, 0, 1, &pool, &error), HF_EINVAL);
     assert_non_null(strstr(error.message, "expected 1 to 256"));
+}
+
+struct niceness {
+    hf_job job;
+    int *remaining;
+    int value;
+};
+
+static void note_niceness(hf_job *job)
+{
+    ((struct niceness *)(void *)job)->value = getpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid));
+}
+
+static void niceness_noted(hf_job *job)
+{
+    if (--*((struct niceness *)(void *)job)->remaining == 0)
+        hf_loop_stop(job->loop);
+}
+
+/* Whoever runs the test may be nice already, but not nicer than bulk work. */
+static void the_pools_give_way_as_told(void **state)
+{
+    int own = getpriority(PRIO_PROCESS, 0), remaining = 2;
+    struct niceness jobs[2];
+    hf_pool *background, *bulk;
+    hf_loop *loop;
+
+    (void)state;
+    assert_int_equal(hf_loop_create("test", &loop, NULL), 0);
+    assert_int_equal(hf_pool_create("pool", HF_URGENCY_BACKGROUND, 1, 4, &background, NULL), 0);
+    assert_int_equal(hf_pool_create("bulk pool", HF_URGENCY_BULK, 1, 4, &bulk, NULL), 0);
+    for (int i = 0; i < 2; i++) {
+        jobs[i] = (struct niceness){.job = {.loop = loop, .work = note_niceness, .done = niceness_noted},
+                                    .remaining = &remaining};
+        assert_int_equal(hf_pool_submit(i ? bulk : background, &jobs[i].job, NULL), 0);
+    }
+    hf_loop_run(loop);
+    assert_true(jobs[0].value >= own);
+    assert_true(jobs[1].value > jobs[0].value);
+    hf_pool_destroy(background);
+    hf_pool_destroy(bulk);
+    hf_loop_destroy(loop);
 }
 
 int main(void)
@@ -288,6 +332,7 @@ int main(void)
         cmocka_unit_test(the_longest_stall_is_measured),
         cmocka_unit_test(the_pool_is_bounded_and_loses_nothing),
         cmocka_unit_test(a_pool_without_threads_is_refused),
+        cmocka_unit_test(the_pools_give_way_as_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,7 +64,7 @@ static void world_open(struct world *world, int with_pool)
     for (int i = 0; i < 1 + WORKERS; i++)
         assert_int_equal(hf_loop_create(names[i], &world->loops[i], NULL), 0);
     if (with_pool)
-        assert_int_equal(hf_pool_create(1, 16, &world->pool, NULL), 0);
+        assert_int_equal(hf_pool_create("pool", HF_URGENCY_BACKGROUND, 1, 16, &world->pool, NULL), 0);
     assert_int_equal(hf_metrics_create(&world->metrics, NULL), 0);
     hf_lua_settings settings = {
         .loops = world->loops,
@@ -557,7 +557,7 @@ static void reload(struct world *world, const hf_strings *policies)
 static void start_workers(struct world *world)
 {
     for (int i = 1; i <= WORKERS; i++)
-        assert_int_equal(hf_loop_thread_start(world->loops[i], NULL), 0);
+        assert_int_equal(hf_loop_thread_start(world->loops[i], HF_URGENCY_SERVE, NULL), 0);
 }
 
 static void stop_workers(struct world *world)

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <holdfast/lib/hash.h>
+#include <holdfast/lib/value.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -51,6 +52,8 @@ static void request(void *arg, uint32_t from, hf_peer_request *asked, hf_slice b
         node->held[node->held_count++] = asked;
         pthread_cond_broadcast(&kit_changed);
         pthread_mutex_unlock(&kit_lock);
+    } else if (bytes.size == 4 && memcmp(bytes.data, "loop", 4) == 0) {
+        hf_peers_respond(asked, HF_OK, hf_slice_of(hf_loop_current() == node->bulk ? "bulk" : "worker"));
     } else if (bytes.size == 4 && memcmp(bytes.data, "fail", 4) == 0) {
         hf_peers_respond(asked, HF_ECONFLICT, (hf_slice){(const uint8_t *)"no", 2});
     } else {
@@ -78,6 +81,7 @@ void kit_settings(kit_node *node, hf_peers_settings *ret_settings)
     *ret_settings = (hf_peers_settings){.main = node->main,
                                         .workers = node->workers,
                                         .worker_count = KIT_WORKERS,
+                                        .bulk = node->bulk,
                                         .pool = node->pool,
                                         .cluster = node->cluster,
                                         .self = node->name,
@@ -98,7 +102,8 @@ void kit_start(kit_node *node)
     assert_int_equal(hf_loop_create("main", &node->main, NULL), 0);
     for (int i = 0; i < KIT_WORKERS; i++)
         assert_int_equal(hf_loop_create("worker", &node->workers[i], NULL), 0);
-    assert_int_equal(hf_pool_create(1, 64, &node->pool, NULL), 0);
+    assert_int_equal(hf_loop_create("bulk", &node->bulk, NULL), 0);
+    assert_int_equal(hf_pool_create("pool", HF_URGENCY_BACKGROUND, 1, 64, &node->pool, NULL), 0);
     assert_int_equal(hf_metrics_create(&node->metrics, NULL), 0);
     kit_settings(node, &settings);
     if (hf_peers_create(&settings, &node->peers, &error) != 0)
@@ -106,9 +111,10 @@ void kit_start(kit_node *node)
     assert_int_equal(hf_peers_channel(node->peers, "test.first", &nothing, NULL, &node->channel, NULL), 0);
     assert_int_equal(hf_peers_channel(node->peers, "test", node->handlers, node, &node->channel, NULL), 0);
     assert_int_equal(hf_peers_start(node->peers, NULL), 0);
-    assert_int_equal(hf_loop_thread_start(node->main, NULL), 0);
+    assert_int_equal(hf_loop_thread_start(node->main, HF_URGENCY_SERVE, NULL), 0);
     for (int i = 0; i < KIT_WORKERS; i++)
-        assert_int_equal(hf_loop_thread_start(node->workers[i], NULL), 0);
+        assert_int_equal(hf_loop_thread_start(node->workers[i], HF_URGENCY_SERVE, NULL), 0);
+    assert_int_equal(hf_loop_thread_start(node->bulk, HF_URGENCY_BULK, NULL), 0);
 }
 
 static void stopped(void *arg)
@@ -143,8 +149,11 @@ void kit_end(kit_node *node)
         hf_loop_stop(node->workers[i]);
         hf_loop_thread_join(node->workers[i]);
     }
+    hf_loop_stop(node->bulk);
+    hf_loop_thread_join(node->bulk);
     hf_pool_destroy(node->pool);
     hf_loop_destroy(node->main);
+    hf_loop_destroy(node->bulk);
     for (int i = 0; i < KIT_WORKERS; i++)
         hf_loop_destroy(node->workers[i]);
     hf_peers_destroy(node->peers);
@@ -190,9 +199,25 @@ int kit_set_up(void **state)
     return 0;
 }
 
+/* No handler hears of the bulk loop's link, so it is asked for. */
+static void wait_all_up(const kit_node *node, const char *other)
+{
+    char series[64];
+    uint64_t until = hf_clock_us() + 40000000;
+
+    snprintf(series, sizeof series, "holdfast_peer_link_up{node=\"%s\"}", other);
+    while (kit_metric(node, series) != KIT_LANES) {
+        if (hf_clock_us() > until)
+            fail_msg("%s has not all its links to %s", node->name, other);
+        usleep(1000);
+    }
+}
+
 void kit_wait_linked(const kit_node *one, const kit_node *other)
 {
     KIT_WAIT(one->up[other - kit_nodes] == KIT_WORKERS && other->up[one - kit_nodes] == KIT_WORKERS);
+    wait_all_up(one, other->name);
+    wait_all_up(other, one->name);
 }
 
 int kit_tear_down(void **state)

@@ -21,7 +21,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { KIT_NODES = 3, KIT_WORKERS = 2, KIT_HELD_MAX = 5000, KIT_QUEUE_LIMIT = 8 << 20 };
+enum { KIT_NODES = 3, KIT_WORKERS = 2, KIT_LANES = KIT_WORKERS + 1, KIT_HELD_MAX = 5000, KIT_QUEUE_LIMIT = 8 << 20 };
 
 typedef struct kit_node {
     /* What it is started with; kit_prepare sets it, tests may change it before kit_start. */
@@ -36,7 +36,7 @@ typedef struct kit_node {
     uint16_t port;
     int listener;
 
-    hf_loop *main, *workers[KIT_WORKERS];
+    hf_loop *main, *workers[KIT_WORKERS], *bulk;
     hf_pool *pool;
     hf_metrics *metrics;
     hf_peers *peers;
@@ -60,7 +60,7 @@ extern pthread_mutex_t kit_lock;
 extern pthread_cond_t kit_changed;
 
 /* Handlers of a node.  A message begins with its number in its lane; a request is answered by its text: "hold" later
- * (see held), "fail" with HF_ECONFLICT, others with their own bytes. */
+ * (see held), "fail" with HF_ECONFLICT, "loop" with "worker" or "bulk", others with their own bytes. */
 extern const hf_peer_handlers kit_handlers;
 
 /* Waits for a condition on what kit_lock guards; fails the test after a long time. */
@@ -123,6 +123,7 @@ typedef struct kit_call {
     uint32_t to;
     uint64_t timeout_us;
     const char *text;
+    int is_bulk;
     int in_call, early, elsewhere;
     uint32_t done; /* how often */
     int32_t code;
@@ -134,5 +135,7 @@ void kit_call_start(kit_call *call, kit_node *node, uint32_t to, const char *tex
 /* Waits for the end of the call, which must come once, later and on the same loop.  Returns its code. */
 int32_t kit_call_wait(kit_call *call);
 int32_t kit_call_now(kit_node *node, uint32_t to, const char *text, char response[32]);
+/* The same through the bulk loops. */
+int32_t kit_bulk_call_now(kit_node *node, uint32_t to, const char *text, char response[32]);
 
 #endif

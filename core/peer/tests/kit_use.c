@@ -193,14 +193,21 @@ static void begin_call(hf_task *task)
     hf_slice piece = {(const uint8_t *)call->text, strlen(call->text)};
 
     call->in_call = 1;
-    hf_peers_call(call->node->channel, call->to, &piece, 1, call->timeout_us, call_done, call);
+    (call->is_bulk ? hf_peers_call_bulk : hf_peers_call)(call->node->channel, call->to, &piece, 1, call->timeout_us,
+                                                         call_done, call);
     call->in_call = 0;
+}
+
+static void start_call(kit_call *call)
+{
+    call->task.run = begin_call;
+    hf_loop_post(call->node->workers[0], &call->task);
 }
 
 void kit_call_start(kit_call *call, kit_node *node, uint32_t to, const char *text, uint64_t timeout_us)
 {
-    *call = (kit_call){.task.run = begin_call, .node = node, .to = to, .text = text, .timeout_us = timeout_us};
-    hf_loop_post(node->workers[0], &call->task);
+    *call = (kit_call){.node = node, .to = to, .text = text, .timeout_us = timeout_us};
+    start_call(call);
 }
 
 int32_t kit_call_wait(kit_call *call)
@@ -212,15 +219,24 @@ int32_t kit_call_wait(kit_call *call)
     return call->code;
 }
 
-int32_t kit_call_now(kit_node *node, uint32_t to, const char *text, char response[32])
+static int32_t call_now(kit_call call, char response[32])
 {
-    kit_call call;
-
-    kit_call_start(&call, node, to, text, 30000000);
+    call.timeout_us = 30000000;
+    start_call(&call);
     int32_t code = kit_call_wait(&call);
     if (response)
         strcpy(response, call.response);
     return code;
+}
+
+int32_t kit_call_now(kit_node *node, uint32_t to, const char *text, char response[32])
+{
+    return call_now((kit_call){.node = node, .to = to, .text = text}, response);
+}
+
+int32_t kit_bulk_call_now(kit_node *node, uint32_t to, const char *text, char response[32])
+{
+    return call_now((kit_call){.node = node, .to = to, .text = text, .is_bulk = 1}, response);
 }
 
 double kit_metric(const kit_node *node, const char *series)

@@ -2,6 +2,7 @@
 #include "kit.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 static void respond_late(uint32_t first, uint32_t count)
 {
@@ -26,6 +27,26 @@ static void calls_are_answered(void **state)
     respond_late(0, 1); /* from this thread, which has no loop */
     assert_int_equal(kit_call_wait(&call), 0);
     assert_string_equal(call.response, "late");
+}
+
+static void bulk_calls_take_the_bulk_loops(void **state)
+{
+    char response[32];
+
+    (void)state;
+    assert_int_equal(kit_call_now(&kit_nodes[0], 1, "loop", response), 0);
+    assert_string_equal(response, "worker");
+    assert_int_equal(kit_bulk_call_now(&kit_nodes[0], 1, "loop", response), 0);
+    assert_string_equal(response, "bulk");
+    assert_int_equal(kit_bulk_call_now(&kit_nodes[0], 2, "fail", response), HF_ECONFLICT);
+    assert_string_equal(response, "no");
+    assert_int_equal(kit_bulk_call_now(&kit_nodes[0], 0, "self", NULL), HF_EINVAL);
+    kit_stop(&kit_nodes[2]);
+    KIT_WAIT(kit_nodes[0].up[2] == 0);
+    kit_wait_log("n3: the link to it was lost");
+    while (kit_metric(&kit_nodes[0], "holdfast_peer_link_up{node=\"n3\"}") != 0)
+        usleep(1000); /* no handler hears of the bulk loop's */
+    assert_int_equal(kit_bulk_call_now(&kit_nodes[0], 2, "down", NULL), HF_ECLOSED);
 }
 
 struct large {
@@ -208,6 +229,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(calls_are_answered),
+        TEST(bulk_calls_take_the_bulk_loops),
         TEST(calls_that_cannot_be_sent_say_so_later),
         TEST(a_call_without_an_answer_times_out_once),
         cmocka_unit_test_setup_teardown(nobody_serves, kit_prepare, kit_tear_down),

@@ -32,7 +32,7 @@ static void messages_keep_their_order_both_ways(void **state)
                 COUNT * KIT_WORKERS * (KIT_NODES - 1));
     assert_true(kit_metric(&kit_nodes[0], "holdfast_peer_messages_total{direction=\"received\"}") ==
                 COUNT * KIT_WORKERS * (KIT_NODES - 1));
-    assert_true(kit_metric(&kit_nodes[0], "holdfast_peer_link_up{node=\"n2\"}") == KIT_WORKERS);
+    assert_true(kit_metric(&kit_nodes[0], "holdfast_peer_link_up{node=\"n2\"}") == KIT_LANES);
 }
 
 static uint64_t hash_of_burst(uint32_t size)
@@ -114,8 +114,8 @@ static void a_lost_link_is_told_and_comes_back(void **state)
     kit_wait_linked(&kit_nodes[0], &kit_nodes[1]);
     kit_wait_linked(&kit_nodes[2], &kit_nodes[1]);
     assert_int_equal(kit_call_now(&kit_nodes[0], 1, "hello", NULL), 0);
-    assert_true(kit_metric(&kit_nodes[0], "holdfast_peer_reconnects_total") == KIT_WORKERS);
-    assert_true(kit_metric(&kit_nodes[0], "holdfast_peer_link_up{node=\"n2\"}") == KIT_WORKERS);
+    assert_true(kit_metric(&kit_nodes[0], "holdfast_peer_reconnects_total") == KIT_LANES);
+    assert_true(kit_metric(&kit_nodes[0], "holdfast_peer_link_up{node=\"n2\"}") == KIT_LANES);
 }
 
 static int released; /* guarded by kit_lock */

@@ -59,7 +59,7 @@ static void create(struct fixture *fixture)
     assert_int_equal(hf_metrics_create(&fixture->metrics, NULL), 0);
     lua.metrics = fixture->metrics;
     assert_int_equal(hf_loop_create("test", &fixture->loop, NULL), 0);
-    assert_int_equal(hf_pool_create(2, 64, &fixture->pool, NULL), 0);
+    assert_int_equal(hf_pool_create("pool", HF_URGENCY_BACKGROUND, 2, 64, &fixture->pool, NULL), 0);
     lua.pool = fixture->pool;
     assert_int_equal(hf_lua_host_create(&lua, &fixture->lua, NULL), 0);
     fixture->settings.main = fixture->loop;

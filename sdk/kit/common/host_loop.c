@@ -194,6 +194,7 @@ const hf_loop_interface kit_loop_interface = {
     .watch_create = watch_create,
     .watch_change = watch_change,
     .watch_destroy = watch_destroy,
+    .submit_bulk = loop_submit,
 };
 
 /* ---- Running ----------------------------------------------------------------------------------------------------- */

@@ -132,6 +132,7 @@ const hf_peer_interface kit_peer_interface = {
     .call = call_node,
     .respond = respond,
     .is_up = is_up,
+    .call_bulk = call_node,
 };
 
 /* ---- The other nodes --------------------------------------------------------------------------------------------- */

@@ -81,7 +81,7 @@ static void submit(struct store_check *check, int32_t phase, void (*work)(hf_job
     check->job.loop = check->replica->setup.loop;
     check->job.work = work;
     check->job.done = done;
-    result = environment->loops->submit(environment->host, &check->job, &check->error);
+    result = store_submit(environment, &check->job, phase == READING, &check->error);
     if (result == HF_OK)
         return;
     if (phase == OPENING)

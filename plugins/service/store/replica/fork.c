@@ -82,7 +82,7 @@ void store_fork_tick(struct store_replica *replica)
     *fork = (struct store_fork_job){.job = {.loop = replica->setup.loop, .work = copy, .done = copied},
                                     .replica = replica,
                                     .begun_us = environment->clock_us()};
-    if (environment->loops->submit(environment->host, &fork->job, NULL) != HF_OK) {
+    if (environment->loops->submit_bulk(environment->host, &fork->job, NULL) != HF_OK) {
         free(fork); /* the pool is full */
         return;
     }

@@ -54,7 +54,7 @@ static void start(struct store_replica *replica, uint64_t most, uint64_t estimat
                                       .replica = replica,
                                       .most = most,
                                       .estimate = estimate};
-    if (environment->loops->submit(environment->host, &measure->job, NULL) != HF_OK) {
+    if (environment->loops->submit_bulk(environment->host, &measure->job, NULL) != HF_OK) {
         free(measure);
         return;
     }

@@ -282,4 +282,13 @@ int32_t store_snapshot_receive_busy(const struct store_replica *replica);
 void store_snapshot_receive_stop(struct store_replica *replica);
 void store_snapshot_receive_free(struct store_replica *replica);
 
+/* Hands a job over: 1: as bulk work, which gives way to requests. */
+static inline int32_t store_submit(const struct store_environment *environment, hf_job *job, int32_t is_bulk,
+                                   hf_error *error)
+{
+    const hf_loop_interface *loops = environment->loops;
+
+    return is_bulk ? loops->submit_bulk(environment->host, job, error) : loops->submit(environment->host, job, error);
+}
+
 #endif

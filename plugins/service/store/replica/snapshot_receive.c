@@ -134,7 +134,7 @@ static void submit(struct store_snapshot_receiver *receiver, int32_t phase, void
     receiver->job.loop = receiver->replica->setup.loop;
     receiver->job.work = work;
     receiver->job.done = done;
-    result = environment->loops->submit(environment->host, &receiver->job, &receiver->error);
+    result = store_submit(environment, &receiver->job, phase == IMPORTING, &receiver->error);
     if (result == HF_OK)
         return;
     if (phase == COMMITTING)

@@ -1,6 +1,6 @@
 /* A follower needs what the log no longer has: the machine's state is streamed to it, piece by piece, and the group is
  * told how that went.  The next piece is read while others are under way; a few at a time, so a slow receiver slows
- * only its own stream.  Pieces are small, so that a loop's turn with one is short. */
+ * only its own stream.  All of it is bulk work, which gives way to requests. */
 #include "replica/private.h"
 #include "replica/snapshot.h"
 
@@ -13,6 +13,15 @@ enum { PIECE_SIZE = 256 << 10, CALL_TIMEOUT_US = 60000000, MADE_UP_US = 20000 };
 /* WANTED waits for the state machine's turn, EXPORTING and READING are in the pool, WAITING has a piece and must not
  * send it yet, CALLING waits for the receiver, with no piece in hand. */
 enum { WANTED, EXPORTING, READING, WAITING, CALLING };
+
+/* A request to the receiver, whose bytes stay until it is answered. */
+struct sent {
+    struct sent *next; /* among those to be used again */
+    struct store_snapshot_sender *sender;
+    uint8_t head[STORE_SNAPSHOT_BEGIN_MAX];
+    uint64_t size;
+    uint8_t bytes[PIECE_SIZE]; /* of DATA */
+};
 
 struct store_snapshot_sender {
     hf_job job;
@@ -28,9 +37,9 @@ struct store_snapshot_sender {
     hf_error error;
     struct store_snapshot_request request;
     hf_engine_export *source;
-    uint8_t *buffer;
-    uint64_t size;
-    uint64_t sent; /* bytes in all */
+    struct sent *spare; /* not in use */
+    struct sent *piece; /* in hand */
+    uint64_t sent;      /* bytes in all */
     hf_timer *timer;
 };
 
@@ -45,13 +54,38 @@ static void unlink_sender(struct store_snapshot_sender *sender)
     *link = sender->next;
 }
 
+/* NULL: no memory. */
+static struct sent *take(struct store_snapshot_sender *sender)
+{
+    struct sent *sent = sender->spare;
+
+    if (sent)
+        sender->spare = sent->next;
+    else if ((sent = malloc(sizeof *sent)))
+        sent->sender = sender;
+    return sent;
+}
+
+static void give_back(struct sent *sent)
+{
+    sent->next = sent->sender->spare;
+    sent->sender->spare = sent;
+}
+
 static void free_sender(struct store_snapshot_sender *sender)
 {
     if (sender->timer)
         sender->replica->environment->loops->timer_destroy(sender->timer);
     if (sender->source)
         sender->replica->environment->engine->export_close(sender->source);
-    free(sender->buffer);
+    if (sender->piece)
+        give_back(sender->piece);
+    while (sender->spare) {
+        struct sent *sent = sender->spare;
+
+        sender->spare = sent->next;
+        free(sent);
+    }
     free(sender);
 }
 
@@ -81,9 +115,11 @@ static void end(struct store_snapshot_sender *sender, int32_t code)
 
 static void answered(void *arg, int32_t code, hf_slice response)
 {
-    struct store_snapshot_sender *sender = arg;
+    struct sent *sent = arg;
+    struct store_snapshot_sender *sender = sent->sender;
 
     (void)response;
+    give_back(sent);
     sender->calls--;
     if (code != HF_OK && sender->call_code == HF_OK)
         sender->call_code = code;
@@ -91,19 +127,29 @@ static void answered(void *arg, int32_t code, hf_slice response)
         go_on(sender);
 }
 
-static void call(struct store_snapshot_sender *sender, int32_t kind)
+static void call_with(struct store_snapshot_sender *sender, int32_t kind, struct sent *sent)
 {
     const struct store_environment *environment = sender->replica->environment;
-    uint8_t head[STORE_SNAPSHOT_BEGIN_MAX];
     hf_slice pieces[2];
 
     sender->phase = CALLING;
     sender->calls++;
     sender->request.kind = kind;
-    pieces[0] = (hf_slice){head, store_snapshot_write(head, &sender->request)};
-    pieces[1] = (hf_slice){sender->buffer, sender->size};
-    environment->peers->call(environment->snapshots, store_replica_node(sender->target), pieces,
-                             kind == STORE_SNAPSHOT_DATA ? 2 : 1, CALL_TIMEOUT_US, answered, sender);
+    pieces[0] = (hf_slice){sent->head, store_snapshot_write(sent->head, &sender->request)};
+    pieces[1] = (hf_slice){sent->bytes, sent->size};
+    environment->peers->call_bulk(environment->snapshots, store_replica_node(sender->target), pieces,
+                                  kind == STORE_SNAPSHOT_DATA ? 2 : 1, CALL_TIMEOUT_US, answered, sent);
+}
+
+/* BEGIN or COMMIT. */
+static void call(struct store_snapshot_sender *sender, int32_t kind)
+{
+    struct sent *sent = take(sender);
+
+    if (sent)
+        call_with(sender, kind, sent);
+    else
+        end(sender, HF_ENOMEM);
 }
 
 /* ---- Not too fast ------------------------------------------------------------------------------------------------ */
@@ -125,7 +171,10 @@ static uint64_t wait_of(const struct store_environment *environment, uint64_t si
 
 static void send_piece(struct store_snapshot_sender *sender)
 {
-    call(sender, STORE_SNAPSHOT_DATA);
+    struct sent *sent = sender->piece;
+
+    sender->piece = NULL;
+    call_with(sender, STORE_SNAPSHOT_DATA, sent);
     go_on(sender);
 }
 
@@ -137,7 +186,7 @@ static void waited(void *arg)
 static void call_in_time(struct store_snapshot_sender *sender)
 {
     const struct store_environment *environment = sender->replica->environment;
-    uint64_t wait_us = wait_of(environment, sender->size);
+    uint64_t wait_us = wait_of(environment, sender->piece->size);
 
     if (wait_us > 0 && !sender->timer &&
         environment->loops->timer_create(sender->replica->setup.loop, waited, sender, &sender->timer, NULL) != HF_OK)
@@ -154,8 +203,8 @@ static void read_piece(hf_job *job)
 {
     struct store_snapshot_sender *sender = (struct store_snapshot_sender *)(void *)job;
 
-    sender->code = sender->replica->environment->engine->export_read(sender->source, sender->buffer, PIECE_SIZE,
-                                                                     &sender->size, &sender->error);
+    sender->code = sender->replica->environment->engine->export_read(sender->source, sender->piece->bytes, PIECE_SIZE,
+                                                                     &sender->piece->size, &sender->error);
 }
 
 static void piece_read(hf_job *job)
@@ -164,12 +213,17 @@ static void piece_read(hf_job *job)
 
     sender->phase = CALLING;
     store_repair_engine(sender->replica, sender->code, &sender->error);
-    sender->sent += sender->size;
-    sender->at_end = sender->size == 0;
-    if (sender->code == HF_OK && sender->call_code == HF_OK && !sender->at_end && !sender->replica->stopping)
+    if (sender->code == HF_OK) {
+        sender->sent += sender->piece->size;
+        sender->at_end = sender->piece->size == 0;
+    }
+    if (sender->code == HF_OK && sender->call_code == HF_OK && !sender->at_end && !sender->replica->stopping) {
         call_in_time(sender);
-    else
-        go_on(sender);
+        return;
+    }
+    give_back(sender->piece);
+    sender->piece = NULL;
+    go_on(sender);
 }
 
 static void submit(struct store_snapshot_sender *sender, int32_t phase, void (*work)(hf_job *), void (*done)(hf_job *))
@@ -181,7 +235,7 @@ static void submit(struct store_snapshot_sender *sender, int32_t phase, void (*w
     sender->job.loop = sender->replica->setup.loop;
     sender->job.work = work;
     sender->job.done = done;
-    result = environment->loops->submit(environment->host, &sender->job, &sender->error);
+    result = store_submit(environment, &sender->job, phase == READING, &sender->error);
     if (result == HF_OK)
         return;
     if (phase == EXPORTING)
@@ -189,6 +243,18 @@ static void submit(struct store_snapshot_sender *sender, int32_t phase, void (*w
     sender->phase = CALLING;
     sender->code = result;
     go_on(sender);
+}
+
+static void read_on(struct store_snapshot_sender *sender)
+{
+    if (!sender->piece) /* else it could not be read into before */
+        sender->piece = take(sender);
+    if (sender->piece)
+        submit(sender, READING, read_piece, piece_read);
+    else if (sender->calls == 0)
+        end(sender, HF_ENOMEM);
+    else
+        sender->code = HF_ENOMEM; /* the last answer ends it */
 }
 
 /* There is no piece in hand: reads the next one, or ends when all that was sent is answered. */
@@ -206,7 +272,7 @@ static void go_on(struct store_snapshot_sender *sender)
         sender->committing = 1;
         call(sender, STORE_SNAPSHOT_COMMIT);
     } else {
-        submit(sender, READING, read_piece, piece_read);
+        read_on(sender);
     }
 }
 
@@ -254,10 +320,7 @@ static void want(struct store_replica *replica, uint64_t target)
         if (sender->target == target)
             return;
     sender = calloc(1, sizeof *sender);
-    if (sender)
-        sender->buffer = malloc(PIECE_SIZE);
-    if (!sender || !sender->buffer) {
-        free(sender);
+    if (!sender) {
         replica->environment->replication->snapshot_sent(replica->group, target, replica->applied, 0);
         return;
     }

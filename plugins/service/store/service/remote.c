@@ -176,23 +176,22 @@ static void piece_task(hf_task *task)
     struct piece *piece = (struct piece *)(void *)task;
     struct store_replica *replica = store_shard_replica(piece->shard, piece->partition);
 
-    if (replica)
+    if (!store_hello_trusts(piece->shard->service, piece->node))
+        piece->shard->service->peers->respond(piece->request, HF_ECLOSED, (hf_slice){NULL, 0});
+    else if (replica)
         store_replica_snapshot_request(replica, piece->node, piece->request, (hf_slice){piece->bytes, piece->size});
     else
         piece->shard->service->peers->respond(piece->request, HF_ENOTFOUND, (hf_slice){NULL, 0});
     free(piece);
 }
 
+/* [the bulk loop; a worker, for WANT] */
 static void snapshot_arrived(void *arg, uint32_t node, hf_peer_request *request, hf_slice bytes)
 {
     struct store_service *service = arg;
     struct store_snapshot_request read;
     struct piece *piece;
 
-    if (!store_hello_trusts(service, node)) {
-        service->peers->respond(request, HF_ECLOSED, (hf_slice){NULL, 0});
-        return;
-    }
     if (store_snapshot_read(bytes, &read) != HF_OK) {
         service->peers->respond(request, HF_EPROTOCOL, (hf_slice){NULL, 0});
         return;

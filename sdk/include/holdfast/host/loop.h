@@ -1,6 +1,7 @@
 /* host/loop.h: threads, timers and file descriptors: host->query(host, "hf.loop/1").
  *
- * A process has one main loop and some worker loops, one thread each.  Whatever belongs to a loop is touched only on
+ * A process has one main loop and some worker loops, one thread each, and one loop for bulk transfers between nodes
+ * (see host/peer.h), whose thread gives way to theirs.  Whatever belongs to a loop is touched only on
  * its thread; other threads post tasks to it.  Nothing that runs on a loop may block or take longer than 100 us: such
  * work goes to the background pool, and its result comes back as a task.
  *
@@ -74,6 +75,11 @@ typedef struct hf_loop_interface {
                             hf_watch **ret_watch, hf_error *error);
     int32_t (*watch_change)(hf_watch *watch, uint32_t events, hf_error *error);
     void (*watch_destroy)(hf_watch *watch);
+
+    /* Like submit, for work that only has to be done and that nobody waits for: copying, counting, checking.  It has
+     * threads of its own, as many as the pool has, which give way to all others of the process: a job must not keep a
+     * lock that requests need, and one that takes long keeps other bulk work waiting.  [any] */
+    int32_t (*submit_bulk)(const hf_host *host, hf_job *job, hf_error *error);
 } hf_loop_interface;
 
 #ifdef __cplusplus

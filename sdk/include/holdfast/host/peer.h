@@ -1,8 +1,9 @@
 /* host/peer.h: messages to the other nodes of the cluster: host->query(host, "hf.peer/1").
  *
  * Nodes are numbered by their place in the configured member list, which is the same on all nodes.  Links are mutual
- * TLS; every worker loop has its own link (lane) to every node.  What is sent on one loop to one node arrives in order
- * or not at all; a lost link loses what was under way, and the sender learns of it through `link`.
+ * TLS; every worker loop has its own link (lane) to every node, and so has the bulk loop, for what is large and not
+ * urgent.  What is sent on one loop to one node arrives in order or not at all; a lost link loses what was under way,
+ * and the sender learns of it through `link`.
  *
  * Changes
  *   1.0  first version
@@ -23,8 +24,8 @@ extern "C" {
 typedef struct hf_peer_channel hf_peer_channel;
 typedef struct hf_peer_request hf_peer_request;
 
-/* What a channel does with what arrives; slices are borrowed for the call.  All on a worker loop, any of them: what
- * belongs elsewhere is posted on. */
+/* What a channel does with what arrives; slices are borrowed for the call.  All on a worker loop, any of them, or, for
+ * the requests of call_bulk, on the bulk loop: what belongs elsewhere is posted on. */
 typedef struct hf_peer_handlers {
     uint32_t size; /* sizeof(hf_peer_handlers) */
     uint32_t reserved;
@@ -80,6 +81,12 @@ typedef struct hf_peer_interface {
     /* The zone that the configuration says the node is in, what fails together; "": not said.  Static; NULL behind the
      * last node.  [any] */
     const char *(*node_zone)(const hf_host *host, uint32_t node);
+
+    /* Like call, through the bulk loops of both nodes: for requests of many bytes, which neither hold up what others
+     * send to the node nor take time from this loop.  The pieces are borrowed until `done` is called, on this loop.
+     * The bulk loop's requests to one node arrive in order, among themselves.  [worker loops] */
+    void (*call_bulk)(hf_peer_channel *channel, uint32_t node, const hf_slice *pieces, uint32_t count,
+                      uint64_t timeout_us, hf_peer_done done, void *arg);
 } hf_peer_interface;
 
 #ifdef __cplusplus
