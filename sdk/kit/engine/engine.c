@@ -157,7 +157,7 @@ static const hf_kit_check checks[] = {
     {"import_without_commit", "An import that is not committed leaves nothing.", engine_check_import_without_commit, 0},
     {"damage_is_found", "A damaged export is refused wherever it is damaged.", engine_check_damage_is_found, 60},
     {"large_value", "A large value goes through an export.", engine_check_large_value, 0},
-    {"large_space", "An import of any size replaces a space in one step.", engine_check_large_space, 120},
+    {"large_space", "An import of any size replaces a space in one step.", engine_check_large_space, 300},
     {"reopen", "What was flushed is there after closing and opening.", engine_check_reopen, 0},
     {"checkpoint", "A checkpoint is a database of its own.", engine_check_checkpoint, 0},
     {"crash", "After a kill the writes come back as a prefix, at least up to the last flush.", engine_check_crash, 120},

@@ -254,7 +254,7 @@ static void fill_value(uint8_t *bytes, uint64_t size, uint64_t number)
 /* More than an engine would keep in one file or buffer; between its records there are some that must go. */
 static void test_large_space(engine_database *k)
 {
-    enum { COUNT = 640, SIZE = 256 << 10 };
+    enum { COUNT = 288, SIZE = 256 << 10 }; /* 72 MiB */
     hf_engine_database *d = k->database;
     uint8_t *value = malloc(SIZE);
     char key[16];
