@@ -1,7 +1,6 @@
 /* Niceness is the share that a thread gets when all want to run.  How soon a thread that wakes takes the place of one
- * that runs is another matter: since version 6.6 Linux lets the latter finish its slice, which is over a
- * millisecond, unless the other's is shorter.  So bulk work has the shortest slice there is, too: what wakes to serve waits for
- * 100 us at most. */
+ * that runs is another matter: since version 6.6 Linux lets the latter go on until its slice is over, a millisecond or
+ * more.  So bulk work has the shortest slice there is, too. */
 #include "urgency.h"
 
 #include <stdint.h>
