@@ -66,7 +66,12 @@ make_cluster() {
 
 start_node() { # NODE
     local name=$1
-    setsid "$binaries/holdfastd" --config "$run_directory/$name/holdfast.cfg" >>"$run_directory/$name/log" 2>&1 &
+    # A process group of its own, so that Ctrl-C does not reach it and `kill -- -pid` ends it with its supervisor; no session
+    # of its own (setsid), since Linux shares the processors out among sessions first (sched_autogroup) and the niceness of
+    # one node's bulk work would count for nothing against the other nodes.
+    set -m
+    "$binaries/holdfastd" --config "$run_directory/$name/holdfast.cfg" </dev/null >>"$run_directory/$name/log" 2>&1 &
+    set +m
     node_pids[$name]=$!
     echo "${node_pids[$name]}" >"$run_directory/$name/pid"
 }
