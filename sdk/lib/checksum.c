@@ -4,6 +4,7 @@
 #include <string.h>
 #if defined(__x86_64__)
 #include <nmmintrin.h>
+#include <wmmintrin.h>
 #endif
 
 /* table[k][b] is the remainder of byte b followed by k zero bytes, for the reflected polynomial 0x82f63b78. */
@@ -306,16 +307,51 @@ uint32_t hf_crc32c_portable(uint32_t seed, const void *data, uint64_t size)
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t seed, const uint8_t *p, uint64_t size)
+#define HARDWARE __attribute__((target("sse4.2,pclmul")))
+
+/* An instruction has its result three cycles after it began, and one begins in each cycle: three parts of the data are
+ * done side by side.  Gopal et al., "Fast CRC Computation for iSCSI Polynomial Using CRC32 Instruction", Intel, 2011.
+ * The constants are x^(8 n - 33) modulo the polynomial, reflected, for n = PART and n = 2 PART. */
+enum { PART = 256 };
+#define PASS_PART      0xb9e02b86u
+#define PASS_TWO_PARTS 0xdd7e3b0cu
+
+HARDWARE static uint64_t add_word(uint64_t crc, const uint8_t *p)
+{
+    uint64_t word;
+
+    memcpy(&word, p, sizeof word);
+    return _mm_crc32_u64(crc, word);
+}
+
+/* What a remainder becomes when as many zero bytes follow as the constant says. */
+HARDWARE static uint64_t pass_zeros(uint64_t crc, uint32_t constant)
+{
+    __m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)crc), _mm_cvtsi64_si128(constant), 0);
+
+    return _mm_crc32_u64(0, (uint64_t)_mm_cvtsi128_si64(product));
+}
+
+HARDWARE static uint64_t add_three_parts(uint64_t crc, const uint8_t *p)
+{
+    uint64_t second = 0, third = 0;
+
+    for (int i = 0; i < PART; i += 8) {
+        crc = add_word(crc, p + i);
+        second = add_word(second, p + PART + i);
+        third = add_word(third, p + 2 * PART + i);
+    }
+    return pass_zeros(crc, PASS_TWO_PARTS) ^ pass_zeros(second, PASS_PART) ^ third;
+}
+
+HARDWARE static uint32_t crc32c_hardware(uint32_t seed, const uint8_t *p, uint64_t size)
 {
     uint64_t crc = ~seed;
 
-    for (; size >= 8; size -= 8, p += 8) {
-        uint64_t word;
-
-        memcpy(&word, p, sizeof word);
-        crc = _mm_crc32_u64(crc, word);
-    }
+    for (; size >= 3 * PART; size -= 3 * PART, p += 3 * PART)
+        crc = add_three_parts(crc, p);
+    for (; size >= 8; size -= 8, p += 8)
+        crc = add_word(crc, p);
     for (; size > 0; size--)
         crc = _mm_crc32_u8((uint32_t)crc, *p++);
     return ~(uint32_t)crc;
@@ -326,8 +362,8 @@ uint32_t hf_crc32c(uint32_t seed, const void *data, uint64_t size)
 {
 #if defined(__x86_64__)
     /* The answer is cached by the compiler's runtime; asking is one load and a test. */
-    if (__builtin_cpu_supports("sse4.2"))
-        return crc32c_sse42(seed, data, size);
+    if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul"))
+        return crc32c_hardware(seed, data, size);
 #endif
     return hf_crc32c_portable(seed, data, size);
 }

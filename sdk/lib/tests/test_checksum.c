@@ -34,13 +34,13 @@ static void gives_the_vectors(void **state)
 
 static void parts_make_the_whole(void **state)
 {
-    uint8_t data[257];
+    uint8_t data[2000];
 
     (void)state;
     for (size_t i = 0; i < sizeof data; i++)
         data[i] = (uint8_t)(i * 131 + 7);
     for (size_t start = 0; start < 8; start++) {
-        for (size_t size = 0; size <= sizeof data - start; size++) {
+        for (size_t size = 0; size <= sizeof data - start; size += size < 300 ? 1 : 7) {
             uint32_t whole = hf_crc32c_portable(0, data + start, size);
 
             assert_int_equal(hf_crc32c(0, data + start, size), whole);
