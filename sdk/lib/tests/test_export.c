@@ -130,9 +130,9 @@ static void test_sizes_and_pieces(void **state)
         {TEXT("b"), {filler, HF_EXPORT_FRAME_MAX - 17}},
         {{filler, HF_EXPORT_KEY_MAX}, {NULL, 0}},
     };
-    static const uint64_t pieces[] = {65536, 65537, 1 << 20};
+    static const uint64_t pieces[] = {65536, 65537, 3 * (8 + HF_EXPORT_FRAME_MAX) + 1, 1 << 20};
 
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++)
         for (uint64_t piece = 1; piece < 1000000; piece = piece * 31 + 1) {
             records_in_order expected = {records, 4, 0};
             hf_slice bytes = write_all(records, 4, pieces[i]);

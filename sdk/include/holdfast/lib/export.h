@@ -27,7 +27,7 @@ typedef int32_t (*hf_export_record)(void *arg, hf_slice key, hf_slice value, hf_
 typedef struct hf_export_writer {
     hf_export_next next;
     void *arg;
-    uint8_t frame[8 + HF_EXPORT_FRAME_MAX];
+    uint8_t frame[8 + HF_EXPORT_FRAME_MAX]; /* that is being sent, if it was not made where it was wanted */
     uint64_t frame_size, frame_sent;
     uint8_t sizes[8];
     hf_slice parts[3]; /* what remains of the present record: sizes, key, value */
@@ -41,10 +41,10 @@ typedef struct hf_export_reader {
     hf_export_record record;
     uint8_t magic[4];
     void *arg;
-    uint8_t frame[8 + HF_EXPORT_FRAME_MAX];
-    uint64_t frame_size, frame_wanted;
+    uint8_t frame[8 + HF_EXPORT_FRAME_MAX]; /* the present frame, as far as it has come */
+    uint64_t frame_size;
     uint8_t *bytes; /* the present record, as far as it has come */
-    uint64_t size, capacity, wanted;
+    uint64_t size, capacity;
     uint64_t count;
     uint32_t crc;
     int32_t started, ended, failed;
