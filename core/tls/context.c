@@ -42,12 +42,17 @@ static int32_t load_files(SSL_CTX *context, const char *directory, const char *n
 
 enum { READ_AHEAD = 64 << 10 };
 
+/* OpenSSL's own in another order: a new replica takes hundreds of megabytes a second, and AES with a key of 128 bits,
+ * which RFC 8446 makes the one that every implementation has, costs an eighth less than with 256. */
+#define CIPHER_SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+
 int32_t hf_tls_peer_context(const char *directory, const char *node, int32_t side, SSL_CTX **ret_context,
                             hf_error *error)
 {
     SSL_CTX *context = SSL_CTX_new(side == HF_TLS_SERVER ? TLS_server_method() : TLS_client_method());
 
-    if (!context || SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1) {
+    if (!context || SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1 ||
+        SSL_CTX_set_ciphersuites(context, CIPHER_SUITES) != 1) {
         SSL_CTX_free(context);
         return hf_tls_error(error, HF_ENOMEM, "cannot set up TLS");
     }
