@@ -16,6 +16,7 @@
 #include <holdfast/host/peer.h>
 
 struct store_replica;
+struct store_snapshot_arrived;
 
 /* What is noticed of damage, by all replicas of a node. */
 struct store_integrity {
@@ -182,8 +183,7 @@ void store_replica_stop(struct store_replica *replica, void (*stopped)(void *arg
 /* Removes what the replica has stored; it has stopped.  HF_EIO.  Blocks. */
 int32_t store_replica_erase(struct store_replica *replica, hf_error *error);
 
-/* A request on the channel of snapshots, for this replica; see snapshot.h.  Answers it.  The bytes are borrowed. */
-void store_replica_snapshot_request(struct store_replica *replica, uint32_t node, hf_peer_request *request,
-                                    hf_slice bytes);
+/* A request on the channel of snapshots, for this replica; see snapshot.h.  Answers it, and takes it over. */
+void store_replica_snapshot_request(struct store_replica *replica, struct store_snapshot_arrived *arrived);
 
 #endif

@@ -2,6 +2,9 @@
 
 #include "bytes.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 uint64_t store_snapshot_write(uint8_t to[STORE_SNAPSHOT_BEGIN_MAX], const struct store_snapshot_request *request)
 {
     uint8_t *at = to + STORE_SNAPSHOT_HEAD_SIZE;
@@ -60,4 +63,22 @@ int32_t store_snapshot_read(hf_slice bytes, struct store_snapshot_request *ret_r
     default:
         return HF_EPROTOCOL;
     }
+}
+
+int32_t store_snapshot_arrived_create(hf_slice bytes, struct store_snapshot_arrived **ret_arrived)
+{
+    struct store_snapshot_arrived *arrived = malloc(sizeof *arrived + bytes.size);
+    int32_t code;
+
+    if (!arrived)
+        return HF_ENOMEM;
+    *arrived = (struct store_snapshot_arrived){0};
+    memcpy(arrived->bytes, bytes.data, bytes.size);
+    code = store_snapshot_read((hf_slice){arrived->bytes, bytes.size}, &arrived->request);
+    if (code != HF_OK) {
+        free(arrived);
+        return code;
+    }
+    *ret_arrived = arrived;
+    return HF_OK;
 }

@@ -7,6 +7,8 @@
 
 #include "machine.h"
 
+#include <holdfast/host/peer.h>
+
 enum { STORE_SNAPSHOT_VERSION = 1, STORE_SNAPSHOT_HEAD_SIZE = 1 + 1 + 8 + 8 };
 enum { STORE_SNAPSHOT_BEGIN = 1, STORE_SNAPSHOT_DATA = 2, STORE_SNAPSHOT_COMMIT = 3, STORE_SNAPSHOT_WANT = 4 };
 enum { STORE_SNAPSHOT_PIECES_MAX = 8 /* DATA under way */ };
@@ -24,5 +26,17 @@ struct store_snapshot_request {
 uint64_t store_snapshot_write(uint8_t to[STORE_SNAPSHOT_BEGIN_MAX], const struct store_snapshot_request *request);
 /* HF_EPROTOCOL. */
 int32_t store_snapshot_read(hf_slice bytes, struct store_snapshot_request *ret_request);
+
+/* A request that has arrived. */
+struct store_snapshot_arrived {
+    struct store_snapshot_arrived *next; /* of its owner's */
+    hf_peer_request *peer;               /* to be answered */
+    uint32_t node;                       /* which sent it */
+    struct store_snapshot_request request;
+    uint8_t bytes[]; /* into which the request points */
+};
+
+/* Reads and keeps a copy of the bytes; the caller frees it.  HF_EPROTOCOL, HF_ENOMEM. */
+int32_t store_snapshot_arrived_create(hf_slice bytes, struct store_snapshot_arrived **ret_arrived);
 
 #endif

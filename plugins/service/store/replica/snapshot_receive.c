@@ -15,14 +15,6 @@ enum { SILENCE_US = 120000000 };
  * STORING waits for the log. */
 enum { IDLE, IMPORTING, CLAIMING, COMMITTING, STORING };
 
-/* A piece that waits for those before it. */
-struct piece {
-    struct piece *next;
-    hf_peer_request *request;
-    uint64_t size;
-    uint8_t bytes[];
-};
-
 struct store_snapshot_receiver {
     hf_job job;
     struct store_replica *replica;
@@ -32,7 +24,7 @@ struct store_snapshot_receiver {
     struct store_snapshot_request begin;
     hf_peer_request *request; /* BEGIN or COMMIT that is to be answered */
     hf_engine_import *target;
-    struct piece *pieces, **pieces_end; /* to be imported; the first one is, while IMPORTING */
+    struct store_snapshot_arrived *pieces, **pieces_end; /* DATA to be imported; the first one is, while IMPORTING */
     uint32_t piece_count;
     uint64_t heard_us;
 };
@@ -47,7 +39,7 @@ static void free_receiver(struct store_snapshot_receiver *receiver)
     if (receiver->target)
         receiver->replica->environment->engine->import_close(receiver->target);
     while (receiver->pieces) {
-        struct piece *piece = receiver->pieces;
+        struct store_snapshot_arrived *piece = receiver->pieces;
 
         receiver->pieces = piece->next;
         free(piece);
@@ -62,8 +54,8 @@ static void end(struct store_snapshot_receiver *receiver, int32_t code)
 
     if (receiver->request)
         respond(replica, receiver->request, code);
-    for (const struct piece *piece = receiver->pieces; piece; piece = piece->next)
-        respond(replica, piece->request, code);
+    for (const struct store_snapshot_arrived *piece = receiver->pieces; piece; piece = piece->next)
+        respond(replica, piece->peer, code);
     if (code != HF_OK)
         store_replica_log(replica, HF_LOG_WARNING, "a snapshot up to %llu was not installed (error %d): %s",
                           (unsigned long long)receiver->begin.state.applied_index, code,
@@ -81,11 +73,10 @@ static void import_job(hf_job *job)
 {
     struct store_snapshot_receiver *receiver = (struct store_snapshot_receiver *)(void *)job;
     const struct store_environment *environment = receiver->replica->environment;
-    const struct piece *piece = receiver->pieces;
+    const struct store_snapshot_arrived *piece = receiver->pieces;
 
     if (piece)
-        receiver->code = environment->engine->import_write(receiver->target, (hf_slice){piece->bytes, piece->size},
-                                                           &receiver->error);
+        receiver->code = environment->engine->import_write(receiver->target, piece->request.bytes, &receiver->error);
     else
         receiver->code = environment->engine->import_open(environment->database, receiver->begin.partition,
                                                           &receiver->target, &receiver->error);
@@ -96,14 +87,14 @@ static void submit(struct store_snapshot_receiver *receiver, int32_t phase, void
 
 static void answer_imported(struct store_snapshot_receiver *receiver)
 {
-    struct piece *piece = receiver->pieces;
+    struct store_snapshot_arrived *piece = receiver->pieces;
 
     if (!piece) {
         respond(receiver->replica, receiver->request, HF_OK);
         receiver->request = NULL;
         return;
     }
-    respond(receiver->replica, piece->request, HF_OK);
+    respond(receiver->replica, piece->peer, HF_OK);
     receiver->pieces = piece->next;
     receiver->piece_count--;
     free(piece);
@@ -273,12 +264,11 @@ int32_t store_snapshot_receive_claim(struct store_replica *replica)
 
 /* ---- Requests ------------------------------------------------------------------------------------------------- */
 
-static int32_t begin(struct store_replica *replica, const struct store_snapshot_request *request,
-                     hf_peer_request *answer)
+static int32_t begin(struct store_replica *replica, const struct store_snapshot_arrived *arrived)
 {
     struct store_snapshot_receiver *receiver = replica->receiver;
 
-    if (!is_of_use(replica, &request->state))
+    if (!is_of_use(replica, &arrived->request.state))
         return HF_EEXIST;
     if (receiver && receiver->phase != IDLE)
         return HF_EBUSY;
@@ -288,22 +278,17 @@ static int32_t begin(struct store_replica *replica, const struct store_snapshot_
     if (!receiver)
         return HF_ENOMEM;
     receiver->replica = replica;
-    receiver->begin = *request;
-    receiver->request = answer;
+    receiver->begin = arrived->request;
+    receiver->request = arrived->peer;
     receiver->heard_us = replica->now_us;
     replica->receiver = receiver;
     submit(receiver, IMPORTING, import_job, imported);
     return HF_OK;
 }
 
-static int32_t add_piece(struct store_snapshot_receiver *receiver, hf_slice bytes, hf_peer_request *answer)
+/* Takes it over. */
+static void add_piece(struct store_snapshot_receiver *receiver, struct store_snapshot_arrived *piece)
 {
-    struct piece *piece = malloc(sizeof *piece + bytes.size);
-
-    if (!piece)
-        return HF_ENOMEM;
-    *piece = (struct piece){.request = answer, .size = bytes.size};
-    memcpy(piece->bytes, bytes.data, bytes.size);
     if (receiver->pieces)
         *receiver->pieces_end = piece;
     else
@@ -312,13 +297,13 @@ static int32_t add_piece(struct store_snapshot_receiver *receiver, hf_slice byte
     receiver->piece_count++;
     if (receiver->phase == IDLE)
         submit(receiver, IMPORTING, import_job, imported);
-    return HF_OK;
 }
 
-static int32_t go_on(struct store_replica *replica, const struct store_snapshot_request *request,
-                     hf_peer_request *answer)
+/* Takes over a piece: *arrived becomes NULL. */
+static int32_t go_on(struct store_replica *replica, struct store_snapshot_arrived **arrived)
 {
     struct store_snapshot_receiver *receiver = replica->receiver;
+    const struct store_snapshot_request *request = &(*arrived)->request;
 
     if (!receiver || receiver->begin.session != request->session)
         return HF_ENOTFOUND;
@@ -326,31 +311,37 @@ static int32_t go_on(struct store_replica *replica, const struct store_snapshot_
                                     receiver->piece_count == STORE_SNAPSHOT_PIECES_MAX || receiver->request))
         return HF_EBUSY;
     receiver->heard_us = replica->now_us;
-    if (request->kind == STORE_SNAPSHOT_DATA)
-        return add_piece(receiver, request->bytes, answer);
-    receiver->request = answer;
+    if (request->kind == STORE_SNAPSHOT_DATA) {
+        struct store_snapshot_arrived *piece = *arrived;
+
+        *arrived = NULL;
+        add_piece(receiver, piece);
+        return HF_OK;
+    }
+    receiver->request = (*arrived)->peer;
     receiver->phase = CLAIMING;
     store_replica_run_soon(replica);
     return HF_OK;
 }
 
-void store_replica_snapshot_request(struct store_replica *replica, uint32_t node, hf_peer_request *request,
-                                    hf_slice bytes)
+void store_replica_snapshot_request(struct store_replica *replica, struct store_snapshot_arrived *arrived)
 {
-    struct store_snapshot_request read;
-    int32_t code = store_snapshot_read(bytes, &read);
+    const struct store_snapshot_request *request = &arrived->request;
+    hf_peer_request *peer = arrived->peer;
+    int32_t code, answered_now = 1;
 
-    if (code == HF_OK && (replica->failed || replica->stopping))
+    if (replica->failed || replica->stopping) {
         code = HF_ECLOSED;
-    if (code == HF_OK && read.kind == STORE_SNAPSHOT_WANT) {
-        respond(replica, request,
-                store_replica_node(read.session) == node ? store_repair_asked(replica, read.session) : HF_EINVAL);
-        return;
+    } else if (request->kind == STORE_SNAPSHOT_WANT) {
+        code = store_replica_node(request->session) == arrived->node ? store_repair_asked(replica, request->session)
+                                                                     : HF_EINVAL;
+    } else {
+        code = request->kind == STORE_SNAPSHOT_BEGIN ? begin(replica, arrived) : go_on(replica, &arrived);
+        answered_now = code != HF_OK;
     }
-    if (code == HF_OK)
-        code = read.kind == STORE_SNAPSHOT_BEGIN ? begin(replica, &read, request) : go_on(replica, &read, request);
-    if (code != HF_OK)
-        respond(replica, request, code);
+    if (answered_now)
+        respond(replica, peer, code);
+    free(arrived);
 }
 
 void store_snapshot_receive_tick(struct store_replica *replica)

@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-enum { PIECE_SIZE = 256 << 10, CALL_TIMEOUT_US = 60000000, MADE_UP_US = 20000 };
+enum { PIECE_SIZE = 512 << 10, CALL_TIMEOUT_US = 60000000, MADE_UP_US = 20000 };
 
 /* WANTED waits for the state machine's turn, EXPORTING and READING are in the pool, WAITING has a piece and must not
  * send it yet, CALLING waits for the receiver, with no piece in hand. */

@@ -126,7 +126,7 @@ const hf_option store_option_rows[STORE_OPTION_COUNT] = {
     HF_CONFIG_INTEGER("moves_maximum", struct store_options, moves_maximum, .default_text = "4", .minimum = 0,
                       .maximum = 32,
                       .doc = "Partitions that move between nodes at the same time. 0: none begins to move."),
-    HF_CONFIG_SIZE("snapshot_rate", struct store_options, snapshot_rate, .default_text = "256MiB", .minimum = 0,
+    HF_CONFIG_SIZE("snapshot_rate", struct store_options, snapshot_rate, .default_text = "224MiB", .minimum = 0,
                    .maximum = INT64_C(1) << 40,
                    .doc = "Bytes per second that this node sends to replicas which need everything. 0: any number."),
     HF_CONFIG_SIZE("scrub_rate", struct store_options, scrub_rate, .default_text = "8MiB", .minimum = 0,

@@ -161,54 +161,45 @@ static void operation_arrived(void *arg, uint32_t node, hf_peer_request *request
 
 /* ---- Snapshots ------------------------------------------------------------------------------------------------ */
 
-struct piece {
+struct asked_for_snapshot {
     hf_task task;
     struct store_shard *shard;
-    hf_peer_request *request;
-    uint32_t node;
-    uint64_t partition;
-    uint64_t size;
-    uint8_t bytes[];
+    struct store_snapshot_arrived *arrived;
 };
 
-static void piece_task(hf_task *task)
+static void snapshot_task(hf_task *task)
 {
-    struct piece *piece = (struct piece *)(void *)task;
-    struct store_replica *replica = store_shard_replica(piece->shard, piece->partition);
+    struct asked_for_snapshot asked = *(struct asked_for_snapshot *)(void *)task;
+    struct store_service *service = asked.shard->service;
+    struct store_replica *replica = store_shard_replica(asked.shard, asked.arrived->request.partition);
 
-    if (!store_hello_trusts(piece->shard->service, piece->node))
-        piece->shard->service->peers->respond(piece->request, HF_ECLOSED, (hf_slice){NULL, 0});
-    else if (replica)
-        store_replica_snapshot_request(replica, piece->node, piece->request, (hf_slice){piece->bytes, piece->size});
-    else
-        piece->shard->service->peers->respond(piece->request, HF_ENOTFOUND, (hf_slice){NULL, 0});
-    free(piece);
+    free(task);
+    if (replica && store_hello_trusts(service, asked.arrived->node)) {
+        store_replica_snapshot_request(replica, asked.arrived);
+        return;
+    }
+    service->peers->respond(asked.arrived->peer, replica ? HF_ECLOSED : HF_ENOTFOUND, (hf_slice){NULL, 0});
+    free(asked.arrived);
 }
 
 /* [the bulk loop; a worker, for WANT] */
 static void snapshot_arrived(void *arg, uint32_t node, hf_peer_request *request, hf_slice bytes)
 {
     struct store_service *service = arg;
-    struct store_snapshot_request read;
-    struct piece *piece;
+    struct asked_for_snapshot *asked = malloc(sizeof *asked);
+    struct store_snapshot_arrived *arrived = NULL;
+    int32_t code = asked ? store_snapshot_arrived_create(bytes, &arrived) : HF_ENOMEM;
 
-    if (store_snapshot_read(bytes, &read) != HF_OK) {
-        service->peers->respond(request, HF_EPROTOCOL, (hf_slice){NULL, 0});
+    if (code != HF_OK) {
+        service->peers->respond(request, code == HF_ENOMEM ? HF_EBUSY : code, (hf_slice){NULL, 0});
+        free(asked);
         return;
     }
-    piece = malloc(sizeof *piece + bytes.size);
-    if (!piece) {
-        service->peers->respond(request, HF_EBUSY, (hf_slice){NULL, 0});
-        return;
-    }
-    *piece = (struct piece){.task.run = piece_task,
-                            .shard = store_shard_of(service, read.partition),
-                            .request = request,
-                            .node = node,
-                            .partition = read.partition,
-                            .size = bytes.size};
-    memcpy(piece->bytes, bytes.data, bytes.size);
-    service->loops->post(piece->shard->loop, &piece->task);
+    arrived->peer = request;
+    arrived->node = node;
+    *asked = (struct asked_for_snapshot){
+        .task.run = snapshot_task, .shard = store_shard_of(service, arrived->request.partition), .arrived = arrived};
+    service->loops->post(asked->shard->loop, &asked->task);
 }
 
 int32_t store_remote_open(struct store_service *service, hf_error *error)
