@@ -22,14 +22,19 @@ static uint8_t lower(uint8_t c)
     return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
 }
 
-static int32_t same_ignoring_case(hf_slice slice, const char *text)
+int32_t hf_http1_same(hf_slice a, hf_slice b)
 {
-    if (slice.size != strlen(text))
+    if (a.size != b.size)
         return 0;
-    for (uint64_t i = 0; i < slice.size; i++)
-        if (lower(slice.data[i]) != lower((uint8_t)text[i]))
+    for (uint64_t i = 0; i < a.size; i++)
+        if (lower(a.data[i]) != lower(b.data[i]))
             return 0;
     return 1;
+}
+
+static int32_t same_ignoring_case(hf_slice slice, const char *text)
+{
+    return hf_http1_same(slice, hf_slice_of(text));
 }
 
 static hf_slice trim(hf_slice slice)
@@ -154,18 +159,28 @@ static int32_t parse_length(hf_slice value, uint64_t *ret_length, hf_error *erro
     return HF_OK;
 }
 
-/* Whether the comma-separated list has the option. */
-static int32_t list_has(hf_slice list, const char *option)
+int32_t hf_http1_list_next(hf_slice *list, hf_slice *ret_element)
 {
-    uint64_t start = 0;
+    uint64_t size = 0;
 
-    for (uint64_t i = 0; i <= list.size; i++) {
-        if (i < list.size && list.data[i] != ',')
-            continue;
-        if (same_ignoring_case(trim((hf_slice){list.data + start, i - start}), option))
+    if (list->size == 0)
+        return 0;
+    while (size < list->size && list->data[size] != ',')
+        size++;
+    *ret_element = trim((hf_slice){list->data, size});
+    if (size < list->size)
+        size++;
+    *list = (hf_slice){list->data + size, list->size - size};
+    return 1;
+}
+
+int32_t hf_http1_list_has(hf_slice list, const char *element)
+{
+    hf_slice each;
+
+    while (hf_http1_list_next(&list, &each))
+        if (same_ignoring_case(each, element))
             return 1;
-        start = i + 1;
-    }
     return 0;
 }
 
@@ -194,8 +209,8 @@ static int32_t read_framing_field(const hf_http1_header *header, body_framing *f
             return hf_error_set(error, HF_EUNSUPPORTED, "the transfer coding is not supported; expected chunked");
         framing->chunked = 1;
     } else if (same_ignoring_case(header->name, "connection")) {
-        framing->close |= list_has(header->value, "close");
-        framing->keep_alive |= list_has(header->value, "keep-alive");
+        framing->close |= hf_http1_list_has(header->value, "close");
+        framing->keep_alive |= hf_http1_list_has(header->value, "keep-alive");
     } else if (same_ignoring_case(header->name, "expect")) {
         head->expect_continue = same_ignoring_case(header->value, "100-continue");
     }

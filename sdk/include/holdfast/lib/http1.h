@@ -49,6 +49,16 @@ int64_t hf_http1_parse_response(hf_slice bytes, hf_slice request_method, hf_http
 /* The value of the first field of that name (case does not matter), or a slice with NULL data. */
 hf_slice hf_http1_header_find(const hf_http1_head *head, const char *name);
 
+/* Whether two names, of fields or of what their values list, are the same: case does not matter. */
+int32_t hf_http1_same(hf_slice a, hf_slice b);
+
+/* Takes the first element off the front of a list with commas ("keep-alive, Upgrade"), without the white space around
+ * it.  0: there is none left. */
+int32_t hf_http1_list_next(hf_slice *list, hf_slice *ret_element);
+
+/* Whether such a list has the element. */
+int32_t hf_http1_list_has(hf_slice list, const char *element);
+
 /* State of reading a chunked body; zero to begin. */
 typedef struct hf_http1_chunked {
     uint64_t left; /* bytes of the present chunk still to come */
