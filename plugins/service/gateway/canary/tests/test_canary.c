@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "canary/canary.h"
+#include <holdfast/lib/hash.h>
 
 enum { SECOND = 1000000 };
 
@@ -18,20 +19,11 @@ static const struct gateway_canary_rules rules = {.steps = {100, 500, 2500},
                                                   .margins = {0.01, 0.05},
                                                   .error = 0.05};
 
-/* xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift generators", 2016. */
-static uint64_t random_state;
-
-static uint64_t draw(void)
-{
-    random_state ^= random_state >> 12;
-    random_state ^= random_state << 25;
-    random_state ^= random_state >> 27;
-    return random_state * UINT64_C(2685821657736338717);
-}
+static hf_random chance;
 
 static int happens(double probability)
 {
-    return (double)(draw() >> 11) / 9007199254740992.0 < probability;
+    return (double)(hf_random_next(&chance) >> 11) / 9007199254740992.0 < probability;
 }
 
 /* What the versions do: probabilities by measure. */
@@ -53,10 +45,10 @@ static result roll_out(const rates_of_versions *rates, uint64_t seed, uint64_t r
     result outcome = {.measure = -1};
     uint64_t now = 5 * (uint64_t)SECOND;
 
-    random_state = seed * 2 + 1;
+    hf_random_init(&chance, seed);
     gateway_canary_init(&canary, (uint32_t)seed, now);
     for (uint64_t i = 0; i < requests && canary.state == GATEWAY_CANARY_RUNNING; i++) {
-        int32_t version = gateway_canary_version(&canary, &rules, draw());
+        int32_t version = gateway_canary_version(&canary, &rules, hf_random_next(&chance));
         const double *by = version == GATEWAY_CANARY ? rates->release : rates->stable;
 
         outcome.requests += version == GATEWAY_CANARY;

@@ -1,0 +1,68 @@
+#include "route/key.h"
+
+#include <holdfast/lib/hash.h>
+#include <holdfast/lib/json.h>
+#include <holdfast/lib/value.h>
+
+#include <stdio.h>
+#include <string.h>
+
+enum { NAME_MAX_SIZE = 128, NUMBER_SIZE = 24 };
+
+/* A number is the text that it would be: 7 and "7" are the same user. */
+static hf_slice text_of_number(const hf_value *value, hf_arena *arena)
+{
+    char *text = value && value->type == HF_VALUE_INTEGER ? hf_arena_alloc(arena, NUMBER_SIZE) : NULL;
+
+    if (!text)
+        return (hf_slice){NULL, 0};
+    snprintf(text, NUMBER_SIZE, "%lld", (long long)value->as.integer);
+    return hf_slice_of(text);
+}
+
+static hf_slice member_of(hf_slice body, hf_slice name, hf_arena *arena)
+{
+    char text[NAME_MAX_SIZE];
+    hf_slice string = {NULL, 0};
+    hf_value value;
+
+    if (!body.size || name.size >= sizeof text)
+        return string;
+    memcpy(text, name.data, name.size);
+    text[name.size] = 0;
+    if (hf_json_find_string(body, text, arena, &string) == HF_OK)
+        return string;
+    if (hf_json_parse(body, arena, &value, NULL) != HF_OK)
+        return (hf_slice){NULL, 0};
+    return text_of_number(hf_value_get(&value, text), arena);
+}
+
+static hf_slice value_of(const struct gateway_key *key, const struct gateway_request *request, hf_slice body,
+                         hf_arena *arena)
+{
+    switch (key->of) {
+    case GATEWAY_KEY_CLIENT:
+        return request->client;
+    case GATEWAY_KEY_FIELD:
+        return gateway_request_field(request, key->name);
+    case GATEWAY_KEY_COOKIE:
+        return gateway_request_cookie(request, key->name);
+    case GATEWAY_KEY_PATH:
+        return request->path;
+    case GATEWAY_KEY_ARGUMENT:
+        return gateway_request_argument(request, key->name, arena);
+    default:
+        return member_of(body, key->name, arena);
+    }
+}
+
+int32_t gateway_key_hash(const struct gateway_key *key, const struct gateway_request *request, hf_slice body,
+                         hf_arena *arena, uint64_t *ret_hash)
+{
+    hf_slice value = value_of(key, request, body, arena);
+
+    if (!value.size)
+        return 0;
+    *ret_hash = hf_hash64(0, value.data, value.size);
+    return 1;
+}

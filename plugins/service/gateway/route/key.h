@@ -1,0 +1,27 @@
+/* key.h: the key by which keyed balancers choose a server, and releases their users: requests with the same key meet
+ * the same one.  Pure. */
+#ifndef GATEWAY_KEY_H
+#define GATEWAY_KEY_H
+
+#include "route/request.h"
+
+enum {
+    GATEWAY_KEY_CLIENT, /* its address */
+    GATEWAY_KEY_FIELD,
+    GATEWAY_KEY_COOKIE,
+    GATEWAY_KEY_PATH,
+    GATEWAY_KEY_ARGUMENT, /* of the query */
+    GATEWAY_KEY_BODY      /* a member at the top of the JSON object that is the body: a string, or an integer */
+};
+
+struct gateway_key {
+    int32_t of;    /* GATEWAY_KEY_... */
+    hf_slice name; /* of a field, cookie, argument or member */
+};
+
+/* Hashes what the key is of; 0: the request has none of it, or it is empty.  `body` is of use for GATEWAY_KEY_BODY
+ * only: all of it, or what has come of one that is too long to wait for.  What is decoded is put into the arena. */
+int32_t gateway_key_hash(const struct gateway_key *key, const struct gateway_request *request, hf_slice body,
+                         hf_arena *arena, uint64_t *ret_hash);
+
+#endif
