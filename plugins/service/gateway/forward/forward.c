@@ -255,6 +255,8 @@ static int32_t read_target(const struct passage *passage, hf_slice *ret_target, 
 
     *ret_host = value_of(passage, HOST);
     *ret_target = target;
+    if (memchr(target.data, '#', target.size)) /* where the path ends is then a matter of opinion */
+        return hf_error_set(error, HF_EINVAL, "the target of the request has a fragment ('#')");
     if (target.data[0] != '/' && !(hf_slice_is(target, "*") && hf_slice_is(passage->head->method, "OPTIONS")) &&
         !read_uri(target, ret_target, ret_host))
         return hf_error_set(error, HF_EINVAL, "the target of the request is neither a path nor an http URI");

@@ -38,8 +38,8 @@ struct gateway_forward {
 
 /* Appends the head of a request to `to`.  `bytes` is the head as it was received, to which `head` points.  The body's
  * framing is that of `head`; "Expect: 100-continue" does not go on, since it is answered here.  HF_EINVAL (answer 400):
- * a target that is no path, a host that is none, or too many options of the connection; HF_ETOOLARGE (431), HF_ENOMEM;
- * `to` is then as it was. */
+ * a target that is no path or has a fragment, a host that is none, or too many options of the connection; HF_ETOOLARGE
+ * (431), HF_ENOMEM; `to` is then as it was. */
 int32_t gateway_forward_request(const struct gateway_forward *how, hf_slice bytes, const hf_http1_head *head,
                                 hf_buffer *to, hf_error *error);
 

@@ -149,6 +149,7 @@ static void targets_become_paths(void **state)
     how.target = hf_slice_of("/new");
     expect_request(&how, "GET /old HTTP/1.1\r\nHost: a\r\n\r\n", "GET /new HTTP/1.1\r\nHost: inner\r\n" FROM "\r\n");
     expect_refused("GET * HTTP/1.1\r\nHost: a\r\n\r\n");
+    expect_refused("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n");
     expect_refused("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n");
     expect_refused("GET http:///p HTTP/1.1\r\nHost: a\r\n\r\n");
     expect_refused("GET http://user@a/ HTTP/1.1\r\nHost: a\r\n\r\n");
