@@ -99,17 +99,17 @@ start_holdfast() {
     wait_until 60 holdfast_settled
 }
 
-# The leader that a node knows of the table's one partition, the one that should lead (the first of the replicas), the
-# index that is committed as far as it knows, and the one that it has applied.
+# The leader that a node knows of the table's one partition, the one that should lead (the first of the replicas), and
+# the index that is committed as far as it knows and has it: it may apply that later.
 holdfast_status() { # NODE
     { curl -sf -m 2 "http://127.0.0.1:$(http_port "n$1")/v1/tables/bench/partitions" && echo; } | tr -d '"' | sed -n \
-        's/.*leader:n\([0-9]*\),.*commit:\([0-9]*\),replicas:\[{node:n\([0-9]*\),.*applied:\([0-9]*\).*/\1 \3 \2 \4/p'
+        's/.*leader:n\([0-9]*\),.*commit:\([0-9]*\),replicas:\[{node:n\([0-9]*\),.*/\1 \3 \2/p'
 }
 
 holdfast_leader() {
-    local i leader first commit applied
+    local i leader first commit
     for i in 1 2 3; do
-        read -r leader first commit applied < <(holdfast_status $i)
+        read -r leader first commit < <(holdfast_status $i)
         [ "$leader" != "$i" ] || { echo $i; return; }
     done
     return 1
@@ -119,11 +119,11 @@ holdfast_target() { echo "-${node_pids[n$1]}"; } # the supervisor and its childr
 
 # The leader is the one that should lead: while it is not, leadership is about to move.
 holdfast_settled() {
-    local i leader first commit applied newest=0
+    local i leader first commit newest=0
     for i in 1 2 3; do
-        read -r leader first commit applied < <(holdfast_status $i) || return 1
-        [ "$leader" = "$first" ] && [ "$applied" -ge "$newest" ] || return 1
-        newest=$applied
+        read -r leader first commit < <(holdfast_status $i) || return 1
+        [ "$leader" = "$first" ] && [ "$commit" -ge "$newest" ] || return 1
+        newest=$commit
     done
 }
 
