@@ -295,11 +295,12 @@ static void put_connection(struct passage *passage)
     }
 }
 
-/* A field of the client's, all its values, and our own at the end. */
-static void put_appended(struct passage *passage, const char *name, int32_t fate, hf_slice own)
+/* Begins a field with all that the client's has; our own value and the end of the line are to come.  0: a route has it
+ * otherwise, nothing is to come. */
+static int begin_appended(struct passage *passage, const char *name, int32_t fate)
 {
     if (is_edited(passage->how, hf_slice_of(name)))
-        return;
+        return 0;
     put_text(passage, name);
     put_text(passage, ": ");
     for (uint32_t i = 0; passage->how->is_proxy && has(passage, fate) && i < passage->head->header_count; i++)
@@ -307,8 +308,7 @@ static void put_appended(struct passage *passage, const char *name, int32_t fate
             put(passage, passage->head->headers[i].value);
             put_text(passage, ", ");
         }
-    put(passage, own);
-    put_text(passage, "\r\n");
+    return 1;
 }
 
 /* What the proxy before us says, or else what we see. */
@@ -323,21 +323,29 @@ static void put_kept(struct passage *passage, const char *name, int32_t fate, hf
 /* RFC 7239; IPv6 addresses and hosts with a port are no tokens, and so in quotes, which neither has itself. */
 static void put_forwarded(struct passage *passage, hf_slice host)
 {
-    const struct gateway_forward *how = passage->how;
-    int is_ipv6 = how->client.size && memchr(how->client.data, ':', how->client.size) != NULL;
-    uint8_t own[512];
-    int size = snprintf((char *)own, sizeof own, "for=%s%.*s%s;proto=%s", is_ipv6 ? "\"[" : "", (int)how->client.size,
-                        (const char *)how->client.data, is_ipv6 ? "]\"" : "", how->is_tls ? "https" : "http");
+    hf_slice client = passage->how->client;
+    int is_ipv6 = client.size && memchr(client.data, ':', client.size) != NULL;
 
-    if (host.size && host.size < 256)
-        size += snprintf((char *)own + size, sizeof own - (size_t)size, ";host=\"%.*s\"", (int)host.size,
-                         (const char *)host.data);
-    put_appended(passage, "Forwarded", FORWARDED, (hf_slice){own, (uint64_t)size});
+    if (!begin_appended(passage, "Forwarded", FORWARDED))
+        return;
+    put_text(passage, is_ipv6 ? "for=\"[" : "for=");
+    put(passage, client);
+    put_text(passage, is_ipv6 ? "]\"" : "");
+    put_text(passage, passage->how->is_tls ? ";proto=https" : ";proto=http");
+    if (host.size) {
+        put_text(passage, ";host=\"");
+        put(passage, host);
+        put_text(passage, "\"");
+    }
+    put_text(passage, "\r\n");
 }
 
 static void put_client(struct passage *passage, hf_slice host)
 {
-    put_appended(passage, "X-Forwarded-For", FORWARDED_FOR, passage->how->client);
+    if (begin_appended(passage, "X-Forwarded-For", FORWARDED_FOR)) {
+        put(passage, passage->how->client);
+        put_text(passage, "\r\n");
+    }
     put_kept(passage, "X-Forwarded-Proto", FORWARDED_PROTO, hf_slice_of(passage->how->is_tls ? "https" : "http"));
     if (host.size)
         put_kept(passage, "X-Forwarded-Host", FORWARDED_HOST, host);
