@@ -18,6 +18,11 @@ int32_t hf_slice_is(hf_slice a, const char *text)
     return hf_slice_equal(a, hf_slice_of(text));
 }
 
+int32_t hf_slice_begins(hf_slice text, hf_slice with)
+{
+    return text.size >= with.size && (with.size == 0 || memcmp(text.data, with.data, with.size) == 0);
+}
+
 hf_value hf_value_null(void)
 {
     return (hf_value){.type = HF_VALUE_NULL};

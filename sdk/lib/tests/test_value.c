@@ -12,6 +12,10 @@ static void slices_compare_by_their_bytes(void **state)
     (void)state;
     assert_int_equal(hf_slice_of("abc").size, 3);
     assert_true(hf_slice_equal((hf_slice){NULL, 0}, hf_slice_of("")));
+    assert_true(hf_slice_begins(hf_slice_of("north"), hf_slice_of("nor")));
+    assert_false(hf_slice_begins(hf_slice_of("no"), hf_slice_of("nor")));
+    assert_false(hf_slice_begins(hf_slice_of("south"), hf_slice_of("nor")));
+    assert_true(hf_slice_begins((hf_slice){NULL, 0}, (hf_slice){NULL, 0}));
     assert_true(hf_slice_is(hf_slice_of("abc"), "abc"));
     assert_false(hf_slice_is(hf_slice_of("abc"), "abd"));
     assert_false(hf_slice_is(hf_slice_of("abc"), "ab"));

@@ -4,14 +4,9 @@
 
 #include <string.h>
 
-static int begins(hf_slice text, hf_slice with)
-{
-    return text.size >= with.size && memcmp(text.data, with.data, with.size) == 0;
-}
-
 static int host_matches(hf_slice pattern, hf_slice host)
 {
-    if (!begins(pattern, hf_slice_of("*.")))
+    if (!hf_slice_begins(pattern, hf_slice_of("*.")))
         return hf_http1_same(pattern, host);
     hf_slice below = {pattern.data + 1, pattern.size - 1}; /* ".a.example" */
 
@@ -36,7 +31,7 @@ static int any_method_matches(const struct gateway_rule *rule, hf_slice method)
 
 static int path_matches(const struct gateway_rule *rule, hf_slice path)
 {
-    if (!begins(path, rule->path))
+    if (!hf_slice_begins(path, rule->path))
         return 0;
     if (path.size == rule->path.size || rule->path.size == 0)
         return 1;
@@ -58,7 +53,7 @@ static int holds(const struct gateway_condition *condition, const struct gateway
     case GATEWAY_IS_EQUAL:
         return value.data && hf_slice_equal(value, condition->value);
     default:
-        return value.data && begins(value, condition->value);
+        return value.data && hf_slice_begins(value, condition->value);
     }
 }
 

@@ -49,6 +49,9 @@ hf_slice hf_slice_of(const char *text);
 int32_t hf_slice_equal(hf_slice a, hf_slice b);
 int32_t hf_slice_is(hf_slice a, const char *text);
 
+/* 1 when `text` begins with the bytes of `with`; all begins with what is empty. */
+int32_t hf_slice_begins(hf_slice text, hf_slice with);
+
 hf_value hf_value_null(void);
 hf_value hf_value_boolean(int32_t boolean);
 hf_value hf_value_integer(int64_t integer);
