@@ -464,3 +464,11 @@ const hf_config_tree *hf_config_generation_tree(const hf_config_generation *gene
 {
     return generation->tree;
 }
+
+void hf_config_generation_problem(const hf_config_generation *generation, const char *path, const char *sentence,
+                                  hf_config_problems *problems)
+{
+    const hf_config_node *node = hf_config_tree_nearest(generation->tree, path);
+
+    hf_config_problems_add(problems, "%s:%u: %s", node->file, node->line, sentence);
+}

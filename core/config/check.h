@@ -54,4 +54,9 @@ const hf_config_section *hf_config_generation_sections(const hf_config_generatio
 
 const hf_config_tree *hf_config_generation_tree(const hf_config_generation *generation);
 
+/* Adds "FILE:LINE: SENTENCE" for what is at `path`: with its line, or that of the nearest group around it which the
+ * document has. */
+void hf_config_generation_problem(const hf_config_generation *generation, const char *path, const char *sentence,
+                                  hf_config_problems *problems);
+
 #endif

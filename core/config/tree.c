@@ -414,22 +414,44 @@ const hf_config_node *hf_config_node_child(const hf_config_node *group, const ch
     return group->type == HF_CONFIG_NODE_GROUP ? find_child(group, name) : NULL;
 }
 
-const hf_config_node *hf_config_tree_find(const hf_config_tree *tree, const char *path)
+/* Goes down `path` as far as there are nodes; `*ret_rest` is what is left of it. */
+static const hf_config_node *descend(const hf_config_tree *tree, const char *path, const char **ret_rest)
 {
     const hf_config_node *node = tree->root;
 
-    while (node && *path) {
+    while (*path) {
         char name[256];
         size_t size = strcspn(path, ".");
 
         if (size >= sizeof name)
-            return NULL;
+            break;
         memcpy(name, path, size);
         name[size] = '\0';
-        node = hf_config_node_child(node, name);
+
+        const hf_config_node *child = hf_config_node_child(node, name);
+
+        if (!child)
+            break;
+        node = child;
         path += size + (path[size] == '.');
     }
+    *ret_rest = path;
     return node;
+}
+
+const hf_config_node *hf_config_tree_find(const hf_config_tree *tree, const char *path)
+{
+    const char *rest;
+    const hf_config_node *node = descend(tree, path, &rest);
+
+    return *rest ? NULL : node;
+}
+
+const hf_config_node *hf_config_tree_nearest(const hf_config_tree *tree, const char *path)
+{
+    const char *rest;
+
+    return descend(tree, path, &rest);
 }
 
 const char *hf_config_node_type_name(int32_t type)

@@ -60,6 +60,9 @@ const hf_config_node *hf_config_tree_root(const hf_config_tree *tree);
 /* The node at "engine.rocksdb.cache_size", or NULL. */
 const hf_config_node *hf_config_tree_find(const hf_config_tree *tree, const char *path);
 
+/* The same, or the nearest group around it that is there; the root at last, never NULL. */
+const hf_config_node *hf_config_tree_nearest(const hf_config_tree *tree, const char *path);
+
 /* The child called `name` of a group, or NULL. */
 const hf_config_node *hf_config_node_child(const hf_config_node *group, const char *name);
 

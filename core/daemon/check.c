@@ -52,6 +52,17 @@ static void check_core(const char *path, hf_config_problems *problems)
     hf_config_generation_free(generation);
 }
 
+static int32_t check_all(const hf_plugins *plugins, const char *path, hf_config_problems *problems)
+{
+    hf_config_generation *generation = NULL;
+    int32_t result = hf_plugins_configure(plugins, path, &generation, problems);
+
+    if (!result)
+        result = hf_plugins_check(plugins, generation, problems);
+    hf_config_generation_free(generation);
+    return result;
+}
+
 int32_t hf_check(const char *path, hf_config_problems *problems)
 {
     struct trial trial = {0};
@@ -64,7 +75,7 @@ int32_t hf_check(const char *path, hf_config_problems *problems)
     }
     int32_t result = trial_begin(&trial, path, early);
     if (!result)
-        result = hf_plugins_configure(&trial.plugins, path, &generation, problems);
+        result = check_all(&trial.plugins, path, problems);
     else if (trial.enabled)
         check_core(path, problems);
     else if (hf_config_load_known(path, NULL, 0, &generation, problems) == 0)

@@ -243,6 +243,8 @@ static int32_t load_plugins(struct child *child, hf_config_problems *problems, h
 
     if (!result)
         result = hf_plugins_configure(&child->plugins, child->path, &child->generation, problems);
+    if (!result)
+        result = hf_plugins_check(&child->plugins, child->generation, problems);
     if (result)
         return log_problems(problems, result, error);
     child->entry = hf_settings_process(child->generation, child->name);

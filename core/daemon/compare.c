@@ -94,6 +94,10 @@ static void loaded(hf_job *job)
 {
     comparison *own = (comparison *)(void *)job;
 
+    if (own->loaded && hf_plugins_check(own->compare->plugins, own->loaded, &own->problems) != 0) {
+        hf_config_generation_free(own->loaded);
+        own->loaded = NULL;
+    }
     answer(own);
     hf_config_generation_free(own->loaded);
     free(own);

@@ -148,20 +148,62 @@ static void check_services(const hf_plugins *plugins, const hf_config_generation
 int32_t hf_plugins_configure(const hf_plugins *plugins, const char *path, hf_config_generation **ret_generation,
                              hf_config_problems *problems)
 {
-    hf_config_generation *generation = NULL;
-    uint32_t before = problems->count;
-    int32_t result = hf_config_load(path, plugins->sections, plugins->section_count, &generation, problems);
+    return hf_config_load(path, plugins->sections, plugins->section_count, ret_generation, problems);
+}
 
-    if (result)
-        return result;
+/* ---- The plugins' own checks --------------------------------------------------------------------------------------
+ */
+
+/* Behind hf_config_report.arg. */
+struct section_check {
+    const hf_plugins *plugins;
+    const hf_config_generation *generation;
+    const char *section;
+    hf_config_problems *problems;
+};
+
+static void report_problem(const hf_config_report *report, const char *path, const char *message)
+{
+    const struct section_check *check = report->arg;
+    char whole[PATH_SIZE];
+
+    snprintf(whole, sizeof whole, "%s%s%s", check->section, *path ? "." : "", path);
+    hf_config_generation_problem(check->generation, whole, message, check->problems);
+}
+
+static int32_t report_has_capability(const hf_config_report *report, const char *kind, const char *name)
+{
+    const struct section_check *check = report->arg;
+
+    return hf_registry_find(check->plugins->registry, kind, name) != NULL;
+}
+
+static void check_section(const hf_plugins *plugins, const hf_config_generation *generation,
+                          const hf_capability *capability, hf_config_problems *problems)
+{
+    char path[SECTION_PATH_SIZE];
+    int32_t present = 0;
+    struct section_check check = {plugins, generation, path, problems};
+    const hf_config_report report = {HF_HEAD(hf_config_report), &check, report_problem, report_has_capability};
+
+    hf_plugins_section(capability->kind, capability->name, path, sizeof path);
+    const void *configuration = hf_config_generation_get(generation, path, &present);
+    if (present && capability->check)
+        capability->check(configuration, &report);
+}
+
+int32_t hf_plugins_check(const hf_plugins *plugins, const hf_config_generation *generation,
+                         hf_config_problems *problems)
+{
+    uint32_t before = problems->count + problems->dropped;
+    uint64_t count;
+    const hf_capability *const *list = hf_registry_list(plugins->registry, &count);
+
     hf_settings_check(generation, problems);
     check_services(plugins, generation, problems);
-    if (problems->count > before) {
-        hf_config_generation_free(generation);
-        return HF_EINVAL;
-    }
-    *ret_generation = generation;
-    return 0;
+    for (uint64_t i = 0; i < count; i++)
+        check_section(plugins, generation, list[i], problems);
+    return problems->count + problems->dropped > before ? HF_EINVAL : 0;
 }
 
 void hf_plugins_done(hf_plugins *plugins)

@@ -22,10 +22,14 @@ typedef struct hf_plugins {
 int32_t hf_plugins_load(const hf_config_generation *generation, hf_process *process, hf_plugins *ret_plugins,
                         hf_config_problems *problems);
 
-/* Loads the configuration completely, and checks what options' types cannot say.  Errors as hf_config_load.  Changes
- * nothing in `plugins`.  [any] */
+/* Loads the configuration completely.  Errors as hf_config_load.  Changes nothing in `plugins`.  [any] */
 int32_t hf_plugins_configure(const hf_plugins *plugins, const char *path, hf_config_generation **ret_generation,
                              hf_config_problems *problems);
+
+/* What options' types cannot say: of the core's part, and by the plugins' own checks (hf_provide.check) of the sections
+ * that the document has.  HF_EINVAL: there are problems, and the generation must not be used.  [main] */
+int32_t hf_plugins_check(const hf_plugins *plugins, const hf_config_generation *generation,
+                         hf_config_problems *problems);
 
 /* The path of a capability's section: "store" for service/store, "engine.rocksdb" for engine/rocksdb. */
 void hf_plugins_section(const char *kind, const char *name, char *path, uint64_t capacity);

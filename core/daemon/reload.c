@@ -208,6 +208,12 @@ static void finish(hf_reload *reload, int32_t result, const hf_config_diff *diff
         (void)hf_reload_start(reload, NULL, NULL, NULL); /* what fails is logged */
 }
 
+/* With other plugins than are loaded nothing is applied, and nobody here can judge all of it. */
+static int accepted(hf_reload *reload)
+{
+    return reload->other_plugins || hf_plugins_check(reload->settings.plugins, reload->loaded, &reload->problems) == 0;
+}
+
 static void loaded(hf_job *job)
 {
     hf_reload *reload = (hf_reload *)((char *)job - offsetof(hf_reload, job));
@@ -215,7 +221,7 @@ static void loaded(hf_job *job)
     hf_error error = {0};
     int32_t result = HF_EINVAL;
 
-    if (reload->loaded) {
+    if (reload->loaded && accepted(reload)) {
         result = compare_and_apply(reload, &diff, &error);
         if (result)
             hf_config_problems_add(&reload->problems, "%s", error.message);

@@ -8,25 +8,6 @@
 
 enum { PATH_SIZE = 256 };
 
-/* At the option's line, or at the nearest group's that is there. */
-static void problem(const hf_config_generation *generation, hf_config_problems *problems, const char *path,
-                    const char *sentence)
-{
-    const hf_config_tree *tree = hf_config_generation_tree(generation);
-    const hf_config_node *node = hf_config_tree_find(tree, path);
-    char parent[PATH_SIZE];
-    char *dot;
-
-    snprintf(parent, sizeof parent, "%s", path);
-    while (!node && (dot = strrchr(parent, '.'))) {
-        *dot = '\0';
-        node = hf_config_tree_find(tree, parent);
-    }
-    if (!node)
-        node = hf_config_tree_root(tree);
-    hf_config_problems_add(problems, "%s:%u: %s", node->file, node->line, sentence);
-}
-
 static void check_members(const hf_config_generation *generation, hf_config_problems *problems)
 {
     const hf_groups *members = &hf_settings_cluster(generation)->members;
@@ -38,8 +19,8 @@ static void check_members(const hf_config_generation *generation, hf_config_prob
     for (uint64_t i = 0; i < members->count; i++)
         if (strcmp(items[i].name, name) == 0)
             return;
-    problem(generation, problems, "cluster.members",
-            "this node's name is not among cluster.members; expected it there");
+    hf_config_generation_problem(generation, "cluster.members",
+                                 "this node's name is not among cluster.members; expected it there", problems);
 }
 
 /* The process before `index` that runs the service, too, or NULL. */
@@ -67,7 +48,7 @@ static void check_services(const hf_config_generation *generation, hf_config_pro
             snprintf(path, sizeof path, "processes.run.%s.services", items[i].name);
             snprintf(sentence, sizeof sentence, "service '%s' runs in process '%s' already; expected it in one only",
                      service, other);
-            problem(generation, problems, path, sentence);
+            hf_config_generation_problem(generation, path, sentence, problems);
         }
 }
 
@@ -80,12 +61,14 @@ static void check_processes(const hf_config_generation *generation, hf_config_pr
     for (uint64_t i = 0; i < entries->count; i++)
         with_peers += items[i].peers != 0;
     if (!entries->count)
-        problem(generation, problems, "processes", "processes.run has no entry; expected at least one process");
+        hf_config_generation_problem(generation, "processes",
+                                     "processes.run has no entry; expected at least one process", problems);
     if (with_peers > 1)
-        problem(generation, problems, "processes.run", "several processes have peers = true; expected exactly one");
+        hf_config_generation_problem(generation, "processes.run",
+                                     "several processes have peers = true; expected exactly one", problems);
     if (entries->count && !with_peers && hf_settings_cluster(generation)->members.count > 1)
-        problem(generation, problems, "processes.run",
-                "no process has peers = true; expected exactly one in a cluster");
+        hf_config_generation_problem(generation, "processes.run",
+                                     "no process has peers = true; expected exactly one in a cluster", problems);
 }
 
 /* ---- Addresses --------------------------------------------------------------------------------------------------- */
@@ -112,7 +95,7 @@ static void check_address(const hf_config_generation *generation, hf_config_prob
 
     if (colon && strncmp(entry->listen, "unix:", 5) != 0 && strspn(colon + 1, "0") == strlen(colon + 1)) {
         snprintf(sentence, sizeof sentence, "'%s' is \"%s\", expected a port from 1 to 65535", path, entry->listen);
-        problem(generation, problems, path, sentence);
+        hf_config_generation_problem(generation, path, sentence, problems);
     }
     if (hf_settings_loopback(entry->listen) || hf_settings_tokens(generation)->count ||
         hf_settings_anonymous_given(generation))
@@ -121,7 +104,7 @@ static void check_address(const hf_config_generation *generation, hf_config_prob
              "'%s' is \"%s\", which others can reach, and there are no tokens; expected a loopback address, tokens, or "
              "http.anonymous",
              path, entry->listen);
-    problem(generation, problems, path, sentence);
+    hf_config_generation_problem(generation, path, sentence, problems);
 }
 
 static void check_listen(const hf_config_generation *generation, hf_config_problems *problems)
@@ -139,7 +122,7 @@ static void check_listen(const hf_config_generation *generation, hf_config_probl
             snprintf(sentence, sizeof sentence,
                      "'%s' is \"%s\", where process '%s' listens already; expected an address for each", path,
                      items[i].listen, items[k].name);
-            problem(generation, problems, path, sentence);
+            hf_config_generation_problem(generation, path, sentence, problems);
             break;
         }
     }
@@ -198,12 +181,12 @@ static void check_token(const hf_config_generation *generation, hf_config_proble
                      same);
     }
     if (*sentence)
-        problem(generation, problems, path, sentence);
+        hf_config_generation_problem(generation, path, sentence, problems);
     if (token->tables.count && token->role >= HF_ROLE_OPERATOR) {
         snprintf(path, sizeof path, "tokens.%s.tables", token->name);
         snprintf(sentence, sizeof sentence, "'%s' cannot confine this role, expected it with a reader or writer only",
                  path);
-        problem(generation, problems, path, sentence);
+        hf_config_generation_problem(generation, path, sentence, problems);
     }
 }
 

@@ -115,12 +115,21 @@ static int32_t check_new(const hf_registry *registry, const hf_plugin *plugin, c
 
 /* ---- Taking in ----------------------------------------------------------------------------------------------- */
 
+/* What this host understands of it; plugins of earlier days end before `check`. */
+static hf_provide known_part(const hf_provide *given)
+{
+    hf_provide known = {0};
+
+    memcpy(&known, given, given->size < sizeof known ? given->size : sizeof known);
+    return known;
+}
+
 static int32_t adopt(const hf_registry *registry, const hf_plugin *plugin, const hf_provide *given, const char *path,
                      hf_capability **ret_capability, hf_error *error)
 {
     char who[HF_ERROR_MESSAGE_SIZE];
 
-    if (!given || given->size < sizeof *given || !given->kind || !given->name || !*given->name)
+    if (!given || given->size < offsetof(hf_provide, check) || !given->kind || !given->name || !*given->name)
         return hf_error_set(error, HF_EINVAL, "'%s': one of its capabilities lacks a kind or a name", path);
     snprintf(who, sizeof who, "%s/%s in '%s'", given->kind, given->name, path);
 
@@ -152,6 +161,7 @@ static int32_t adopt(const hf_registry *registry, const hf_plugin *plugin, const
         .interface = table,
         .options = given->options,
         .configuration_size = given->configuration_size,
+        .check = known_part(given).check,
     };
     *ret_capability = capability;
     return 0;

@@ -18,7 +18,8 @@ typedef struct hf_capability {
     const char *path;         /* of the shared object */
     const hf_head *interface; /* the host's own, complete copy of the kind's table */
     hf_option_table options;
-    uint64_t configuration_size; /* bytes */
+    uint64_t configuration_size;                                              /* bytes */
+    void (*check)(const void *configuration, const hf_config_report *report); /* or NULL */
 } hf_capability;
 
 int32_t hf_registry_create(hf_registry **ret_registry, hf_error *error);

@@ -399,6 +399,25 @@ class Reloading(DaemonTest):
         answer = node.get("/test/hello")[1]
         self.assertEqual((answer["text"], answer["configuration_version"]), ("old", 1))
 
+    def test_a_plugins_own_check_refuses(self):
+        node = self.node(probe='greeting = "old";').start_ready()
+        node.configure(probe='greeting = "new"; needs = "nothing";', more="node2: { };")
+        self.assertEqual(len(node.reload()[1]["problems"]), 1)  # options first
+        node.configure(probe='greeting = "new"; needs = "nothing";',
+                       more='tokens: { a: { sha256 = "00"; role = "reader"; }; };')
+        status, answer = node.reload()
+        self.assertEqual(status, 422)
+        self.assertEqual([line.split(":", 2)[1:] for line in answer["problems"]],
+                         [["8", " 'tokens.a.sha256' is ***, expected the 64 hexadecimal digits of a SHA-256"],
+                          ["7", " 'probe.needs' is a service that is not enabled"]])
+        status, compared = node.get("/v1/admin/config/diff?file=" + node.path)
+        self.assertEqual((status, compared), (200, {"problems": answer["problems"]}))
+        self.assertEqual(node.get("/test/hello")[1]["text"], "old")
+        self.assertEqual(node.get("/v1/admin/config")[1]["version"], 1)
+        node.configure(probe='greeting = "new"; needs = "probe";', more="")
+        self.assertEqual(node.reload()[1]["changed"], ["probe.greeting", "probe.needs"])
+        self.assertEqual(node.get("/test/hello")[1]["text"], "new")
+
     def test_service_refuses(self):
         node = self.node(probe='greeting = "old";').start_ready()
         node.configure(probe='greeting = "refuse";', log='level = "error";')
@@ -550,6 +569,24 @@ class Checking(DaemonTest):
             self.assertEqual(code, 1, text)
             self.assertEqual(len(lines), 1, (text, lines))
             self.assertEqual(lines[0][:len(expected)], expected)
+
+    def test_what_a_plugins_own_check_says(self):
+        people = '\npeople: {\nann: { friend = "bob"; };\nbob: {\nfriend = "cid"; };\ndan: {\nfriend = "eve"; }; };'
+        code, lines = self.check(self.document(probe=people + ' needs =\n"other"; greeting = "red";'))
+        self.assertEqual((code, lines), (1, [
+            "a.cfg:8: 'probe.people.bob.friend' is \"cid\", expected one of the people",
+            "a.cfg:10: 'probe.people.dan.friend' is \"eve\", expected one of the people",
+            "a.cfg:10: 'probe.needs' is a service that is not enabled",
+            "a.cfg:4: 'probe.colour' is the same as 'probe.greeting', expected another"]))  # left out: its section's line
+        # Together with what the core finds; not before every option can be read; not of a section that is not there.
+        wrong = {"tokens": 'a: { sha256 = "00"; role = "reader"; };', "probe": 'needs = "other";'}
+        self.assertEqual(len(self.check(self.document(**wrong))[1]), 2)
+        self.assertEqual(len(self.check(self.document(log="level = 1;", **wrong))[1]), 1)
+        self.assertEqual(self.check(self.document(probe='needs = "probe";')), (0, ["a.cfg: ok"]))
+        self.assertEqual(self.check(self.document(probe=None)), (0, ["a.cfg: ok"]))
+        # Also of a service that no process runs.
+        code, lines = self.check(self.document(processes="run: { main: { }; };", **wrong))
+        self.assertEqual((code, len(lines)), (1, 2), lines)
 
     def test_all_problems_at_once(self):
         code, lines = self.check(self.document(node="name = 3;", probe="greeting = 5;", log="level = 1;", zzz=""))

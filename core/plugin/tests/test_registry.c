@@ -149,6 +149,43 @@ static void an_older_smaller_table_is_read_only_as_far_as_it_goes(void **state)
     refused(fixture, HF_EINVAL, "'progress'");
 }
 
+/* A plugin from before hf_provide.check: whatever follows in memory is not one. */
+static void an_older_smaller_provide_has_no_check(void **state)
+{
+    struct fixture *fixture = *state;
+
+    fixture->provide.configuration_size = 40;
+    memset(&fixture->provide.check, 0xa5, sizeof fixture->provide.check);
+    fixture->provide.size = offsetof(hf_provide, check) - 1;
+    refused(fixture, HF_EINVAL, "lacks a kind or a name");
+    fixture->provide.size = offsetof(hf_provide, check);
+    assert_int_equal(add(fixture), 0);
+    const hf_capability *found = hf_registry_find(fixture->registry, "replication", "test");
+    assert_int_equal(found->configuration_size, 40);
+    assert_null(found->check);
+}
+
+static void look_at(const void *configuration, const hf_config_report *report)
+{
+    (void)configuration, (void)report;
+}
+
+static void a_newer_longer_provide_is_accepted_and_cut(void **state)
+{
+    struct fixture *fixture = *state;
+    struct {
+        hf_provide provide;
+        void *poison[8];
+    } longer = {.provide = fixture->provide};
+
+    memset(longer.poison, 0xa5, sizeof longer.poison);
+    longer.provide.size = sizeof longer;
+    longer.provide.check = look_at;
+    fixture->provides[0] = &longer.provide;
+    assert_int_equal(add(fixture), 0);
+    assert_ptr_equal(hf_registry_find(fixture->registry, "replication", "test")->check, look_at);
+}
+
 static void a_newer_longer_table_is_accepted_and_cut(void **state)
 {
     struct fixture *fixture = *state;
@@ -234,6 +271,8 @@ int main(void)
         WITH_FIXTURE(a_plugin_for_a_newer_minor_is_refused_only_if_it_needs_it),
         WITH_FIXTURE(a_missing_required_function_is_named),
         WITH_FIXTURE(an_older_smaller_table_is_read_only_as_far_as_it_goes),
+        WITH_FIXTURE(an_older_smaller_provide_has_no_check),
+        WITH_FIXTURE(a_newer_longer_provide_is_accepted_and_cut),
         WITH_FIXTURE(a_newer_longer_table_is_accepted_and_cut),
         WITH_FIXTURE(the_same_id_or_capability_twice_is_refused),
         WITH_FIXTURE(malformed_entries_are_refused),

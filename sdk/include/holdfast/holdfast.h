@@ -245,7 +245,24 @@ typedef struct hf_replication hf_replication;
 typedef struct hf_detector hf_detector;
 typedef struct hf_balancer hf_balancer;
 
-/* One capability that a plugin provides. */
+/* What a check of a configuration may ask and say; valid during the call. */
+typedef struct hf_config_report hf_config_report;
+struct hf_config_report {
+    hf_head head;
+    void *arg; /* the host's own */
+
+    /* One problem with what is at `path` within the section: names joined by '.', such as "upstreams.chat.servers"; ""
+     * is the section itself.  `message` is one sentence, UTF-8 without a newline, that names the option: what is wrong,
+     * and what was expected.  The host puts "FILE:LINE: " in front of it, the line of the option at the path, or of the
+     * nearest group around it that the document has: options that were left out have none.  Both are borrowed for the
+     * call.  [main] */
+    void (*problem)(const hf_config_report *report, const char *path, const char *message);
+
+    /* 1: an enabled plugin provides KIND/NAME.  [main] */
+    int32_t (*has_capability)(const hf_config_report *report, const char *kind, const char *name);
+};
+
+/* One capability that a plugin provides.  A reader looks only at the first `size` bytes. */
 typedef struct hf_provide {
     uint32_t size;       /* sizeof(hf_provide) */
     uint32_t reserved;   /* 0 */
@@ -262,6 +279,13 @@ typedef struct hf_provide {
     } interface;
     hf_option_table options;     /* of the configuration group that an instance gets */
     uint64_t configuration_size; /* bytes of the struct that the options fill */
+
+    /* What the options' types cannot say: names that refer to each other, files that belong together.  Called after all
+     * options of the document were read without a mistake, at every check, start and reload, whether or not this
+     * process has an instance; not when the document leaves the section out, so `create` must take the defaults as they
+     * are.  Opens and changes nothing, and is quick: the main loop waits.  NULL: there is nothing more to say.
+     * [main] */
+    void (*check)(const void *configuration, const hf_config_report *report);
 } hf_provide;
 
 typedef struct hf_plugin {

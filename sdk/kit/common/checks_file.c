@@ -27,7 +27,7 @@ static void check_provide(const hf_plugin *plugin, uint32_t index)
     hf_head *table = NULL;
     hf_error error = {0};
 
-    if (!provide || provide->size < sizeof *provide)
+    if (!provide || provide->size < offsetof(hf_provide, check)) /* earlier SDKs' ended there */
         hf_kit_fail("provides[%u] has %u bytes, expected sizeof(hf_provide), %zu", index, provide ? provide->size : 0,
                     sizeof *provide);
     if (is_empty(provide->kind) || is_empty(provide->name) || is_empty(provide->summary))

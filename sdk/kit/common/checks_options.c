@@ -233,9 +233,14 @@ static int32_t value_of(const hf_option *option, uint32_t index, hf_config_node 
 
 static void try_configuration(const hf_kit_subject *subject, hf_kit_configuration *configuration)
 {
-    hf_kit_instance instance = hf_kit_instance_prepare(subject, HF_KIT_TABLES_SAME);
+    char first[HF_ERROR_MESSAGE_SIZE];
     hf_error error = {0};
 
+    if (kit_configuration_problems(subject, configuration, first) > 0) {
+        hf_kit_configuration_free(configuration); /* `create` never gets it */
+        return;
+    }
+    hf_kit_instance instance = hf_kit_instance_prepare(subject, HF_KIT_TABLES_SAME);
     hf_kit_configuration_free(instance.configuration);
     instance.configuration = configuration;
     hf_kit_instance_try(&instance, &error);
@@ -265,7 +270,7 @@ static void fuzz_fields(const hf_kit_subject *subject, const hf_provide *provide
                 continue;
             }
             hf_config_option_print(&option, field, value, sizeof value);
-            hf_kit_step("create with %s = %s", name, value);
+            hf_kit_step("check and create with %s = %s", name, value);
             try_configuration(subject, configuration);
         }
     }
@@ -288,7 +293,7 @@ static void check_fuzzed(const hf_kit_subject *subject)
 static const hf_kit_check checks[] = {
     {"options", "Every option has a name, a sentence, a unit where it needs one, and a default that it accepts itself.",
      check_declared, 10},
-    {"option_values", "create takes or refuses, with a sentence, every value that the options let through.",
+    {"option_values", "check or create takes or refuses, with a sentence, every value that the options let through.",
      check_fuzzed, 120},
 };
 

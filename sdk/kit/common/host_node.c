@@ -1,6 +1,7 @@
 /* hf.node/1: a node of its own with an empty state directory, random numbers that are always the same, and the
  * capabilities of the plugins that the run was given. */
 #include "host_private.h"
+#include "options.h"
 #include "report.h"
 
 #include <errno.h>
@@ -65,14 +66,6 @@ static void random_bytes(const hf_host *host, void *bytes, uint64_t size)
     pthread_mutex_unlock(&kit->lock);
 }
 
-static int32_t provides(const hf_plugin *plugin, const char *kind, const char *name)
-{
-    for (uint32_t i = 0; i < plugin->provide_count; i++)
-        if (strcmp(plugin->provides[i]->kind, kind) == 0 && strcmp(plugin->provides[i]->name, name) == 0)
-            return 1;
-    return 0;
-}
-
 static int32_t capability(const hf_host *host, const char *kind, const char *name, const hf_head **ret_interface,
                           void **ret_self, hf_error *error)
 {
@@ -81,7 +74,7 @@ static int32_t capability(const hf_host *host, const char *kind, const char *nam
 
     for (uint32_t i = 0; i < kit->subject->with_count; i++) {
         hf_kit_subject subject = {.path = kit->subject->with[i], .kind = kind, .name = name};
-        if (!provides(hf_kit_load(subject.path), kind, name))
+        if (!kit_provide_find(hf_kit_load(subject.path), kind, name))
             continue;
         snprintf(who, sizeof who, "%s/%s", kind, name);
         struct kit_root *root = kit_root_create(kit, who);

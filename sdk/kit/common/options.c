@@ -22,6 +22,14 @@ typedef int32_t (*visit_function)(void *arg, const hf_option *option, void *fiel
 
 static const char file[] = "/etc/holdfast/holdfast.cfg"; /* relative paths become absolute from here */
 
+const hf_provide *kit_provide_find(const hf_plugin *plugin, const char *kind, const char *name)
+{
+    for (uint32_t i = 0; i < plugin->provide_count; i++)
+        if (strcmp(plugin->provides[i]->kind, kind) == 0 && strcmp(plugin->provides[i]->name, name) == 0)
+            return plugin->provides[i];
+    return NULL;
+}
+
 /* ---- Walking ----------------------------------------------------------------------------------------------------- */
 
 /* Calls `visit` for every option below; returns what it returned when that was not 0. */
@@ -206,4 +214,48 @@ int32_t kit_configuration_store(hf_kit_configuration *configuration, const hf_op
                                 const hf_config_node *node)
 {
     return hf_config_option_store(option, node, &configuration->pool, field);
+}
+
+/* ---- The capability's own check -----------------------------------------------------------------------------------
+ */
+
+struct told {
+    const hf_kit_subject *subject;
+    uint32_t count;
+    char *first;
+};
+
+static void report_problem(const hf_config_report *report, const char *path, const char *message)
+{
+    struct told *told = report->arg;
+
+    if (!path || !message || !*message || strchr(message, '\n'))
+        hf_kit_fail("check told a problem at '%s' without a sentence, or with a newline: '%s'", path ? path : "(null)",
+                    message ? message : "(null)");
+    if (told->count++ == 0)
+        snprintf(told->first, HF_ERROR_MESSAGE_SIZE, "%s: %s", path, message);
+}
+
+static int32_t report_has_capability(const hf_config_report *report, const char *kind, const char *name)
+{
+    const struct told *told = report->arg;
+
+    if (kit_provide_find(hf_kit_load(told->subject->path), kind, name))
+        return 1;
+    for (uint32_t i = 0; i < told->subject->with_count; i++)
+        if (kit_provide_find(hf_kit_load(told->subject->with[i]), kind, name))
+            return 1;
+    return 0;
+}
+
+uint32_t kit_configuration_problems(const hf_kit_subject *subject, const hf_kit_configuration *configuration,
+                                    char *first)
+{
+    const hf_provide *provide = configuration->provide;
+    struct told told = {subject, 0, first};
+    const hf_config_report report = {HF_HEAD(hf_config_report), &told, report_problem, report_has_capability};
+
+    if (provide->size >= sizeof *provide && provide->check)
+        provide->check(configuration->record, &report);
+    return told.count;
 }

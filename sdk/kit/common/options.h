@@ -6,6 +6,9 @@
 
 #include "config/option.h"
 
+/* What the plugin provides as KIND/NAME, or NULL. */
+const hf_provide *kit_provide_find(const hf_plugin *plugin, const char *kind, const char *name);
+
 /* A configuration whose lists of groups have `items` members each, called "a", "b" ... */
 hf_kit_configuration *kit_configuration_with_items(const hf_kit_subject *subject, const hf_provide *provide,
                                                    uint32_t items);
@@ -13,6 +16,11 @@ hf_kit_configuration *kit_configuration_with_items(const hf_kit_subject *subject
 /* The index-th field, counted through all groups; 0 behind the last.  `name` is its dotted path. */
 int32_t kit_configuration_field(hf_kit_configuration *configuration, uint32_t index, hf_option *ret_option,
                                 void **ret_field, char *name, size_t name_size);
+
+/* Calls the capability's own check, as the host does: how many problems it tells; `first` (HF_ERROR_MESSAGE_SIZE) gets
+ * the first one.  0 without such a check. */
+uint32_t kit_configuration_problems(const hf_kit_subject *subject, const hf_kit_configuration *configuration,
+                                    char *first);
 
 /* As the host does it: HF_EINVAL when the option does not expect such a value. */
 int32_t kit_configuration_store(hf_kit_configuration *configuration, const hf_option *option, void *field,

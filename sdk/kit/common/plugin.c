@@ -3,6 +3,7 @@
 
 #include "host_private.h"
 #include "kinds.h"
+#include "options.h"
 #include "report.h"
 
 #include <dlfcn.h>
@@ -59,11 +60,7 @@ hf_kit_capability hf_kit_capability_load(const hf_kit_subject *subject)
     hf_error error = {0};
     hf_head *table = NULL;
 
-    for (uint32_t i = 0; i < found.plugin->provide_count && !found.provide; i++) {
-        const hf_provide *provide = found.plugin->provides[i];
-        if (strcmp(provide->kind, subject->kind) == 0 && strcmp(provide->name, subject->name) == 0)
-            found.provide = provide;
-    }
+    found.provide = kit_provide_find(found.plugin, subject->kind, subject->name);
     if (!found.provide)
         hf_kit_fail("the plugin does not provide %s/%s", subject->kind, subject->name);
     const hf_kind *kind = hf_kind_find(subject->kind);

@@ -45,6 +45,7 @@ static const struct {
     {"service_manifest", "--only manifest", "the note and the entry's tables differ"},
     {"service_option", "--only options", "rounds: its default is '12', expected an integer from 1 to 9"},
     {"service_option_value", "--only option_values", "create with greeting"},
+    {"service_check", "--only option_values", "check told a problem at 'greeting' without a sentence"},
     {"service_reads_behind", "--only older_host", "create with the host's tables cut"},
     {"service_calls_behind", "--only newer_host", "create with the host's tables cut"},
     {"service_ignores_no_memory", "--only out_of_memory", "create without its 2-th block"},

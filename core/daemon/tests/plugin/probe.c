@@ -15,7 +15,14 @@ typedef struct probe_options {
     const char *colour;
     int32_t failing;
     int32_t start_fails;
+    const char *needs;
+    hf_groups people;
 } probe_options;
+
+typedef struct person {
+    const char *name;
+    const char *friend;
+} person;
 
 typedef struct probe {
     const hf_host *host;
@@ -27,6 +34,11 @@ typedef struct probe {
     atomic_int started;
 } probe;
 
+static const hf_option person_rows[] = {
+    HF_CONFIG_STRING("friend", person, friend, .flags = HF_OPTION_RELOADABLE, .doc = "One of the people."),
+};
+static const hf_option_table person_table = HF_TABLE(person_rows);
+
 static const hf_option rows[] = {
     HF_CONFIG_STRING("greeting", probe_options, greeting, .default_text = "hello", .flags = HF_OPTION_RELOADABLE,
                      .doc = "What GET /test/hello says."),
@@ -35,7 +47,48 @@ static const hf_option rows[] = {
                       .doc = "Whether it says that it fails."),
     HF_CONFIG_BOOLEAN("start_fails", probe_options, start_fails, .default_text = "false",
                       .doc = "Whether it cannot be started."),
+    HF_CONFIG_STRING("needs", probe_options, needs, .flags = HF_OPTION_RELOADABLE,
+                     .doc = "A service that must be enabled, too."),
+    HF_CONFIG_GROUPS("people", probe_options, people, person, .members = &person_table, .flags = HF_OPTION_RELOADABLE,
+                     .doc = "Friends of each other."),
 };
+
+/* ---- What the options' types cannot say ---------------------------------------------------------------------------
+ */
+
+static int is_one(const hf_groups *people, const char *name)
+{
+    const person *items = people->items;
+
+    for (uint64_t i = 0; i < people->count; i++)
+        if (strcmp(items[i].name, name) == 0)
+            return 1;
+    return 0;
+}
+
+static void check_person(const hf_config_report *report, const hf_groups *people, const person *item)
+{
+    char path[200], message[400];
+
+    if (item->friend[0] == '\0' || is_one(people, item->friend))
+        return;
+    snprintf(path, sizeof path, "people.%s.friend", item->name);
+    snprintf(message, sizeof message, "'probe.%s' is \"%s\", expected one of the people", path, item->friend);
+    report->problem(report, path, message);
+}
+
+static void check(const void *configuration, const hf_config_report *report)
+{
+    const probe_options *options = configuration;
+    const person *items = options->people.items;
+
+    for (uint64_t i = 0; i < options->people.count; i++)
+        check_person(report, &options->people, &items[i]);
+    if (options->needs[0] && !report->has_capability(report, "service", options->needs))
+        report->problem(report, "needs", "'probe.needs' is a service that is not enabled");
+    if (strcmp(options->greeting, options->colour) == 0)
+        report->problem(report, "colour", "'probe.colour' is the same as 'probe.greeting', expected another");
+}
 
 /* ---- Routes ------------------------------------------------------------------------------------------------------ */
 
@@ -229,6 +282,7 @@ static const hf_provide provide = {
     .interface = {.service = &service},
     .options = HF_TABLE(rows),
     .configuration_size = sizeof(probe_options),
+    .check = check,
 };
 
 static const hf_provide *const provides[] = {&provide};

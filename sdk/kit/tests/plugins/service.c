@@ -37,6 +37,21 @@ static const hf_option option_rows[] = {
                       .doc = "How often it says it."),
 };
 
+enum { GREETING_MAX = 1000 };
+
+static void check(const void *configuration, const hf_config_report *report)
+{
+    const struct options *options = configuration;
+#ifdef BAD_CHECK
+    static const char message[] = "";
+#else
+    static const char message[] = "'greeting' has more than 1000 bytes";
+#endif
+
+    if (strlen(options->greeting) > GREETING_MAX && report->has_capability(report, "service", "sample"))
+        report->problem(report, "greeting", message);
+}
+
 static void answer(void *arg, hf_http_request *request)
 {
     struct service *self = arg;
@@ -92,9 +107,11 @@ static int32_t prepare(struct service *self, hf_error *error)
         ((void (*const *)(void))(const void *)(self->loops + 1))[0]();
 #endif
 #ifdef BAD_OPTION_VALUE
-    if (strlen(self->options->greeting) > 100)
+    if (!self->options->greeting[0])
         abort();
 #endif
+    if (strlen(self->options->greeting) > GREETING_MAX)
+        abort(); /* the configuration was checked */
     self->kept = self->host->alloc(self->host, 100);
 #ifndef BAD_IGNORES_NO_MEMORY
     if (!self->kept)
@@ -243,7 +260,7 @@ static const hf_service service = {
 
 static const hf_provide provide = {
 #ifdef BAD_SIZE
-    .size = sizeof(hf_provide) - 8,
+    .size = offsetof(hf_provide, configuration_size),
 #else
     .size = sizeof(hf_provide),
 #endif
@@ -253,6 +270,7 @@ static const hf_provide provide = {
     .interface = {.service = &service},
     .options = HF_TABLE(option_rows),
     .configuration_size = sizeof(struct options),
+    .check = check,
 };
 
 static const hf_provide *const provides[] = {&provide};
