@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATH_SIZE = 256, TEXT_SIZE = 200 };
+enum { PATH_SIZE = 256, TEXT_SIZE = 200, CHOICES_DEEP_MAX = 4 };
 
 struct hf_config_generation {
     hf_config_pool pool;
@@ -20,13 +20,15 @@ struct hf_config_generation {
     void **records; /* one per section */
     int32_t *present;
     uint32_t count;
+    hf_config_chosen *chosen, **chosen_end;
 };
 
 struct check {
     hf_config_generation *generation;
-    hf_config_problems *problems;
-    int32_t failure; /* HF_ENOMEM, or 0 */
-    int known_only;  /* sections that nobody declares are passed over */
+    hf_config_problems *problems; /* NULL while something is filled in that is reported elsewhere */
+    int32_t failure;              /* HF_ENOMEM, or 0 */
+    int known_only;               /* sections that nobody declares are passed over */
+    int choices_deep;
 };
 
 /* A group and the struct it fills.  `node` is NULL when the document leaves the group out. */
@@ -37,6 +39,9 @@ struct target {
     const hf_option_table *options;
     char *record;
     uint64_t record_size;
+    int asked;                  /* for what is required: the document has the group, or has chosen it */
+    int chosen;                 /* the options of a capability: the member `name` of the group is none of them */
+    const hf_config_node *base; /* then: its own section's group, which has what `node` leaves out; or NULL */
 };
 
 static void check_group(struct check *check, const struct target *target);
@@ -154,13 +159,15 @@ static void report_missing(struct check *check, const char *path, const hf_optio
 static int declaration_fits(struct check *check, const struct target *target, const hf_option *option)
 {
     uint64_t size = hf_config_option_field_size(option->type);
-    int known = option->name && option->type >= HF_OPTION_BOOLEAN && option->type <= HF_OPTION_ADDRESS;
+    int known = option->name && option->type >= HF_OPTION_BOOLEAN && option->type <= HF_OPTION_CAPABILITY;
     int fits = option->offset <= target->record_size && size <= target->record_size - option->offset;
 
     if (known && option->type == HF_OPTION_CHOICE)
         known = option->choices && option->choices[0];
     if (known && option->type == HF_OPTION_GROUP)
         known = option->members != NULL;
+    if (known && option->type == HF_OPTION_CAPABILITY)
+        known = option->kind != NULL;
     if (known && option->type == HF_OPTION_GROUPS)
         known = option->members && option->item_size >= sizeof(const char *);
     if (!known || !fits)
@@ -193,7 +200,13 @@ static void check_items(struct check *check, const char *path, const hf_option *
         if (child->type != HF_CONFIG_NODE_GROUP)
             report_value(check, child_path, &group, child);
         else
-            check_group(check, &(struct target){child_path, child, child, option->members, item, option->item_size});
+            check_group(check, &(struct target){.path = child_path,
+                                                .node = child,
+                                                .nearest = child,
+                                                .options = option->members,
+                                                .record = item,
+                                                .record_size = option->item_size,
+                                                .asked = 1});
     }
 }
 
@@ -209,17 +222,139 @@ static void check_default(struct check *check, const struct target *target, cons
                                target->nearest->file, target->nearest->line, option->default_text, path);
 }
 
+/* ---- Choices of capabilities ---------------------------------------------------------------------------------- */
+
+static void report_unknown_choice(struct check *check, const char *path, const hf_option *option, const char *name,
+                                  const hf_config_node *node, int is_default)
+{
+    unsigned distance = (unsigned)strlen(name) / 3 + 2;
+    char best[TEXT_SIZE] = "", hint[TEXT_SIZE + 64];
+
+    for (uint32_t i = 0; i < check->generation->count; i++) {
+        const char *rest = below(check->generation->sections[i].path, option->kind);
+
+        if (rest && !strchr(rest, '.'))
+            nearer(name, rest, best, &distance);
+    }
+    if (*best)
+        snprintf(hint, sizeof hint, "did you mean '%s'?", best);
+    else
+        snprintf(hint, sizeof hint, "expected \"%s/%.100s\" in plugins.enabled, or another name", option->kind, name);
+    hf_config_problems_add(check->problems, "%s:%u: '%s' is \"%s\"%s, but no enabled plugin provides %s/%s; %s",
+                           node->file, node->line, path, name, is_default ? " by default" : "", option->kind, name,
+                           hint);
+}
+
+/* The node that says which: the option's own, or the member `name` of its group.  0: something is wrong with it. */
+static int find_name(struct check *check, const char *path, const hf_option *option, const hf_config_node *node,
+                     const hf_config_node **ret_name)
+{
+    static const hf_option name_option = {.name = "name", .type = HF_OPTION_STRING};
+    int grouped = node && node->type == HF_CONFIG_NODE_GROUP;
+    char name_path[PATH_SIZE];
+
+    *ret_name = grouped ? hf_config_node_child(node, "name") : node;
+    join(name_path, path, "name");
+    if (*ret_name && (*ret_name)->type != HF_CONFIG_NODE_STRING)
+        report_value(check, grouped ? name_path : path, grouped ? &name_option : option, *ret_name);
+    else if (grouped && !*ret_name && !option->default_text)
+        report_missing(check, name_path, &name_option, node);
+    else
+        return 1;
+    return 0;
+}
+
+static void remember_choice(struct check *check, const char *path, const hf_option *option,
+                            const hf_capability_choice *choice)
+{
+    hf_config_pool *pool = &check->generation->pool;
+    hf_config_chosen *chosen = hf_config_pool_alloc(pool, sizeof *chosen);
+    const char *copy = hf_config_pool_copy(pool, path, strlen(path));
+
+    if (!chosen || !copy) {
+        check->failure = HF_ENOMEM;
+        return;
+    }
+    *chosen = (hf_config_chosen){copy, option->kind, choice->name, choice->configuration, NULL};
+    *check->generation->chosen_end = chosen;
+    check->generation->chosen_end = &chosen->next;
+}
+
+/* The chosen capability's options, from the group if there is one, its own section, and their defaults. */
+static void fill_choice(struct check *check, const struct target *target, const hf_config_section *section,
+                        hf_capability_choice *choice)
+{
+    const hf_config_node *base = hf_config_tree_find(check->generation->tree, section->path);
+    struct target own = *target;
+
+    own.base = base && base->type == HF_CONFIG_NODE_GROUP ? base : NULL;
+    own.options = section->options;
+    own.record_size = section->size;
+    own.record = hf_config_pool_alloc(&check->generation->pool, section->size + 1);
+    if (!own.record) {
+        check->failure = HF_ENOMEM;
+        return;
+    }
+    check->choices_deep++;
+    check_group(check, &own);
+    check->choices_deep--;
+    choice->configuration = own.record;
+}
+
+static void check_choice(struct check *check, const struct target *parent, const char *path, const hf_option *option,
+                         const hf_config_node *node, hf_capability_choice *choice)
+{
+    const hf_config_node *name = NULL, *nearest = node ? node : parent->nearest;
+    int grouped = node && node->type == HF_CONFIG_NODE_GROUP;
+    struct target target = {.path = path, .node = grouped ? node : NULL, .nearest = nearest, .chosen = 1};
+
+    choice->name = option->default_text ? option->default_text : "";
+    if (!find_name(check, path, option, node, &name))
+        return;
+    if (name)
+        choice->name = name->string;
+    if (!grouped && !*choice->name && !option->default_text && !(option->flags & HF_OPTION_REQUIRED))
+        return; /* none, which the default is, too */
+    target.asked = node || parent->asked;
+
+    const hf_config_section *section = hf_config_generation_capability(check->generation, option->kind, choice->name);
+
+    if (!section && target.asked && !check->known_only)
+        report_unknown_choice(check, path, option, choice->name, name ? name : nearest, !name);
+    if (!section)
+        return;
+    if (check->choices_deep == CHOICES_DEEP_MAX) { /* also what chooses itself by default */
+        hf_config_problems_add(check->problems,
+                               "%s:%u: '%s' is chosen by a capability that was chosen by others, "
+                               "at most %d deep",
+                               nearest->file, nearest->line, path, CHOICES_DEEP_MAX);
+        return;
+    }
+    fill_choice(check, &target, section, choice);
+    if (target.asked && check->problems && check->failure == 0)
+        remember_choice(check, path, option, choice);
+}
+
+/* ---- Any option ------------------------------------------------------------------------------------------------ */
+
 static void check_value(struct check *check, const struct target *target, const char *path, const hf_option *option,
-                        const hf_config_node *node)
+                        const hf_config_node *node, const hf_config_node *base)
 {
     void *field = target->record + option->offset;
-    const hf_config_node *nearest = node ? node : target->nearest;
 
     if (option->type == HF_OPTION_GROUP) {
-        check_group(
-            check, &(struct target){path, node, nearest, option->members, field, target->record_size - option->offset});
+        check_group(check, &(struct target){.path = path,
+                                            .node = node,
+                                            .nearest = node ? node : target->nearest,
+                                            .options = option->members,
+                                            .record = field,
+                                            .record_size = target->record_size - option->offset,
+                                            .asked = node != NULL,
+                                            .base = base});
     } else if (option->type == HF_OPTION_GROUPS) {
         check_items(check, path, option, node, field);
+    } else if (option->type == HF_OPTION_CAPABILITY) {
+        check_choice(check, target, path, option, node, field);
     } else if (!node) {
         check_default(check, target, path, option, field);
     } else {
@@ -232,6 +367,22 @@ static void check_value(struct check *check, const struct target *target, const 
     }
 }
 
+/* From the capability's own section, whose check reports what is wrong with it. */
+static void check_borrowed(struct check *check, const struct target *target, const char *path, const hf_option *option,
+                           const hf_config_node *base)
+{
+    hf_config_problems *problems = check->problems;
+
+    check->problems = NULL;
+    check_value(check, target, path, option, base, NULL);
+    check->problems = problems;
+}
+
+static const hf_config_node *member(const hf_config_node *group, const char *name)
+{
+    return group ? hf_config_node_child(group, name) : NULL;
+}
+
 static void check_option(struct check *check, const struct target *target, const hf_option *option)
 {
     char path[PATH_SIZE];
@@ -240,18 +391,21 @@ static void check_option(struct check *check, const struct target *target, const
     if (!declaration_fits(check, target, option))
         return;
 
-    const hf_config_node *node = target->node ? hf_config_node_child(target->node, option->name) : NULL;
+    int taken = target->chosen && strcmp(option->name, "name") == 0;
+    const hf_config_node *node = taken ? NULL : member(target->node, option->name);
+    const hf_config_node *base = member(target->base, option->name);
 
+    if (base && grouped && base->type != HF_CONFIG_NODE_GROUP)
+        base = NULL;
     join(path, target->path, option->name);
-    if (node && grouped && node->type != HF_CONFIG_NODE_GROUP) {
+    if (node && grouped && node->type != HF_CONFIG_NODE_GROUP)
         report_value(check, path, option, node);
-        return;
-    }
-    if (!node && target->node && (option->flags & HF_OPTION_REQUIRED)) {
-        report_missing(check, path, option, target->node);
-        return;
-    }
-    check_value(check, target, path, option, node);
+    else if (!node && base)
+        check_borrowed(check, target, path, option, base);
+    else if (!node && target->asked && (option->flags & HF_OPTION_REQUIRED))
+        report_missing(check, path, option, target->nearest);
+    else
+        check_value(check, target, path, option, node, base);
 }
 
 /* ---- Groups and sections -------------------------------------------------------------------------------------- */
@@ -289,7 +443,7 @@ static void check_names(struct check *check, const struct target *target)
         int exact;
         hf_option group = {.name = child->name, .type = HF_OPTION_GROUP};
 
-        if (has_option(target->options, child->name))
+        if (has_option(target->options, child->name) || (target->chosen && strcmp(child->name, "name") == 0))
             continue;
         join(path, target->path, child->name);
         if (!is_section_path(check, path, &exact))
@@ -339,8 +493,13 @@ static void check_section(struct check *check, uint32_t index)
     if (!node && (section->flags & HF_CONFIG_SECTION_REQUIRED))
         hf_config_problems_add(check->problems, "%s:%u: section '%s' is missing, expected a group { ... }", root->file,
                                root->line, section->path);
-    struct target target = {section->path, node, node ? node : root, section->options, generation->records[index],
-                            section->size};
+    struct target target = {.path = section->path,
+                            .node = node,
+                            .nearest = node ? node : root,
+                            .options = section->options,
+                            .record = generation->records[index],
+                            .record_size = section->size,
+                            .asked = node != NULL};
     if (section->flags & HF_CONFIG_SECTION_NAMED)
         check_named(check, &target);
     else
@@ -365,6 +524,7 @@ static int32_t generation_alloc(hf_config_tree *tree, const hf_config_section *s
     if (count > 0)
         memcpy(generation->sections, sections, count * sizeof *sections);
     generation->tree = tree;
+    generation->chosen_end = &generation->chosen;
     *ret_generation = generation;
     return 0;
 }
@@ -458,6 +618,23 @@ const hf_config_section *hf_config_generation_sections(const hf_config_generatio
 {
     *ret_count = generation->count;
     return generation->sections;
+}
+
+const hf_config_section *hf_config_generation_capability(const hf_config_generation *generation, const char *kind,
+                                                         const char *name)
+{
+    for (uint32_t i = 0; i < generation->count; i++) {
+        const char *rest = below(generation->sections[i].path, kind);
+
+        if (rest && *kind && strcmp(rest, name) == 0)
+            return &generation->sections[i];
+    }
+    return NULL;
+}
+
+const hf_config_chosen *hf_config_generation_chosen(const hf_config_generation *generation)
+{
+    return generation->chosen;
 }
 
 const hf_config_tree *hf_config_generation_tree(const hf_config_generation *generation)

@@ -15,6 +15,7 @@ enum {
                                        HF_OPTION_GROUPS, says; that option's name is not written in the document */
 };
 
+/* The section of a capability is at KIND.NAME: there options of type HF_OPTION_CAPABILITY find what they choose. */
 typedef struct hf_config_section {
     const char *path; /* "engine.rocksdb" */
     const hf_option_table *options;
@@ -25,6 +26,15 @@ typedef struct hf_config_section {
 
 typedef struct hf_config_generation hf_config_generation;
 
+/* What an option of type HF_OPTION_CAPABILITY has chosen, somewhere in a section that the document has. */
+typedef struct hf_config_chosen {
+    const char *path; /* of the option: "gateway.upstreams.chat.balancer" */
+    const char *kind;
+    const char *name;
+    const void *configuration;
+    struct hf_config_chosen *next;
+} hf_config_chosen;
+
 /* Reads the file `path` and fills one struct per section.  A section or group that the document leaves out gets its
  * defaults, and then its own required options are not asked for.
  *
@@ -33,8 +43,8 @@ typedef struct hf_config_generation hf_config_generation;
 int32_t hf_config_load(const char *path, const hf_config_section *sections, uint32_t count,
                        hf_config_generation **ret_generation, hf_config_problems *problems);
 
-/* The same, but groups at the top of the document that no section declares are passed over: for a process that has not
- * loaded the plugins which they belong to. */
+/* The same, but groups at the top of the document that no section declares are passed over, and chosen capabilities
+ * that none declares have no configuration: for a process that has not loaded the plugins which they belong to. */
 int32_t hf_config_load_known(const char *path, const hf_config_section *sections, uint32_t count,
                              hf_config_generation **ret_generation, hf_config_problems *problems);
 
@@ -51,6 +61,13 @@ const void *hf_config_generation_get(const hf_config_generation *generation, con
 
 /* The declared sections, in their order; borrowed from the generation. */
 const hf_config_section *hf_config_generation_sections(const hf_config_generation *generation, uint32_t *ret_count);
+
+/* The section of the capability KIND/NAME, or NULL when none was declared. */
+const hf_config_section *hf_config_generation_capability(const hf_config_generation *generation, const char *kind,
+                                                         const char *name);
+
+/* All that is chosen, in the order of the sections; NULL at the end. */
+const hf_config_chosen *hf_config_generation_chosen(const hf_config_generation *generation);
 
 const hf_config_tree *hf_config_generation_tree(const hf_config_generation *generation);
 

@@ -15,7 +15,12 @@ struct hf_config_diff {
     uint64_t count;
     uint64_t capacity;
     int32_t failure;
+    const hf_config_generation *generation; /* whose sections say what options chosen capabilities have */
 };
+
+/* Whether a reload applies a change: what the option itself says, or for all options of a chosen capability the one
+ * that chooses it, whose owner makes another instance. */
+enum { AS_DECLARED = 0, WITH_RELOAD, WITH_RESTART };
 
 /* Two structs filled from the same options. */
 struct pair {
@@ -24,6 +29,7 @@ struct pair {
     const char *old_record;
     const char *new_record;
     int secret; /* inherited from the groups around */
+    int applies;
 };
 
 static void compare_group(hf_config_diff *diff, const struct pair *pair, const hf_option_table *options);
@@ -62,6 +68,11 @@ static void join(char *key, const char *parent, const char *name)
         memcpy(key + KEY_SIZE - 4, "...", 4);
 }
 
+static int reloadable(const struct pair *pair, const hf_option *option)
+{
+    return pair->applies == AS_DECLARED ? (option->flags & HF_OPTION_RELOADABLE) != 0 : pair->applies == WITH_RELOAD;
+}
+
 static int strings_equal(const hf_strings *a, const hf_strings *b)
 {
     if (a->count != b->count)
@@ -78,6 +89,7 @@ static int fields_equal(const hf_option *option, const void *a, const void *b)
     case HF_OPTION_STRING:
     case HF_OPTION_PATH:
     case HF_OPTION_ADDRESS:
+    case HF_OPTION_CAPABILITY: /* its name, which is its first member */
         return strcmp(*(const char *const *)a, *(const char *const *)b) == 0;
     case HF_OPTION_STRINGS:
         return strings_equal(a, b);
@@ -98,7 +110,7 @@ static void compare_value(hf_config_diff *diff, const struct pair *pair, const h
         shown.flags |= HF_OPTION_SECRET;
     hf_config_option_print(&shown, old_field, old_text, sizeof old_text);
     hf_config_option_print(&shown, new_field, new_text, sizeof new_text);
-    add(diff, pair->section, pair->key, old_text, new_text, option->flags & HF_OPTION_RELOADABLE);
+    add(diff, pair->section, pair->key, old_text, new_text, reloadable(pair, option));
 }
 
 static const char *item_at(const hf_option *option, const hf_groups *groups, uint64_t index)
@@ -118,27 +130,46 @@ static void compare_items(hf_config_diff *diff, const struct pair *pair, const h
 {
     const hf_groups *old_groups = (const hf_groups *)(pair->old_record + option->offset);
     const hf_groups *new_groups = (const hf_groups *)(pair->new_record + option->offset);
-    int reloadable = option->flags & HF_OPTION_RELOADABLE;
+    int applied = reloadable(pair, option);
     char key[KEY_SIZE];
 
     for (uint64_t i = 0; i < old_groups->count; i++) {
         const char *old_item = item_at(option, old_groups, i), *name = *(const char *const *)old_item;
         const char *new_item = item_named(option, new_groups, name);
-        struct pair items = {pair->section, key, old_item, new_item, pair->secret};
+        struct pair items = {pair->section, key, old_item, new_item, pair->secret, pair->applies};
 
         join(key, pair->key, name);
         if (new_item)
             compare_group(diff, &items, option->members);
         else
-            add(diff, pair->section, key, "{ ... }", "(absent)", reloadable);
+            add(diff, pair->section, key, "{ ... }", "(absent)", applied);
     }
     for (uint64_t i = 0; i < new_groups->count; i++) {
         const char *name = *(const char *const *)item_at(option, new_groups, i);
 
         join(key, pair->key, name);
         if (!item_named(option, old_groups, name))
-            add(diff, pair->section, key, "(absent)", "{ ... }", reloadable);
+            add(diff, pair->section, key, "(absent)", "{ ... }", applied);
     }
+}
+
+/* The same capability with other options, or another one. */
+static void compare_choices(hf_config_diff *diff, const struct pair *pair, const hf_option *option)
+{
+    const hf_capability_choice *old_choice = (const hf_capability_choice *)(pair->old_record + option->offset);
+    const hf_capability_choice *new_choice = (const hf_capability_choice *)(pair->new_record + option->offset);
+    const hf_config_section *section =
+        hf_config_generation_capability(diff->generation, option->kind, new_choice->name);
+    struct pair chosen = *pair;
+
+    compare_value(diff, pair, option);
+    if (!section || !fields_equal(option, old_choice, new_choice) || !old_choice->configuration ||
+        !new_choice->configuration)
+        return;
+    chosen.old_record = old_choice->configuration;
+    chosen.new_record = new_choice->configuration;
+    chosen.applies = reloadable(pair, option) ? WITH_RELOAD : WITH_RESTART;
+    compare_group(diff, &chosen, section->options);
 }
 
 static void compare_option(hf_config_diff *diff, const struct pair *parent, const hf_option *option)
@@ -155,6 +186,8 @@ static void compare_option(hf_config_diff *diff, const struct pair *parent, cons
         compare_group(diff, &pair, option->members);
     } else if (option->type == HF_OPTION_GROUPS) {
         compare_items(diff, &pair, option);
+    } else if (option->type == HF_OPTION_CAPABILITY) {
+        compare_choices(diff, &pair, option);
     } else {
         compare_value(diff, &pair, option);
     }
@@ -174,8 +207,12 @@ static void compare_section(hf_config_diff *diff, const hf_config_section *secti
 {
     int32_t before = 0, now = 0;
     const char *path = section->path;
-    struct pair pair = {path, path, hf_config_generation_get(old_generation, path, &before),
-                        hf_config_generation_get(new_generation, path, &now), 0};
+    struct pair pair = {path,
+                        path,
+                        hf_config_generation_get(old_generation, path, &before),
+                        hf_config_generation_get(new_generation, path, &now),
+                        0,
+                        AS_DECLARED};
 
     if (section->flags & HF_CONFIG_SECTION_NAMED) { /* without groups and absent are the same */
         hf_option option = hf_config_option_row(section->options, 0);
@@ -212,6 +249,7 @@ int32_t hf_config_diff_create(const hf_config_generation *old_generation, const 
 
     if (!diff)
         return HF_ENOMEM;
+    diff->generation = new_generation;
     compare_generations(diff, old_generation, new_generation);
     if (diff->failure < 0) {
         int32_t r = diff->failure;
@@ -219,6 +257,7 @@ int32_t hf_config_diff_create(const hf_config_generation *old_generation, const 
         hf_config_diff_free(diff);
         return r;
     }
+    diff->generation = NULL; /* the result borrows nothing */
     *ret_diff = diff;
     return 0;
 }

@@ -9,7 +9,10 @@
 
 enum { NAME_SIZE = 256 };
 
-static void write_group(hf_json_writer *writer, const hf_option_table *options, const char *record);
+static void write_group(hf_json_writer *writer, const hf_config_generation *generation, const hf_option_table *options,
+                        const char *record);
+static void write_members(hf_json_writer *writer, const hf_config_generation *generation,
+                          const hf_option_table *options, const char *record, const char *but);
 
 static void write_units(hf_json_writer *writer, const hf_option *option, uint64_t value)
 {
@@ -30,19 +33,38 @@ static void write_strings(hf_json_writer *writer, const hf_strings *strings)
     hf_json_end_list(writer);
 }
 
-static void write_groups(hf_json_writer *writer, const hf_option *option, const hf_groups *groups)
+static void write_groups(hf_json_writer *writer, const hf_config_generation *generation, const hf_option *option,
+                         const hf_groups *groups)
 {
     hf_json_begin_object(writer);
     for (uint64_t i = 0; i < groups->count; i++) {
         const char *item = (const char *)groups->items + i * option->item_size;
 
         hf_json_name(writer, *(const char *const *)item); /* the first field of each is its name */
-        write_group(writer, option->members, item);
+        write_group(writer, generation, option->members, item);
     }
     hf_json_end_object(writer);
 }
 
-static void write_value(hf_json_writer *writer, const hf_option *option, const void *field)
+/* As a group in the file, with its name first. */
+static void write_choice(hf_json_writer *writer, const hf_config_generation *generation, const hf_option *option,
+                         const hf_capability_choice *choice)
+{
+    const hf_config_section *section = hf_config_generation_capability(generation, option->kind, choice->name);
+
+    if (!section || !choice->configuration) {
+        hf_json_text(writer, choice->name);
+        return;
+    }
+    hf_json_begin_object(writer);
+    hf_json_name(writer, "name");
+    hf_json_text(writer, choice->name);
+    write_members(writer, generation, section->options, choice->configuration, "name");
+    hf_json_end_object(writer);
+}
+
+static void write_value(hf_json_writer *writer, const hf_config_generation *generation, const hf_option *option,
+                        const void *field)
 {
     switch (option->type) {
     case HF_OPTION_BOOLEAN:
@@ -65,10 +87,13 @@ static void write_value(hf_json_writer *writer, const hf_option *option, const v
         write_strings(writer, field);
         break;
     case HF_OPTION_GROUP:
-        write_group(writer, option->members, field);
+        write_group(writer, generation, option->members, field);
         break;
     case HF_OPTION_GROUPS:
-        write_groups(writer, option, field);
+        write_groups(writer, generation, option, field);
+        break;
+    case HF_OPTION_CAPABILITY:
+        write_choice(writer, generation, option, field);
         break;
     default:
         hf_json_text(writer, *(const char *const *)field);
@@ -76,22 +101,25 @@ static void write_value(hf_json_writer *writer, const hf_option *option, const v
     }
 }
 
-static void write_members(hf_json_writer *writer, const hf_option_table *options, const char *record)
+/* Without secrets, and without the option called `but` (NULL: all). */
+static void write_members(hf_json_writer *writer, const hf_config_generation *generation,
+                          const hf_option_table *options, const char *record, const char *but)
 {
     for (uint32_t i = 0; i < options->count; i++) {
         hf_option option = hf_config_option_row(options, i);
 
-        if (option.flags & HF_OPTION_SECRET)
+        if ((option.flags & HF_OPTION_SECRET) || (but && strcmp(option.name, but) == 0))
             continue;
         hf_json_name(writer, option.name);
-        write_value(writer, &option, record + option.offset);
+        write_value(writer, generation, &option, record + option.offset);
     }
 }
 
-static void write_group(hf_json_writer *writer, const hf_option_table *options, const char *record)
+static void write_group(hf_json_writer *writer, const hf_config_generation *generation, const hf_option_table *options,
+                        const char *record)
 {
     hf_json_begin_object(writer);
-    write_members(writer, options, record);
+    write_members(writer, generation, options, record, NULL);
     hf_json_end_object(writer);
 }
 
@@ -113,7 +141,7 @@ static void write_top(hf_json_writer *writer, const hf_config_generation *genera
     for (uint32_t i = 0; i < count; i++)
         if (strcmp(sections[i].path, name) == 0 && (sections[i].flags & HF_CONFIG_SECTION_NAMED)) {
             hf_option option = hf_config_option_row(sections[i].options, 0);
-            write_value(writer, &option, (const char *)record_of(generation, &sections[i]) + option.offset);
+            write_value(writer, generation, &option, (const char *)record_of(generation, &sections[i]) + option.offset);
             return;
         }
     hf_json_begin_object(writer);
@@ -121,10 +149,10 @@ static void write_top(hf_json_writer *writer, const hf_config_generation *genera
         const char *path = sections[i].path;
 
         if (strcmp(path, name) == 0) {
-            write_members(writer, sections[i].options, record_of(generation, &sections[i]));
+            write_members(writer, generation, sections[i].options, record_of(generation, &sections[i]), NULL);
         } else if (strncmp(path, name, size) == 0 && path[size] == '.') {
             hf_json_name(writer, path + size + 1);
-            write_group(writer, sections[i].options, record_of(generation, &sections[i]));
+            write_group(writer, generation, sections[i].options, record_of(generation, &sections[i]));
         }
     }
     hf_json_end_object(writer);

@@ -1,4 +1,4 @@
-/* The twelve types of options; groups are left to check.c.  See option.h. */
+/* The types of options; groups and choices of capabilities are left to check.c.  See option.h. */
 #include "config/option.h"
 
 #include "config/units.h"
@@ -41,6 +41,8 @@ uint64_t hf_config_option_field_size(int32_t type)
         return sizeof(hf_strings);
     case HF_OPTION_GROUPS:
         return sizeof(hf_groups);
+    case HF_OPTION_CAPABILITY:
+        return sizeof(hf_capability_choice);
     default:
         return 0;
     }
@@ -98,6 +100,10 @@ void hf_config_option_expected(const hf_option *option, char *text, size_t size)
         expected_range(option, "a duration such as \"300ms\"", text, size);
     else if (option->type == HF_OPTION_CHOICE)
         expected_choice(option, text, size);
+    else if (option->type == HF_OPTION_CAPABILITY)
+        snprintf(text, size,
+                 "the name of a capability of kind '%s', or a group { name = \"NAME\"; ... } with its options",
+                 option->kind);
     else if (option->type == HF_OPTION_FLOAT && (option->minimum_float != 0 || option->maximum_float != 0))
         snprintf(text, size, "a number from %g to %g", option->minimum_float, option->maximum_float);
     else if (option->type == HF_OPTION_FLOAT)
@@ -342,6 +348,8 @@ int32_t hf_config_option_store_default(const hf_option *option, const char *file
     int quoted =
         option->type == HF_OPTION_STRING || option->type == HF_OPTION_PATH || option->type == HF_OPTION_ADDRESS;
 
+    if (option->type == HF_OPTION_CAPABILITY)
+        return store_string(text ? text : "", pool, &((hf_capability_choice *)field)->name);
     if (!text) /* the field is zero already; strings are never NULL */
         return quoted ? store_string("", pool, field) : 0;
     if (option->type == HF_OPTION_BOOLEAN)

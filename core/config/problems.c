@@ -12,6 +12,8 @@ void hf_config_problems_add(hf_config_problems *problems, const char *format, ..
     hf_error line;
     va_list arguments;
 
+    if (!problems)
+        return;
     if (problems->count == HF_CONFIG_PROBLEMS_MAX) {
         problems->dropped++;
         return;

@@ -13,6 +13,7 @@ typedef struct hf_config_problems {
     char lines[HF_CONFIG_PROBLEMS_MAX][HF_ERROR_MESSAGE_SIZE]; /* "FILE:LINE: what; expected ...", UTF-8 */
 } hf_config_problems;
 
+/* `problems` may be NULL: nobody wants to know. */
 void hf_config_problems_add(hf_config_problems *problems, const char *format, ...) HF_PRINTF(2, 3);
 
 #endif

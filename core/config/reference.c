@@ -36,9 +36,9 @@ static void write_default_list(FILE *file, const char *text)
 static void write_default(FILE *file, const hf_option *option)
 {
     static const char *const empty[] = {
-        [HF_OPTION_BOOLEAN] = "false", [HF_OPTION_INTEGER] = "0", [HF_OPTION_FLOAT] = "0.0",
-        [HF_OPTION_STRING] = "",       [HF_OPTION_SIZE] = "0B",   [HF_OPTION_DURATION] = "0s",
-        [HF_OPTION_STRINGS] = "",      [HF_OPTION_PATH] = "",     [HF_OPTION_ADDRESS] = "",
+        [HF_OPTION_BOOLEAN] = "false", [HF_OPTION_INTEGER] = "0",   [HF_OPTION_FLOAT] = "0.0", [HF_OPTION_STRING] = "",
+        [HF_OPTION_SIZE] = "0B",       [HF_OPTION_DURATION] = "0s", [HF_OPTION_STRINGS] = "",  [HF_OPTION_PATH] = "",
+        [HF_OPTION_ADDRESS] = "",      [HF_OPTION_CAPABILITY] = "",
     };
     const char *text = option->default_text;
 

@@ -298,6 +298,14 @@ static int32_t capability(void *arg, const char *kind, const char *name, const h
     return hf_instances_capability(child->instances, kind, name, ret_interface, ret_self, error);
 }
 
+static int32_t capability_chosen(void *arg, const char *kind, const hf_capability_choice *choice,
+                                 const hf_head **ret_interface, void **ret_self, hf_error *error)
+{
+    struct child *child = arg;
+
+    return hf_instances_chosen(child->instances, kind, choice, ret_interface, ret_self, error);
+}
+
 /* What plugins reach through their hosts. */
 static void offer(struct child *child)
 {
@@ -311,6 +319,7 @@ static void offer(struct child *child)
                                          .state_directory = hf_settings_node(child->generation)->state_directory,
                                          .configuration_version = configuration_version,
                                          .capability = capability,
+                                         .capability_chosen = capability_chosen,
                                          .arg = child,
                                      });
 }

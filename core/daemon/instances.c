@@ -23,12 +23,20 @@ struct instance {
     hf_instances *all;
 };
 
+/* The host of all instances that were made by choice: they have the same name, and come and go without our knowing. */
+struct chosen_host {
+    const hf_capability *capability;
+    const hf_host *host;
+};
+
 struct hf_instances {
     const hf_plugins *plugins;
     hf_process *process;
     const hf_config_generation *generation;
     uint32_t count;
     struct instance items[INSTANCES_MAX];
+    struct chosen_host *chosen_hosts;
+    uint64_t chosen_host_count; /* at most one for each capability */
     uint32_t undrained;
     hf_timer *drain_timer;
     void (*drained)(void *arg);
@@ -57,15 +65,25 @@ static const void *configuration_of(const hf_config_generation *generation, cons
     return hf_config_generation_get(generation, path, NULL);
 }
 
+static int32_t find(const hf_instances *instances, const char *kind, const char *name,
+                    const hf_capability **ret_capability, hf_error *error)
+{
+    *ret_capability = hf_registry_find(instances->plugins->registry, kind, name);
+    return *ret_capability
+               ? 0
+               : hf_error_set(error, HF_ENOTFOUND,
+                              "no enabled plugin provides %s/%s; add \"%s/%s\" to plugins.enabled, or correct the name",
+                              kind, name, kind, name);
+}
+
 static int32_t make(hf_instances *instances, const char *kind, const char *name, struct instance **ret_instance,
                     hf_error *error)
 {
-    const hf_capability *capability = hf_registry_find(instances->plugins->registry, kind, name);
+    const hf_capability *capability = NULL;
+    int32_t result = find(instances, kind, name, &capability, error);
 
-    if (!capability)
-        return hf_error_set(error, HF_ENOTFOUND,
-                            "no enabled plugin provides %s/%s; add \"%s/%s\" to plugins.enabled, or correct the name",
-                            kind, name, kind, name);
+    if (result)
+        return result;
     if (instances->count == INSTANCES_MAX)
         return hf_error_set(error, HF_ETOOLARGE, "more than %d instances in one process", INSTANCES_MAX);
 
@@ -74,7 +92,7 @@ static int32_t make(hf_instances *instances, const char *kind, const char *name,
     *instance = (struct instance){.capability = capability, .all = instances};
     instance->interface = (const hf_instance_interface *)capability->interface;
     snprintf(instance->name, sizeof instance->name, "%s/%s", kind, name);
-    int32_t result = hf_process_host_create(instances->process, instance->name, &instance->host, error);
+    result = hf_process_host_create(instances->process, instance->name, &instance->host, error);
     if (result)
         return result;
     instances->count++;
@@ -127,6 +145,52 @@ int32_t hf_instances_capability(hf_instances *instances, const char *kind, const
     *ret_interface = instance->capability->interface;
     *ret_self = instance->self;
     return 0;
+}
+
+static int32_t host_of(hf_instances *instances, const hf_capability *capability, const hf_host **ret_host,
+                       hf_error *error)
+{
+    char name[NAME_SIZE];
+
+    for (uint64_t i = 0; i < instances->chosen_host_count; i++)
+        if (instances->chosen_hosts[i].capability == capability) {
+            *ret_host = instances->chosen_hosts[i].host;
+            return 0;
+        }
+    struct chosen_host *grown = reallocarray(instances->chosen_hosts, instances->chosen_host_count + 1, sizeof *grown);
+    if (!grown)
+        return hf_error_set(error, HF_ENOMEM, "no memory for an instance of %s/%s", capability->kind, capability->name);
+    instances->chosen_hosts = grown;
+    snprintf(name, sizeof name, "%s/%s", capability->kind, capability->name);
+    int32_t result = hf_process_host_create(instances->process, name, ret_host, error);
+    if (!result)
+        grown[instances->chosen_host_count++] = (struct chosen_host){capability, *ret_host};
+    return result;
+}
+
+int32_t hf_instances_chosen(hf_instances *instances, const char *kind, const hf_capability_choice *choice,
+                            const hf_head **ret_interface, void **ret_self, hf_error *error)
+{
+    const hf_capability *capability = NULL;
+    const hf_host *host = NULL;
+
+    if (!*choice->name)
+        return hf_error_set(error, HF_ENOTFOUND, "no capability of kind '%s' was chosen", kind);
+    int32_t result = find(instances, kind, choice->name, &capability, error);
+    if (!result && !choice->configuration)
+        result =
+            hf_error_set(error, HF_ENOTFOUND, "%s/%s has no configuration here; restart holdfastd", kind, choice->name);
+    if (!result)
+        result = host_of(instances, capability, &host, error);
+    if (result)
+        return result;
+    const hf_instance_interface *interface = (const hf_instance_interface *)capability->interface;
+    result = interface->create(host, choice->configuration, ret_self, error);
+    if (result)
+        hf_error_prefix(error, "%s/%s", kind, choice->name);
+    else
+        *ret_interface = capability->interface;
+    return result;
 }
 
 int32_t hf_instances_start(hf_instances *instances, hf_error *error)
@@ -195,6 +259,15 @@ void hf_instances_drain(hf_instances *instances, uint64_t grace_us, void (*done)
         finish_drain(instances);
 }
 
+static void free_host(const hf_host *host, const hf_capability *capability)
+{
+    uint64_t left = hf_process_host_free(host);
+
+    if (left)
+        hf_log(HF_LOG_WARNING, "daemon", "%s/%s has not freed %llu bytes", capability->kind, capability->name,
+               (unsigned long long)left);
+}
+
 void hf_instances_destroy(hf_instances *instances)
 {
     if (!instances)
@@ -208,12 +281,11 @@ void hf_instances_destroy(hf_instances *instances)
             instance->interface->destroy(instance->self);
         }
     }
-    for (uint32_t i = 0; i < instances->count; i++) {
-        uint64_t left = hf_process_host_free(instances->items[i].host);
-        if (left)
-            hf_log(HF_LOG_WARNING, "daemon", "%s has not freed %llu bytes", instances->items[i].name,
-                   (unsigned long long)left);
-    }
+    for (uint32_t i = 0; i < instances->count; i++)
+        free_host(instances->items[i].host, instances->items[i].capability);
+    for (uint64_t i = 0; i < instances->chosen_host_count; i++)
+        free_host(instances->chosen_hosts[i].host, instances->chosen_hosts[i].capability);
+    free(instances->chosen_hosts);
     free(instances);
 }
 

@@ -24,6 +24,11 @@ int32_t hf_instances_detectors(hf_instances *instances, hf_error *error);
 int32_t hf_instances_capability(hf_instances *instances, const char *kind, const char *name,
                                 const hf_head **ret_interface, void **ret_self, hf_error *error);
 
+/* What hf_node_interface.capability_chosen does.  The instance is the caller's: nothing of it is kept here, so that any
+ * number may come and go; only the host is, one for each capability, until hf_instances_destroy. */
+int32_t hf_instances_chosen(hf_instances *instances, const char *kind, const hf_capability_choice *choice,
+                            const hf_head **ret_interface, void **ret_self, hf_error *error);
+
 /* Starts all services in the order of their making. */
 int32_t hf_instances_start(hf_instances *instances, hf_error *error);
 

@@ -158,7 +158,7 @@ int32_t hf_plugins_configure(const hf_plugins *plugins, const char *path, hf_con
 struct section_check {
     const hf_plugins *plugins;
     const hf_config_generation *generation;
-    const char *section;
+    const char *path; /* of the section, or of the option that chose the capability */
     hf_config_problems *problems;
 };
 
@@ -167,7 +167,7 @@ static void report_problem(const hf_config_report *report, const char *path, con
     const struct section_check *check = report->arg;
     char whole[PATH_SIZE];
 
-    snprintf(whole, sizeof whole, "%s%s%s", check->section, *path ? "." : "", path);
+    snprintf(whole, sizeof whole, "%s%s%s", check->path, *path ? "." : "", path);
     hf_config_generation_problem(check->generation, whole, message, check->problems);
 }
 
@@ -178,31 +178,54 @@ static int32_t report_has_capability(const hf_config_report *report, const char 
     return hf_registry_find(check->plugins->registry, kind, name) != NULL;
 }
 
-static void check_section(const hf_plugins *plugins, const hf_config_generation *generation,
-                          const hf_capability *capability, hf_config_problems *problems)
+/* `path` is where the configuration is in the document. */
+static void check_one(const hf_plugins *plugins, const hf_config_generation *generation,
+                      const hf_capability *capability, const char *path, const void *configuration,
+                      hf_config_problems *problems)
 {
-    char path[SECTION_PATH_SIZE];
-    int32_t present = 0;
     struct section_check check = {plugins, generation, path, problems};
     const hf_config_report report = {HF_HEAD(hf_config_report), &check, report_problem, report_has_capability};
 
-    hf_plugins_section(capability->kind, capability->name, path, sizeof path);
-    const void *configuration = hf_config_generation_get(generation, path, &present);
-    if (present && capability->check)
+    if (capability && capability->check)
         capability->check(configuration, &report);
+}
+
+static void check_sections(const hf_plugins *plugins, const hf_config_generation *generation,
+                           hf_config_problems *problems)
+{
+    uint64_t count;
+    const hf_capability *const *list = hf_registry_list(plugins->registry, &count);
+    char path[SECTION_PATH_SIZE];
+
+    for (uint64_t i = 0; i < count; i++) {
+        int32_t present = 0;
+
+        hf_plugins_section(list[i]->kind, list[i]->name, path, sizeof path);
+        const void *configuration = hf_config_generation_get(generation, path, &present);
+        if (present)
+            check_one(plugins, generation, list[i], path, configuration, problems);
+    }
+}
+
+static void check_chosen(const hf_plugins *plugins, const hf_config_generation *generation,
+                         hf_config_problems *problems)
+{
+    const hf_config_chosen *chosen = hf_config_generation_chosen(generation);
+
+    for (; chosen; chosen = chosen->next)
+        check_one(plugins, generation, hf_registry_find(plugins->registry, chosen->kind, chosen->name), chosen->path,
+                  chosen->configuration, problems);
 }
 
 int32_t hf_plugins_check(const hf_plugins *plugins, const hf_config_generation *generation,
                          hf_config_problems *problems)
 {
     uint32_t before = problems->count + problems->dropped;
-    uint64_t count;
-    const hf_capability *const *list = hf_registry_list(plugins->registry, &count);
 
     hf_settings_check(generation, problems);
     check_services(plugins, generation, problems);
-    for (uint64_t i = 0; i < count; i++)
-        check_section(plugins, generation, list[i], problems);
+    check_sections(plugins, generation, problems);
+    check_chosen(plugins, generation, problems);
     return problems->count + problems->dropped > before ? HF_EINVAL : 0;
 }
 

@@ -27,7 +27,8 @@ int32_t hf_plugins_configure(const hf_plugins *plugins, const char *path, hf_con
                              hf_config_problems *problems);
 
 /* What options' types cannot say: of the core's part, and by the plugins' own checks (hf_provide.check) of the sections
- * that the document has.  HF_EINVAL: there are problems, and the generation must not be used.  [main] */
+ * that the document has and of what is chosen in them.  HF_EINVAL: there are problems, and the generation must not be
+ * used.  [main] */
 int32_t hf_plugins_check(const hf_plugins *plugins, const hf_config_generation *generation,
                          hf_config_problems *problems);
 

@@ -355,6 +355,16 @@ static int32_t node_capability(const hf_host *host, const char *kind, const char
     return parts->capability(parts->arg, kind, name, ret_interface, ret_self, error);
 }
 
+static int32_t node_capability_chosen(const hf_host *host, const char *kind, const hf_capability_choice *choice,
+                                      const hf_head **ret_interface, void **ret_self, hf_error *error)
+{
+    const hf_process_parts *parts = hf_process_offered(of(host)->process);
+
+    if (!parts->capability_chosen)
+        return hf_error_set(error, HF_EUNSUPPORTED, "this process has no capabilities");
+    return parts->capability_chosen(parts->arg, kind, choice, ret_interface, ret_self, error);
+}
+
 static const hf_node_interface node_interface = {
     .head = HF_HEAD(hf_node_interface),
     .node_name = node_name,
@@ -364,6 +374,7 @@ static const hf_node_interface node_interface = {
     .configuration_version = node_configuration_version,
     .random = node_random,
     .capability = node_capability,
+    .capability_chosen = node_capability_chosen,
 };
 
 /* ---- Query --------------------------------------------------------------------------------------------------- */

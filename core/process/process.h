@@ -54,6 +54,8 @@ typedef struct hf_process_parts {
     uint64_t (*configuration_version)(void *arg); /* [any] */
     int32_t (*capability)(void *arg, const char *kind, const char *name, const hf_head **ret_interface, void **ret_self,
                           hf_error *error); /* [main] */
+    int32_t (*capability_chosen)(void *arg, const char *kind, const hf_capability_choice *choice,
+                                 const hf_head **ret_interface, void **ret_self, hf_error *error); /* [main] */
     void *arg;
 } hf_process_parts;
 

@@ -2,6 +2,7 @@
 #include "manifest.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 static void print_string(FILE *out, const char *text)
 {
@@ -25,10 +26,10 @@ static void print_field(FILE *out, const char *name, const char *text)
 
 static const char *type_name(int32_t type)
 {
-    static const char *const names[] = {"",       "boolean", "integer", "float",  "string", "size",   "duration",
-                                        "choice", "strings", "group",   "groups", "path",   "address"};
+    static const char *const names[] = {"",       "boolean", "integer", "float",  "string", "size",    "duration",
+                                        "choice", "strings", "group",   "groups", "path",   "address", "capability"};
 
-    if (type < HF_OPTION_BOOLEAN || type > HF_OPTION_ADDRESS)
+    if (type < HF_OPTION_BOOLEAN || type > HF_OPTION_CAPABILITY)
         return NULL;
     return names[type];
 }
@@ -61,6 +62,10 @@ static const char *print_option(FILE *out, const hf_option *option)
         fputc(',', out);
         print_field(out, "default", option->default_text);
     }
+    if (option->kind) {
+        fputc(',', out);
+        print_field(out, "kind", option->kind);
+    }
     if (option->choices) {
         fputs(",\"choices\":[", out);
         for (uint32_t i = 0; option->choices[i]; i++) {
@@ -79,6 +84,16 @@ static const char *print_option(FILE *out, const hf_option *option)
     return fault;
 }
 
+/* Row `index`, which may be shorter or longer than this program knows rows. */
+static hf_option row(const hf_option_table *table, uint32_t index)
+{
+    hf_option option = {0};
+
+    memcpy(&option, (const char *)table->rows + (size_t)index * table->row_size,
+           table->row_size < sizeof option ? table->row_size : sizeof option);
+    return option;
+}
+
 static const char *print_options(FILE *out, const hf_option_table *table)
 {
     const char *fault = NULL;
@@ -86,7 +101,10 @@ static const char *print_options(FILE *out, const hf_option_table *table)
     fputc('[', out);
     for (uint32_t i = 0; i < table->count && !fault; i++) {
         fputs(i ? "," : "", out);
-        fault = print_option(out, &table->rows[i]);
+
+        hf_option option = row(table, i);
+
+        fault = print_option(out, &option);
     }
     fputc(']', out);
     return fault;

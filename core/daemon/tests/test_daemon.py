@@ -418,6 +418,55 @@ class Reloading(DaemonTest):
         self.assertEqual(node.reload()[1]["changed"], ["probe.greeting", "probe.needs"])
         self.assertEqual(node.get("/test/hello")[1]["text"], "new")
 
+    BOTH = '"service/probe", "balancer/probe"'
+
+    def pickers(self, count, points):
+        return "pickers: { %s };" % " ".join("p%d: { balancer: { points = %d; }; };" % (i, points)
+                                             for i in range(count))
+
+    def test_chosen_capabilities_come_and_go(self):
+        """More than there are places for instances of the process's own, made anew with every reload."""
+        node = self.node(plugins=self.BOTH, probe=self.pickers(100, 1)).start_ready()
+        self.assertEqual(node.get("/test/pickers")[1]["text"], "100 alive, 1 points")
+        for points in range(2, 12):
+            node.configure(probe=self.pickers(100, points))
+            status, answer = node.reload()
+            self.assertEqual((status, len(answer["changed"]), answer["restart_needed"]), (200, 100, []), answer)
+            self.assertEqual(node.get("/test/pickers")[1]["text"], "100 alive, %d points" % points)
+        # By its name, with options of its own section; the probe is not asked for anything else.
+        node.configure(probe='pickers: { one: { balancer = "probe"; }; };', more="balancer: { probe: { points = 50; }; };")
+        self.assertEqual(node.reload()[0], 200)
+        self.assertEqual(node.get("/test/pickers")[1]["text"], "1 alive, 50 points")
+        document = node.get("/v1/admin/config")[1]["document"]
+        self.assertEqual(document["probe"]["pickers"]["one"]["balancer"], {"name": "probe", "points": 50, "spare": 0})
+        self.assertEqual(node.get("/v1/admin/status")[1]["instances"], [{"name": "service/probe", "state": "ok"}])
+        node.configure(probe=self.pickers(3, 5), more="")
+        self.assertEqual(node.reload()[0], 200)
+        # One that cannot be made: those that were go again, and the others stay.
+        node.configure(probe=self.pickers(2, 6))
+        self.assertEqual(node.reload()[0], 200)
+        node.configure(probe="pickers: { a: { balancer: { points = 7; }; }; b: { balancer: { points = 99; }; }; };")
+        status, answer = node.reload()
+        self.assertEqual((status, answer["problems"]), (422, ["service/probe: balancer/probe: 99 points are refused"]))
+        self.assertEqual(node.get("/test/pickers")[1]["text"], "2 alive, 6 points")
+        # Its own check is asked of what is chosen, too.
+        node.configure(probe="pickers: { a: { balancer: {\npoints = 7;\nspare = 8; }; }; };")
+        status, answer = node.reload()
+        self.assertEqual((status, [line.split(":", 1)[1] for line in answer["problems"]]),
+                         (422, ["9: the picker's 'spare' is too much, expected less than 'points'"]))
+        self.assertEqual(node.get("/test/pickers")[1]["text"], "2 alive, 6 points")
+        self.assertEqual(node.stop(), 0, node.log())
+
+    def test_chosen_capability_of_a_plugin_that_is_not_loaded(self):
+        node = self.node().start_ready()
+        self.assertEqual(node.get("/test/pickers")[1]["text"], "")
+        node.configure(probe=self.pickers(1, 2))
+        self.assertIn("no enabled plugin provides balancer/probe", node.reload()[1]["problems"][0])
+        node.configure(plugins=self.BOTH)
+        status, answer = node.reload()
+        self.assertEqual((status, answer["changed"]), (200, []), answer)
+        self.assertIn("plugins.enabled", answer["restart_needed"])
+
     def test_service_refuses(self):
         node = self.node(probe='greeting = "old";').start_ready()
         node.configure(probe='greeting = "refuse";', log='level = "error";')
@@ -587,6 +636,23 @@ class Checking(DaemonTest):
         # Also of a service that no process runs.
         code, lines = self.check(self.document(processes="run: { main: { }; };", **wrong))
         self.assertEqual((code, len(lines)), (1, 2), lines)
+
+    def test_chosen_capabilities(self):
+        plugins = 'directory = "%s"; enabled = [ "service/probe", "balancer/probe" ];' % PLUGINS
+        cases = [
+            ('\na: {\nbalancer = "prob"; };', "a.cfg:6: 'probe.pickers.a.balancer' is \"prob\", but no enabled plugin "
+             "provides balancer/prob; did you mean 'probe'?"),
+            ('\na: { balancer: {\npoints = 0; }; };',
+             "a.cfg:6: 'probe.pickers.a.balancer.points' is 0, expected an integer from 1 to 100"),
+            ('\na: { balancer: { name = "probe";\npoint = 0; }; };',
+             "a.cfg:6: unknown option 'point' in 'probe.pickers.a.balancer'; did you mean 'points'?"),
+            ('\na: { balancer: {\nspare = 1; }; };',
+             "a.cfg:6: the picker's 'spare' is too much, expected less than 'points'"),
+        ]
+        for text, expected in cases:
+            self.assertEqual(self.check(self.document(plugins=plugins, probe="pickers: { %s };" % text)), (1, [expected]))
+        self.assertEqual(self.check(self.document(plugins=plugins, probe="pickers: { a: { balancer: { points = 2; }; }; };")),
+                         (0, ["a.cfg: ok"]))
 
     def test_all_problems_at_once(self):
         code, lines = self.check(self.document(node="name = 3;", probe="greeting = 5;", log="level = 1;", zzz=""))

@@ -101,18 +101,19 @@ typedef struct hf_head {
 
 /* Types of options, and the type of the field that each is stored in. */
 enum {
-    HF_OPTION_BOOLEAN = 1,  /* int32_t 0 or 1         true, false */
-    HF_OPTION_INTEGER = 2,  /* int64_t                42 */
-    HF_OPTION_FLOAT = 3,    /* double                 0.5 */
-    HF_OPTION_STRING = 4,   /* const char *           "text" */
-    HF_OPTION_SIZE = 5,     /* uint64_t, bytes        "64MiB" or 67108864 */
-    HF_OPTION_DURATION = 6, /* uint64_t, microseconds "300ms", "10s", "1h" */
-    HF_OPTION_CHOICE = 7,   /* int32_t, index into `choices` */
-    HF_OPTION_STRINGS = 8,  /* hf_strings             [ "a", "b" ] */
-    HF_OPTION_GROUP = 9,    /* struct                 name: { ... }, described by `members` */
-    HF_OPTION_GROUPS = 10,  /* hf_groups              name: { a: { ... }; b: { ... }; } */
-    HF_OPTION_PATH = 11,    /* const char *           made absolute, relative to the file that holds it */
-    HF_OPTION_ADDRESS = 12  /* const char *           "host:port", "[v6]:port" or "unix:PATH" */
+    HF_OPTION_BOOLEAN = 1,    /* int32_t 0 or 1         true, false */
+    HF_OPTION_INTEGER = 2,    /* int64_t                42 */
+    HF_OPTION_FLOAT = 3,      /* double                 0.5 */
+    HF_OPTION_STRING = 4,     /* const char *           "text" */
+    HF_OPTION_SIZE = 5,       /* uint64_t, bytes        "64MiB" or 67108864 */
+    HF_OPTION_DURATION = 6,   /* uint64_t, microseconds "300ms", "10s", "1h" */
+    HF_OPTION_CHOICE = 7,     /* int32_t, index into `choices` */
+    HF_OPTION_STRINGS = 8,    /* hf_strings             [ "a", "b" ] */
+    HF_OPTION_GROUP = 9,      /* struct                 name: { ... }, described by `members` */
+    HF_OPTION_GROUPS = 10,    /* hf_groups              name: { a: { ... }; b: { ... }; } */
+    HF_OPTION_PATH = 11,      /* const char *           made absolute, relative to the file that holds it */
+    HF_OPTION_ADDRESS = 12,   /* const char *           "host:port", "[v6]:port" or "unix:PATH" */
+    HF_OPTION_CAPABILITY = 13 /* hf_capability_choice "ketama", or name: { name = "ketama"; points = 100; } */
 };
 
 enum {
@@ -132,6 +133,21 @@ typedef struct hf_groups {
     void *items;
 } hf_groups;
 
+/* One capability of the option's kind, with a configuration of its own for every option that chooses it; for
+ * hf_node_interface.capability_chosen (host/node.h).
+ *
+ * The document has its name, or a group: the member `name` says which (none: the default), the others are options of
+ * that capability.  What is not given there is as in the capability's own section, if the document has one, or else has
+ * its default; required options must be given in either place.  (An option that is itself called `name` can only be
+ * given in the section.)  HF_OPTION_RELOADABLE of the option counts for all that is chosen with it.
+ *
+ * `configuration` is NULL when none is chosen, and when the document leaves the group out whose default no enabled
+ * plugin provides. */
+typedef struct hf_capability_choice {
+    const char *name;          /* "ketama"; "": none, because there is no default and it was left out */
+    const void *configuration; /* of its options, filled and checked, for its `create` */
+} hf_capability_choice;
+
 typedef struct hf_option hf_option;
 
 typedef struct hf_option_table {
@@ -150,11 +166,13 @@ struct hf_option {
     int64_t maximum;
     double minimum_float; /* floats; both 0: no limit */
     double maximum_float;
-    const char *default_text;       /* in the file's syntax, without quotes; NULL: zero, "" or an empty list */
+    const char *default_text;       /* in the file's syntax, without quotes; NULL: zero, "" or an empty list.
+                                       HF_OPTION_CAPABILITY: its name */
     const char *doc;                /* one or two sentences */
     const char *const *choices;     /* HF_OPTION_CHOICE: NULL-terminated */
     const hf_option_table *members; /* HF_OPTION_GROUP and HF_OPTION_GROUPS */
     uint64_t item_size;             /* HF_OPTION_GROUPS: size of one item's struct */
+    const char *kind;               /* HF_OPTION_CAPABILITY: "balancer" */
 };
 
 /* Any table of rows: HF_TABLE(rows). */
@@ -216,13 +234,20 @@ struct hf_option {
         .name = (key), .type = HF_OPTION_ADDRESS, .offset = HF_FIELD(record, field, const char *), __VA_ARGS__         \
     }
 
+#define HF_CONFIG_CAPABILITY(key, record, field, kind_text, ...)                                                       \
+    {                                                                                                                  \
+        .name = (key), .type = HF_OPTION_CAPABILITY, .offset = HF_FIELD(record, field, hf_capability_choice),          \
+        .kind = (kind_text), __VA_ARGS__                                                                               \
+    }
+
 /* ---- The host ------------------------------------------------------------------------------------------------ */
 
 enum { HF_LOG_DEBUG = 0, HF_LOG_INFO = 1, HF_LOG_WARNING = 2, HF_LOG_ERROR = 3 };
 
 typedef struct hf_host hf_host;
 
-/* The root of what the host offers; everything else is asked for by name.  One per plugin instance. */
+/* The root of what the host offers; everything else is asked for by name.  One per plugin instance; those of a
+ * capability that options choose share one. */
 struct hf_host {
     hf_head head;
 
@@ -282,9 +307,9 @@ typedef struct hf_provide {
 
     /* What the options' types cannot say: names that refer to each other, files that belong together.  Called after all
      * options of the document were read without a mistake, at every check, start and reload, whether or not this
-     * process has an instance; not when the document leaves the section out, so `create` must take the defaults as they
-     * are.  Opens and changes nothing, and is quick: the main loop waits.  NULL: there is nothing more to say.
-     * [main] */
+     * process has an instance, and for each configuration that an option of type HF_OPTION_CAPABILITY was filled with;
+     * not when the document leaves the section out, so `create` must take the defaults as they are.  Opens and changes
+     * nothing, and is quick: the main loop waits.  NULL: there is nothing more to say. [main] */
     void (*check)(const void *configuration, const hf_config_report *report);
 } hf_provide;
 

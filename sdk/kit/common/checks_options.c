@@ -67,6 +67,8 @@ static void check_limits(const hf_option *option, const char *path)
         hf_kit_fail("%s: its minimum is greater than its maximum", path);
     if (option->type == HF_OPTION_CHOICE && (!option->choices || !option->choices[0]))
         hf_kit_fail("%s: it is a choice without choices", path);
+    if (option->type == HF_OPTION_CAPABILITY && (!option->kind || !*option->kind))
+        hf_kit_fail("%s: it chooses a capability of no kind; set `kind`", path);
     if ((option->type == HF_OPTION_GROUP || option->type == HF_OPTION_GROUPS) && !option->members)
         hf_kit_fail("%s: it is a group without members", path);
     if (option->type == HF_OPTION_GROUPS && option->item_size < sizeof(const char *))
@@ -80,6 +82,7 @@ static void check_default(const hf_option *option, const char *path)
         int64_t integer;
         double number;
         hf_strings strings;
+        hf_capability_choice choice;
     } field = {0};
     hf_config_pool pool = {0};
     char expected[200];

@@ -66,28 +66,45 @@ static void random_bytes(const hf_host *host, void *bytes, uint64_t size)
     pthread_mutex_unlock(&kit->lock);
 }
 
+/* Without a configuration the instance has the defaults. */
+static int32_t make_instance(hf_kit_host *kit, const char *kind, const char *name, const void *configuration,
+                             const hf_head **ret_interface, void **ret_self, hf_error *error)
+{
+    hf_kit_subject subject = {
+        .kind = kind, .name = name, .with = kit->subject->with, .with_count = kit->subject->with_count};
+    char who[140];
+
+    if (!kit_subject_provide(kit->subject, kind, name, &subject.path))
+        return hf_error_set(error, HF_ENOTFOUND, "no plugin provides %s/%s; name one with --with FILE.so", kind, name);
+    snprintf(who, sizeof who, "%s/%s", kind, name);
+    struct kit_root *root = kit_root_create(kit, who);
+    hf_kit_capability found = hf_kit_capability_load(&subject);
+    root->head = found.head;
+    if (!configuration) {
+        root->configuration = hf_kit_configuration_create(&subject, found.provide);
+        configuration = hf_kit_configuration_get(root->configuration);
+    }
+    int32_t result = found.interface->create(root->table, configuration, ret_self, error);
+    if (result == HF_OK)
+        *ret_interface = found.head;
+    return result;
+}
+
 static int32_t capability(const hf_host *host, const char *kind, const char *name, const hf_head **ret_interface,
                           void **ret_self, hf_error *error)
 {
-    hf_kit_host *kit = kit_of(host);
-    char who[140];
+    return make_instance(kit_of(host), kind, name, NULL, ret_interface, ret_self, error);
+}
 
-    for (uint32_t i = 0; i < kit->subject->with_count; i++) {
-        hf_kit_subject subject = {.path = kit->subject->with[i], .kind = kind, .name = name};
-        if (!kit_provide_find(hf_kit_load(subject.path), kind, name))
-            continue;
-        snprintf(who, sizeof who, "%s/%s", kind, name);
-        struct kit_root *root = kit_root_create(kit, who);
-        hf_kit_capability found = hf_kit_capability_load(&subject);
-        root->head = found.head;
-        root->configuration = hf_kit_configuration_create(&subject, found.provide);
-        int32_t result =
-            found.interface->create(root->table, hf_kit_configuration_get(root->configuration), ret_self, error);
-        if (result == HF_OK)
-            *ret_interface = found.head;
-        return result;
-    }
-    return hf_error_set(error, HF_ENOTFOUND, "no plugin provides %s/%s; name one with --with FILE.so", kind, name);
+static int32_t capability_chosen(const hf_host *host, const char *kind, const hf_capability_choice *choice,
+                                 const hf_head **ret_interface, void **ret_self, hf_error *error)
+{
+    if (!choice || !choice->name || !choice->name[0])
+        return hf_error_set(error, HF_ENOTFOUND, "no capability of kind '%s' was chosen", kind);
+    if (!choice->configuration)
+        return hf_error_set(error, HF_ENOTFOUND, "no plugin provides %s/%s; name one with --with FILE.so", kind,
+                            choice->name);
+    return make_instance(kit_of(host), kind, choice->name, choice->configuration, ret_interface, ret_self, error);
 }
 
 const hf_node_interface kit_node_interface = {
@@ -99,6 +116,7 @@ const hf_node_interface kit_node_interface = {
     .configuration_version = configuration_version,
     .random = random_bytes,
     .capability = capability,
+    .capability_chosen = capability_chosen,
 };
 
 void kit_node_forget(struct kit_root *root)

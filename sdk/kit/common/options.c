@@ -11,12 +11,17 @@
 enum { NAME_SIZE = 256 };
 
 struct hf_kit_configuration {
+    const hf_kit_subject *subject; /* while it is filled */
     const hf_provide *provide;
     uint8_t *record;
     uint64_t size;
     hf_config_pool pool;
-    uint32_t items; /* in every list of groups */
+    uint32_t items;                      /* in every list of groups */
+    uint32_t deep;                       /* chosen by one that was chosen by ... */
+    hf_kit_configuration *chosen, *next; /* those of capabilities that options choose */
 };
+
+enum { DEEP_MAX = 4 }; /* as the host has it */
 
 typedef int32_t (*visit_function)(void *arg, const hf_option *option, void *field, const char *name);
 
@@ -27,6 +32,21 @@ const hf_provide *kit_provide_find(const hf_plugin *plugin, const char *kind, co
     for (uint32_t i = 0; i < plugin->provide_count; i++)
         if (strcmp(plugin->provides[i]->kind, kind) == 0 && strcmp(plugin->provides[i]->name, name) == 0)
             return plugin->provides[i];
+    return NULL;
+}
+
+const hf_provide *kit_subject_provide(const hf_kit_subject *subject, const char *kind, const char *name,
+                                      const char **ret_path)
+{
+    for (uint32_t i = 0; i <= subject->with_count; i++) {
+        const char *path = i == subject->with_count ? subject->path : subject->with[i];
+        const hf_provide *provide = kit_provide_find(hf_kit_load(path), kind, name);
+        if (!provide)
+            continue;
+        if (ret_path)
+            *ret_path = path;
+        return provide;
+    }
     return NULL;
 }
 
@@ -71,6 +91,29 @@ static void make_items(hf_kit_configuration *configuration, const hf_option *opt
     }
 }
 
+static hf_kit_configuration *create_filled(const hf_kit_subject *subject, const hf_provide *provide, uint32_t items,
+                                           uint32_t deep);
+
+/* With the defaults of the capability's options; without a configuration when no plugin of the run provides it. */
+static void choose(hf_kit_configuration *configuration, const hf_option *option, const char *name,
+                   hf_capability_choice *choice)
+{
+    const hf_provide *provide = kit_subject_provide(configuration->subject, option->kind, name, NULL);
+
+    choice->name = hf_config_pool_copy(&configuration->pool, name, strlen(name));
+    choice->configuration = NULL;
+    if (!choice->name)
+        hf_kit_fail("the kit itself is out of memory");
+    if (!provide || configuration->deep == DEEP_MAX)
+        return;
+    hf_kit_configuration *chosen =
+        create_filled(configuration->subject, provide, configuration->items, configuration->deep + 1);
+    chosen->subject = NULL;
+    chosen->next = configuration->chosen;
+    configuration->chosen = chosen;
+    choice->configuration = chosen->record;
+}
+
 static int32_t store_default(void *arg, const hf_option *option, void *field, const char *name)
 {
     hf_kit_configuration *configuration = arg;
@@ -80,6 +123,10 @@ static int32_t store_default(void *arg, const hf_option *option, void *field, co
     if (option->type == HF_OPTION_GROUPS) {
         if (configuration->items)
             make_items(configuration, option, field);
+        return 0;
+    }
+    if (option->type == HF_OPTION_CAPABILITY) {
+        choose(configuration, option, option->default_text ? option->default_text : "", field);
         return 0;
     }
     if (hf_config_option_store_default(option, file, &configuration->pool, field) != HF_OK)
@@ -130,6 +177,14 @@ static int32_t apply_setting(void *arg, const hf_option *option, void *field, co
 
     if (strncmp(setting->text, name, size) != 0 || setting->text[size] != '=')
         return 0;
+    if (option->type == HF_OPTION_CAPABILITY) {
+        hf_capability_choice *choice = field;
+        choose(setting->configuration, option, setting->text + size + 1, choice);
+        if (!choice->configuration)
+            hf_kit_fail("--set %s: no plugin provides %s/%s; name one with --with FILE.so", setting->text, option->kind,
+                        choice->name);
+        return 1;
+    }
     char *copy = strdup(setting->text + size + 1);
     if (!copy)
         hf_kit_fail("the kit itself is out of memory");
@@ -144,21 +199,32 @@ static int32_t apply_setting(void *arg, const hf_option *option, void *field, co
 
 /* ---- The configuration ------------------------------------------------------------------------------------------- */
 
-hf_kit_configuration *kit_configuration_with_items(const hf_kit_subject *subject, const hf_provide *provide,
-                                                   uint32_t items)
+static hf_kit_configuration *create_filled(const hf_kit_subject *subject, const hf_provide *provide, uint32_t items,
+                                           uint32_t deep)
 {
     hf_kit_configuration *configuration = kit_allocate(sizeof *configuration);
 
+    configuration->subject = subject;
     configuration->provide = provide;
     configuration->items = items;
+    configuration->deep = deep;
     configuration->size = provide->configuration_size ? provide->configuration_size : 1;
     configuration->record = kit_allocate(configuration->size);
     walk(&provide->options, configuration->record, "", store_default, configuration);
+    return configuration;
+}
+
+hf_kit_configuration *kit_configuration_with_items(const hf_kit_subject *subject, const hf_provide *provide,
+                                                   uint32_t items)
+{
+    hf_kit_configuration *configuration = create_filled(subject, provide, items, 0);
+
     for (uint32_t i = 0; i < subject->setting_count; i++) {
         struct setting setting = {configuration, subject->settings[i]};
         if (!walk(&provide->options, configuration->record, "", apply_setting, &setting))
             hf_kit_fail("--set %s: %s/%s has no such option", subject->settings[i], provide->kind, provide->name);
     }
+    configuration->subject = NULL;
     return configuration;
 }
 
@@ -176,6 +242,11 @@ void hf_kit_configuration_free(hf_kit_configuration *configuration)
 {
     if (!configuration)
         return;
+    while (configuration->chosen) {
+        hf_kit_configuration *chosen = configuration->chosen;
+        configuration->chosen = chosen->next;
+        hf_kit_configuration_free(chosen);
+    }
     memset(configuration->record, 0xa5, configuration->size);
     free(configuration->record);
     hf_config_pool_done(&configuration->pool);
@@ -194,7 +265,8 @@ static int32_t count_down(void *arg, const hf_option *option, void *field, const
 {
     struct search *search = arg;
 
-    if (option->type == HF_OPTION_GROUP || option->type == HF_OPTION_GROUPS || search->left-- > 0)
+    if (option->type == HF_OPTION_GROUP || option->type == HF_OPTION_GROUPS || option->type == HF_OPTION_CAPABILITY ||
+        search->left-- > 0)
         return 0;
     *search->option = *option;
     *search->field = field;
@@ -240,12 +312,7 @@ static int32_t report_has_capability(const hf_config_report *report, const char 
 {
     const struct told *told = report->arg;
 
-    if (kit_provide_find(hf_kit_load(told->subject->path), kind, name))
-        return 1;
-    for (uint32_t i = 0; i < told->subject->with_count; i++)
-        if (kit_provide_find(hf_kit_load(told->subject->with[i]), kind, name))
-            return 1;
-    return 0;
+    return kit_subject_provide(told->subject, kind, name, NULL) != NULL;
 }
 
 uint32_t kit_configuration_problems(const hf_kit_subject *subject, const hf_kit_configuration *configuration,

@@ -9,6 +9,11 @@
 /* What the plugin provides as KIND/NAME, or NULL. */
 const hf_provide *kit_provide_find(const hf_plugin *plugin, const char *kind, const char *name);
 
+/* What the plugins of the run provide as KIND/NAME, those given with --with first, or NULL; `ret_path` (may be NULL)
+ * gets the shared object's path. */
+const hf_provide *kit_subject_provide(const hf_kit_subject *subject, const char *kind, const char *name,
+                                      const char **ret_path);
+
 /* A configuration whose lists of groups have `items` members each, called "a", "b" ... */
 hf_kit_configuration *kit_configuration_with_items(const hf_kit_subject *subject, const hf_provide *provide,
                                                    uint32_t items);

@@ -96,6 +96,19 @@ static void good_plugins_pass(void **state)
     }
 }
 
+static void a_chosen_capability_is_made(void **state)
+{
+    char options[4200];
+
+    (void)state;
+    snprintf(options, sizeof options, "--set balancer=sample --with '%s/balancer_good.so'", folder);
+    if (run(options, "service_good") != 0)
+        fail_msg("%s", output);
+    assert_non_null(strstr(output, " 0 failed"));
+    assert_int_equal(run("--set balancer=sample --only life", "service_good"), 1);
+    assert_non_null(strstr(output, "no plugin provides balancer/sample; name one with --with"));
+}
+
 static void the_report_is_json(void **state)
 {
     (void)state;
@@ -127,6 +140,7 @@ int main(int count, char **arguments)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_plugins_are_found),
         cmocka_unit_test(good_plugins_pass),
+        cmocka_unit_test(a_chosen_capability_is_made),
         cmocka_unit_test(the_report_is_json),
         cmocka_unit_test(what_cannot_be_checked_is_told_apart),
     };

@@ -17,6 +17,7 @@ typedef struct probe_options {
     int32_t start_fails;
     const char *needs;
     hf_groups people;
+    hf_groups pickers;
 } probe_options;
 
 typedef struct person {
@@ -24,12 +25,27 @@ typedef struct person {
     const char *friend;
 } person;
 
+typedef struct picker_options {
+    const char *name;
+    hf_capability_choice balancer;
+} picker_options;
+
+/* One instance for each of the options' pickers. */
+typedef struct pickers {
+    uint64_t count;
+    struct picker {
+        const hf_instance_interface *interface;
+        void *self;
+    } items[];
+} pickers;
+
 typedef struct probe {
     const hf_host *host;
     const hf_http_interface *http;
     const hf_node_interface *node;
     _Atomic(const probe_options *) options;
     const probe_options *prepared;
+    pickers *pickers, *prepared_pickers;
     _Atomic(hf_http_request *) held;
     atomic_int started;
 } probe;
@@ -38,6 +54,12 @@ static const hf_option person_rows[] = {
     HF_CONFIG_STRING("friend", person, friend, .flags = HF_OPTION_RELOADABLE, .doc = "One of the people."),
 };
 static const hf_option_table person_table = HF_TABLE(person_rows);
+
+static const hf_option picker_rows[] = {
+    HF_CONFIG_CAPABILITY("balancer", picker_options, balancer, "balancer", .default_text = "probe",
+                         .flags = HF_OPTION_RELOADABLE, .doc = "Which one, and its options."),
+};
+static const hf_option_table picker_table = HF_TABLE(picker_rows);
 
 static const hf_option rows[] = {
     HF_CONFIG_STRING("greeting", probe_options, greeting, .default_text = "hello", .flags = HF_OPTION_RELOADABLE,
@@ -51,6 +73,8 @@ static const hf_option rows[] = {
                      .doc = "A service that must be enabled, too."),
     HF_CONFIG_GROUPS("people", probe_options, people, person, .members = &person_table, .flags = HF_OPTION_RELOADABLE,
                      .doc = "Friends of each other."),
+    HF_CONFIG_GROUPS("pickers", probe_options, pickers, picker_options, .members = &picker_table,
+                     .flags = HF_OPTION_RELOADABLE, .doc = "What GET /test/pickers asks."),
 };
 
 /* ---- What the options' types cannot say ---------------------------------------------------------------------------
@@ -165,13 +189,57 @@ static void write_table(void *arg, hf_http_request *request)
     self->http->problem(request, 403, "forbidden", &error, NULL);
 }
 
+/* What the last one says. */
+static void ask_pickers(void *arg, hf_http_request *request)
+{
+    probe *self = arg;
+    hf_health answer = {0};
+
+    for (uint64_t i = 0; i < self->pickers->count; i++)
+        self->pickers->items[i].interface->health(self->pickers->items[i].self, &answer);
+    respond(self, request, 200, answer.reason);
+}
+
 static const hf_http_route routes[] = {
     {sizeof(hf_http_route), HF_HTTP_PUBLIC, "GET", "/test/hello", 0, "Says the greeting.", hello},
     {sizeof(hf_http_route), HF_HTTP_PUBLIC, "GET", "/test/crash", 0, "Crashes.", crash},
     {sizeof(hf_http_route), HF_HTTP_PUBLIC, "GET", "/test/fail", 0, "Fails.", fail},
     {sizeof(hf_http_route), HF_HTTP_PUBLIC, "GET", "/test/hold", 0, "Waits for the drain.", hold},
+    {sizeof(hf_http_route), HF_HTTP_PUBLIC, "GET", "/test/pickers", 0, "Asks the pickers.", ask_pickers},
     {sizeof(hf_http_route), HF_HTTP_WRITE, "PUT", "/test/tables/{table}", 1024, "Needs a right.", write_table},
 };
+
+/* ---- Pickers ----------------------------------------------------------------------------------------------------- */
+
+static void destroy_pickers(probe *self, pickers *all)
+{
+    for (uint64_t i = 0; all && i < all->count; i++)
+        all->items[i].interface->destroy(all->items[i].self);
+    self->host->free(self->host, all);
+}
+
+static int32_t create_pickers(probe *self, const probe_options *options, pickers **ret_pickers, hf_error *error)
+{
+    const picker_options *items = options->pickers.items;
+    uint64_t count = options->pickers.count;
+    pickers *all = self->host->alloc(self->host, sizeof *all + count * sizeof all->items[0]);
+
+    if (!all)
+        return hf_error_set(error, HF_ENOMEM, "no memory");
+    for (; all->count < count; all->count++) {
+        const hf_head *head = NULL;
+        struct picker *item = &all->items[all->count];
+        int32_t result = self->node->capability_chosen(self->host, "balancer", &items[all->count].balancer, &head,
+                                                       &item->self, error);
+        if (result) {
+            destroy_pickers(self, all);
+            return result;
+        }
+        item->interface = (const hf_instance_interface *)head;
+    }
+    *ret_pickers = all;
+    return 0;
+}
 
 /* ---- Life -------------------------------------------------------------------------------------------------------- */
 
@@ -179,8 +247,10 @@ static void destroy(void *instance)
 {
     probe *self = instance;
 
-    if (self)
-        self->host->free(self->host, self);
+    if (!self)
+        return;
+    destroy_pickers(self, self->pickers);
+    self->host->free(self->host, self);
 }
 
 static int32_t create(const hf_host *host, const void *configuration, void **ret_self, hf_error *error)
@@ -198,6 +268,8 @@ static int32_t create(const hf_host *host, const void *configuration, void **ret
         result = self->http->route(host, &routes[i], self, error);
     if (!result && !self->node->state_directory(host, error))
         result = HF_EIO;
+    if (!result)
+        result = create_pickers(self, configuration, &self->pickers, error);
     if (result) {
         destroy(self);
         return result;
@@ -213,8 +285,10 @@ static int32_t config_prepare(void *instance, const void *configuration, hf_erro
 
     if (strcmp(options->greeting, "refuse") == 0)
         return hf_error_set(error, HF_EINVAL, "probe.greeting is \"refuse\", which is refused");
-    self->prepared = options;
-    return 0;
+    int32_t result = create_pickers(self, options, &self->prepared_pickers, error);
+    if (!result)
+        self->prepared = options;
+    return result;
 }
 
 static void config_commit(void *instance)
@@ -222,6 +296,9 @@ static void config_commit(void *instance)
     probe *self = instance;
 
     atomic_store(&self->options, self->prepared);
+    destroy_pickers(self, self->pickers);
+    self->pickers = self->prepared_pickers;
+    self->prepared_pickers = NULL;
 }
 
 static void config_abort(void *instance)
@@ -229,6 +306,8 @@ static void config_abort(void *instance)
     probe *self = instance;
 
     self->prepared = NULL;
+    destroy_pickers(self, self->prepared_pickers);
+    self->prepared_pickers = NULL;
 }
 
 static int32_t start(void *instance, hf_error *error)

@@ -1,6 +1,7 @@
 /* A service for test_check.c: good as it is, and bad in one way with each of the macros BAD_... */
 #include <holdfast/host/http.h>
 #include <holdfast/host/loop.h>
+#include <holdfast/host/node.h>
 #include <holdfast/kind/service.h>
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/value.h>
@@ -13,6 +14,7 @@
 struct options {
     const char *greeting;
     int64_t rounds;
+    hf_capability_choice balancer;
 };
 
 struct service {
@@ -22,6 +24,8 @@ struct service {
     const hf_http_interface *http;
     hf_timer *timer;
     char *kept;
+    const hf_instance_interface *chosen;
+    void *chosen_self;
 };
 
 #ifdef BAD_OPTION
@@ -35,6 +39,7 @@ static const hf_option option_rows[] = {
                      .doc = "What it says."),
     HF_CONFIG_INTEGER("rounds", struct options, rounds, .default_text = ROUNDS_DEFAULT, .minimum = 1, .maximum = 9,
                       .doc = "How often it says it."),
+    HF_CONFIG_CAPABILITY("balancer", struct options, balancer, "balancer", .doc = "One that it keeps, if any."),
 };
 
 enum { GREETING_MAX = 1000 };
@@ -76,6 +81,8 @@ static void destroy(void *arg)
 
     if (!self)
         return;
+    if (self->chosen)
+        self->chosen->destroy(self->chosen_self);
 #ifndef BAD_LEAK
     self->host->free(self->host, self->kept);
 #endif
@@ -84,6 +91,20 @@ static void destroy(void *arg)
     memset(self->kept, 1, 1000);
 #endif
     self->host->free(self->host, self);
+}
+
+static int32_t take_chosen(struct service *self, hf_error *error)
+{
+    const hf_head *node = self->host->query(self->host, HF_NODE_INTERFACE), *head = NULL;
+
+    if (!node)
+        return hf_error_set(error, HF_EUNSUPPORTED, "the host knows no capabilities");
+    int32_t result =
+        ((const hf_node_interface *)(const void *)node)
+            ->capability_chosen(self->host, "balancer", &self->options->balancer, &head, &self->chosen_self, error);
+    if (result == HF_OK)
+        self->chosen = (const hf_instance_interface *)(const void *)head;
+    return result;
 }
 
 static int32_t prepare(struct service *self, hf_error *error)
@@ -118,6 +139,11 @@ static int32_t prepare(struct service *self, hf_error *error)
         return hf_error_set(error, HF_ENOMEM, "no memory for what it keeps");
 #endif
     self->kept[0] = 1;
+    if (self->options->balancer.name[0]) {
+        int32_t result = take_chosen(self, error);
+        if (result)
+            return result;
+    }
     return self->http->route(self->host, &route, self, error);
 }
 
