@@ -48,6 +48,8 @@ static int32_t declare(const hf_host *host, const hf_decision_point *point, hf_d
         hf_kit_fail("the decision point '%s' was declared with a wrong size, name or doc",
                     point->name ? point->name : "(null)");
     check_parameters(point->name, point->parameters, point->parameter_count, PARAMETERS_MAX, HF_LUA_OBJECT);
+    if (point->result.type < HF_LUA_ANY || point->result.type > HF_VALUE_MAP)
+        hf_kit_fail("the result of '%s' has a wrong type", point->name);
     if (point->size >= sizeof *point) /* one that was built earlier has no members */
         check_parameters(point->name, point->members, point->member_count, MEMBERS_MAX, HF_LUA_OBJECT);
     return keep(kit_of(host), point->name, 0, ret_decision, error);
