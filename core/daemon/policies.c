@@ -132,7 +132,7 @@ static void respond(hf_http_request *request, hf_json_writer *writer)
     hf_buffer_done(writer->buffer);
 }
 
-/* `type` is HF_VALUE_... or HF_LUA_ANY. */
+/* `type` is HF_VALUE_..., HF_LUA_ANY or HF_LUA_OBJECT. */
 static void write_parameter(hf_json_writer *writer, const hf_lua_parameter *parameter)
 {
     hf_json_begin_object(writer);
@@ -145,6 +145,16 @@ static void write_parameter(hf_json_writer *writer, const hf_lua_parameter *para
     hf_json_end_object(writer);
 }
 
+static void write_parameters(hf_json_writer *writer, const char *name, const hf_lua_parameter *parameters,
+                             uint32_t count)
+{
+    hf_json_name(writer, name);
+    hf_json_begin_list(writer);
+    for (uint32_t i = 0; i < count; i++)
+        write_parameter(writer, &parameters[i]);
+    hf_json_end_list(writer);
+}
+
 static void write_point(hf_json_writer *writer, const hf_lua_point_info *info)
 {
     hf_json_begin_object(writer);
@@ -154,11 +164,8 @@ static void write_point(hf_json_writer *writer, const hf_lua_point_info *info)
     hf_json_text(writer, info->point->doc);
     hf_json_name(writer, "default");
     hf_json_text(writer, info->point->default_doc);
-    hf_json_name(writer, "parameters");
-    hf_json_begin_list(writer);
-    for (uint32_t i = 0; i < info->point->parameter_count; i++)
-        write_parameter(writer, &info->point->parameters[i]);
-    hf_json_end_list(writer);
+    write_parameters(writer, "parameters", info->point->parameters, info->point->parameter_count);
+    write_parameters(writer, "members", info->point->members, info->point->member_count);
     hf_json_name(writer, "result");
     write_parameter(writer, &info->point->result);
     hf_json_name(writer, "policy");

@@ -108,6 +108,18 @@ void hf_lua_charge(lua_State *L, uint64_t instructions)
         raise_over(L);
 }
 
+void hf_lua_charge_little(lua_State *L, uint32_t instructions)
+{
+    hf_lua_budget *budget = hf_lua_budget_of(L);
+
+    budget->little += instructions;
+    if (budget->little < HOOK_INTERVAL)
+        return;
+    instructions = budget->little;
+    budget->little = 0;
+    hf_lua_charge(L, instructions);
+}
+
 void hf_lua_budget_check(lua_State *L, int status)
 {
     hf_lua_budget *budget = hf_lua_budget_of(L);
@@ -130,6 +142,7 @@ void hf_lua_budget_begin(lua_State *L, uint64_t instructions, uint64_t time_us, 
     budget->time_us = time_us;
     budget->deadline_us = deadline_us;
     budget->starved = budget->over = 0;
+    budget->little = 0;
     lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_INTERVAL);
 }
 

@@ -13,6 +13,7 @@ typedef struct hf_lua_budget {
     uint64_t (*clock_us)(void);
     uint64_t memory_used, memory_maximum; /* bytes of the whole state */
     uint64_t instructions, instructions_left;
+    uint32_t little; /* charged, but not yet taken from instructions_left */
     uint64_t time_us, deadline_us;
     int32_t starved; /* memory is refused until the end: collecting garbage again and again took all the time */
     int32_t over;    /* HF_LUA_... */
@@ -31,6 +32,9 @@ int32_t hf_lua_budget_end(lua_State *L, const hf_lua_budget *outer);
 
 /* Counts what a C function does as so many instructions; raises a Lua error when that, or the time, is too much. */
 void hf_lua_charge(lua_State *L, uint64_t instructions);
+
+/* The same for something short that may come often: only when it adds up are the budget and the clock looked at. */
+void hf_lua_charge_little(lua_State *L, uint32_t instructions);
 
 /* After a protected call: raises the error again when it was an overrun. */
 void hf_lua_budget_check(lua_State *L, int status);

@@ -13,26 +13,41 @@ static int32_t check_name(const char *what, const char *name, const char *allowe
     return 0;
 }
 
-static int32_t check_type(const char *owner, const char *name, int32_t type, hf_error *error)
+/* `last` is the last HF_VALUE_... that is allowed: objects go to policies and never leave them. */
+static int32_t check_type(const char *owner, const char *name, int32_t type, int32_t last, hf_error *error)
 {
-    if (type < HF_LUA_ANY || type > HF_VALUE_MAP)
-        return hf_error_set(error, HF_EINVAL, "'%s': '%s' has the type %d, expected HF_LUA_ANY or HF_VALUE_...", owner,
-                            name, type);
+    if (type < HF_LUA_ANY || type > last)
+        return hf_error_set(error, HF_EINVAL, "'%s': '%s' has the type %d, expected HF_LUA_ANY or HF_VALUE_...%s",
+                            owner, name, type, last < HF_LUA_OBJECT ? ", no object" : "");
     return 0;
 }
 
-static int32_t check_parameters(const char *owner, const hf_lua_parameter *parameters, uint32_t count, hf_error *error)
+static int32_t check_types(const char *owner, const hf_lua_parameter *parameters, uint32_t count, int32_t last,
+                           hf_error *error)
+{
+    int32_t result = 0;
+
+    for (uint32_t i = 0; !result && i < count; i++)
+        result = parameters[i].name ? check_type(owner, parameters[i].name, parameters[i].type, last, error)
+                                    : hf_error_set(error, HF_EINVAL, "'%s': a parameter has no name", owner);
+    return result;
+}
+
+static int32_t check_parameters(const char *owner, const hf_lua_parameter *parameters, uint32_t count, int32_t last,
+                                hf_error *error)
 {
     if (count > HF_LUA_PARAMETERS_MAX || (count && !parameters))
         return hf_error_set(error, HF_EINVAL, "'%s' declares %u parameters, expected 0 to %d", owner, count,
                             HF_LUA_PARAMETERS_MAX);
-    for (uint32_t i = 0; i < count; i++) {
-        int32_t result = parameters[i].name ? check_type(owner, parameters[i].name, parameters[i].type, error)
-                                            : hf_error_set(error, HF_EINVAL, "'%s': a parameter has no name", owner);
-        if (result)
-            return result;
-    }
-    return 0;
+    return check_types(owner, parameters, count, last, error);
+}
+
+static int32_t check_members(const hf_decision_point *point, hf_error *error)
+{
+    if (point->member_count > HF_LUA_MEMBERS_MAX || (point->member_count && !point->members))
+        return hf_error_set(error, HF_EINVAL, "'%s' declares %u members of objects, expected 0 to %d", point->name,
+                            point->member_count, HF_LUA_MEMBERS_MAX);
+    return check_types(point->name, point->members, point->member_count, HF_LUA_OBJECT, error);
 }
 
 int32_t hf_lua_catalog_add_point(hf_lua_catalog *catalog, hf_decision_point *point, hf_error *error)
@@ -40,9 +55,11 @@ int32_t hf_lua_catalog_add_point(hf_lua_catalog *catalog, hf_decision_point *poi
     int32_t result = check_name("decision point", point->name, "abcdefghijklmnopqrstuvwxyz0123456789_.", error);
 
     if (!result)
-        result = check_parameters(point->name, point->parameters, point->parameter_count, error);
+        result = check_parameters(point->name, point->parameters, point->parameter_count, HF_LUA_OBJECT, error);
     if (!result)
-        result = check_type(point->name, "result", point->result.type, error);
+        result = check_members(point, error);
+    if (!result)
+        result = check_type(point->name, "result", point->result.type, HF_VALUE_MAP, error);
     if (result)
         return result;
     if (hf_lua_catalog_point(catalog, point->name) >= 0)
@@ -63,7 +80,7 @@ int32_t hf_lua_catalog_add_function(hf_lua_catalog *catalog, hf_lua_function *fu
     int32_t result = check_name("Lua function", function->name, "abcdefghijklmnopqrstuvwxyz0123456789_", error);
 
     if (!result)
-        result = check_parameters(function->name, function->parameters, function->parameter_count, error);
+        result = check_parameters(function->name, function->parameters, function->parameter_count, HF_VALUE_MAP, error);
     if (!result && !function->call)
         result = hf_error_set(error, HF_EINVAL, "Lua function '%s' has nothing to call", function->name);
     if (result)

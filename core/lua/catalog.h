@@ -5,7 +5,7 @@
 
 #include <holdfast/host/lua.h>
 
-enum { HF_LUA_PARAMETERS_MAX = 8, HF_LUA_POINTS_MAX = 256, HF_LUA_FUNCTIONS_MAX = 256 };
+enum { HF_LUA_PARAMETERS_MAX = 8, HF_LUA_POINTS_MAX = 256, HF_LUA_FUNCTIONS_MAX = 256, HF_LUA_MEMBERS_MAX = 256 };
 enum { HF_LUA_INSTRUCTIONS_DEFAULT = 100000, HF_LUA_MEMORY_DEFAULT = 8 << 20 };
 
 typedef struct hf_lua_catalog {

@@ -8,6 +8,7 @@
 
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/utf8.h>
+#include <inttypes.h>
 #include <lauxlib.h>
 #include <math.h>
 #include <stdio.h>
@@ -16,6 +17,12 @@
 
 enum { PATH_SIZE = 160 };
 
+/* Which way a value lies below the one that holds it. */
+struct step {
+    const char *name; /* of a map's member, or NULL */
+    uint64_t index;   /* in a list, counted from 1 */
+};
+
 struct reader {
     lua_State *L;
     hf_arena *arena;
@@ -23,15 +30,34 @@ struct reader {
     const void *open[HF_LUA_DEPTH_MAX]; /* tables that contain the present one */
     uint32_t depth;
     uint32_t count;
-    int32_t empty_is_map;
-    char path[PATH_SIZE]; /* "result.arguments.keep" */
+    uint32_t empty_maps; /* down to this level an empty table is a map */
+    const char *root;    /* "result" */
+    uint32_t step_count; /* stays where it is when something is refused there */
+    struct step steps[HF_LUA_DEPTH_MAX];
 };
 
 static int32_t read_any(struct reader *reader, int index, hf_value *ret_value);
 
+/* "result.arguments.keep": only when something is wrong, because writing it takes longer than reading a value. */
+static const char *path_of(const struct reader *reader, char *path)
+{
+    size_t used = (size_t)snprintf(path, PATH_SIZE, "%s", reader->root);
+
+    for (uint32_t i = 0; i < reader->step_count && used < PATH_SIZE; i++) {
+        const struct step *step = &reader->steps[i];
+        if (step->name)
+            used += (size_t)snprintf(path + used, PATH_SIZE - used, ".%s", step->name);
+        else
+            used += (size_t)snprintf(path + used, PATH_SIZE - used, "[%" PRIu64 "]", step->index);
+    }
+    return path;
+}
+
 static int32_t refuse(const struct reader *reader, int32_t code, const char *what)
 {
-    return hf_error_set(reader->error, code, "%s: %s", reader->path, what);
+    char path[PATH_SIZE];
+
+    return hf_error_set(reader->error, code, "%s: %s", path_of(reader, path), what);
 }
 
 static int32_t no_memory(const struct reader *reader)
@@ -97,13 +123,13 @@ static int32_t count_keys(struct reader *reader, int index, uint64_t *ret_texts,
 static int32_t read_list(struct reader *reader, int index, uint64_t count, hf_value *ret_value)
 {
     lua_State *L = reader->L;
-    size_t path_size = strlen(reader->path);
     hf_value *items = hf_arena_alloc(reader->arena, count * sizeof *items);
 
     if (!items)
         return no_memory(reader);
+    struct step *step = &reader->steps[reader->step_count++]; /* there is one for each level that was entered */
     for (uint64_t i = 0; i < count; i++) {
-        snprintf(reader->path + path_size, PATH_SIZE - path_size, "[%llu]", (unsigned long long)i + 1);
+        *step = (struct step){NULL, i + 1};
         if (lua_rawgeti(L, index, (lua_Integer)i + 1) == LUA_TNIL) {
             lua_pop(L, 1);
             return refuse(reader, HF_EINVAL, "it is missing: a list's keys are 1 to n without a gap");
@@ -113,7 +139,7 @@ static int32_t read_list(struct reader *reader, int index, uint64_t count, hf_va
         if (result)
             return result;
     }
-    reader->path[path_size] = '\0';
+    reader->step_count--;
     *ret_value = hf_value_list(items, count);
     return 0;
 }
@@ -129,16 +155,17 @@ static int by_name(const void *a, const void *b)
 static int32_t read_map(struct reader *reader, int index, uint64_t count, hf_value *ret_value)
 {
     lua_State *L = reader->L;
-    size_t path_size = strlen(reader->path);
     hf_value_member *members = hf_arena_alloc(reader->arena, count * sizeof *members);
     uint64_t i = 0;
 
     if (!members)
         return no_memory(reader);
+    struct step *step = &reader->steps[reader->step_count++];
     for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1), i++) {
+        *step = (struct step){"?", 0};
         int32_t result = read_text(reader, lua_gettop(L) - 1, &members[i].name);
         if (!result) {
-            snprintf(reader->path + path_size, PATH_SIZE - path_size, ".%s", (const char *)members[i].name.data);
+            *step = (struct step){(const char *)members[i].name.data, 0};
             result = read_any(reader, lua_gettop(L), &members[i].value);
         }
         if (result) {
@@ -146,7 +173,7 @@ static int32_t read_map(struct reader *reader, int index, uint64_t count, hf_val
             return result;
         }
     }
-    reader->path[path_size] = '\0';
+    reader->step_count--;
     qsort(members, count, sizeof *members, by_name);
     *ret_value = hf_value_map(members, count);
     return 0;
@@ -178,14 +205,17 @@ static int32_t read_table(struct reader *reader, int index, hf_value *ret_value)
     if (!result && texts + integers > HF_LUA_VALUES_MAX)
         result = refuse(reader, HF_ETOOLARGE, "it has more than 100,000 values");
     if (!result)
-        result = texts || (!integers && reader->empty_is_map) ? read_map(reader, index, texts, ret_value)
-                                                              : read_list(reader, index, integers, ret_value);
+        result = texts || (!integers && reader->depth <= reader->empty_maps)
+                     ? read_map(reader, index, texts, ret_value)
+                     : read_list(reader, index, integers, ret_value);
     reader->depth--;
     return result;
 }
 
 static int32_t read_any(struct reader *reader, int index, hf_value *ret_value)
 {
+    char path[PATH_SIZE];
+
     /* Tables may be shared, so that few of them can stand for more values than there is memory. */
     if (++reader->count > HF_LUA_VALUES_MAX)
         return refuse(reader, HF_ETOOLARGE, "it has more than 100,000 values");
@@ -203,8 +233,10 @@ static int32_t read_any(struct reader *reader, int index, hf_value *ret_value)
         return read_string(reader, index, ret_value);
     case LUA_TTABLE:
         return read_table(reader, index, ret_value);
+    case LUA_TLIGHTUSERDATA:
+        return refuse(reader, HF_EINVAL, "an object cannot be passed on, only members that were read from it");
     default:
-        return hf_error_set(reader->error, HF_EINVAL, "%s: a %s cannot be passed on", reader->path,
+        return hf_error_set(reader->error, HF_EINVAL, "%s: a %s cannot be passed on", path_of(reader, path),
                             lua_typename(reader->L, lua_type(reader->L, index)));
     }
 }
@@ -219,23 +251,40 @@ static void adapt_number(int32_t expected, hf_value *value)
         *value = hf_value_integer((int64_t)value->as.number);
 }
 
+/* A map may always be missing, and what is empty is one where one is expected.  Maps stand in for objects. */
+static int fits(int32_t expected, const hf_value *value)
+{
+    if (expected == HF_LUA_ANY || value->type == expected)
+        return 1;
+    if (expected != HF_VALUE_MAP && expected != HF_LUA_OBJECT)
+        return 0;
+    return value->type == HF_VALUE_NULL || value->type == HF_VALUE_MAP;
+}
+
 int32_t hf_lua_read_value(lua_State *L, int index, const hf_lua_parameter *expected, hf_arena *arena,
                           hf_value *ret_value, hf_error *error)
 {
-    struct reader reader = {.L = L, .arena = arena, .error = error};
+    struct reader reader; /* most of it is written before it is read, and it is large */
     hf_value value = hf_value_null();
 
-    reader.empty_is_map = expected->type == HF_VALUE_MAP;
-    snprintf(reader.path, sizeof reader.path, "%s", expected->name ? expected->name : "result");
+    reader.L = L;
+    reader.arena = arena;
+    reader.error = error;
+    reader.depth = reader.count = reader.empty_maps = reader.step_count = 0;
+    reader.root = expected->name ? expected->name : "result";
+
+    if (expected->type == HF_VALUE_MAP)
+        reader.empty_maps = HF_LUA_DEPTH_MAX;
+    else if (expected->type == HF_LUA_OBJECT)
+        reader.empty_maps = 1; /* further down a list that is empty is more useful than an object that has nothing */
     if (!lua_checkstack(L, 4))
         return no_memory(&reader);
     int32_t result = read_any(&reader, lua_absindex(L, index), &value);
     if (result)
         return result;
     adapt_number(expected->type, &value);
-    if (expected->type != HF_LUA_ANY && value.type != expected->type &&
-        !(expected->type == HF_VALUE_MAP && value.type == HF_VALUE_NULL))
-        return hf_error_set(error, HF_EINVAL, "%s is %s, expected %s", reader.path, hf_value_type_name(value.type),
+    if (!fits(expected->type, &value))
+        return hf_error_set(error, HF_EINVAL, "%s is %s, expected %s", reader.root, hf_value_type_name(value.type),
                             hf_value_type_name(expected->type));
     *ret_value = value;
     return 0;
@@ -293,6 +342,9 @@ static void push_at(lua_State *L, const hf_value *value, uint32_t depth)
             luaL_error(L, "a value has more than 32 levels");
         (value->type == HF_VALUE_LIST ? push_list : push_map)(L, value, depth + 1);
         break;
+    case HF_VALUE_OBJECT:
+        luaL_error(L, "an object cannot be passed on within another value or by a function");
+        break;
     default:
         lua_pushnil(L);
     }
@@ -319,9 +371,11 @@ int32_t hf_lua_push_value_protected(lua_State *L, const hf_value *value, hf_erro
     int status = lua_pcall(L, 1, 1, 0);
     if (status == LUA_OK)
         return 0;
+    if (status == LUA_ERRRUN)
+        hf_error_set(error, HF_EINVAL, "%s", lua_tostring(L, -1)); /* a text, which push_at made */
     lua_pop(L, 1);
-    if (status != LUA_ERRMEM)
-        return hf_error_set(error, HF_EINVAL, "the value has more than %d levels", HF_LUA_DEPTH_MAX);
+    if (status == LUA_ERRRUN)
+        return HF_EINVAL;
     hf_lua_budget_of(L)->over = HF_LUA_OVER_MEMORY;
     return hf_error_set(error, HF_ENOMEM, "the value does not fit into the policy's memory");
 }

@@ -185,6 +185,7 @@ static int set_up(lua_State *L)
     hf_lua_library_push(L);
     hf_lua_sandbox_push(L);
     hf_lua_state_of(L)->globals = luaL_ref(L, LUA_REGISTRYINDEX);
+    hf_lua_objects_set_up(L);
     return 0;
 }
 
@@ -256,7 +257,7 @@ static int ask(lua_State *L)
 
     lua_rawgeti(L, LUA_REGISTRYINDEX, decision->policy->decide);
     for (uint32_t i = 0; i < point->parameter_count; i++)
-        hf_lua_push_value(L, &decision->arguments[i]);
+        hf_lua_object_push(L, &decision->arguments[i]);
     lua_call(L, (int)point->parameter_count, 1);
     decision->result = hf_lua_read_value(L, -1, &point->result, decision->arena, decision->ret_result, decision->error);
     return 0;
@@ -270,6 +271,7 @@ static int32_t run_decision(hf_lua_state *state, struct decision *decision, int3
     uint64_t time_us = HF_LUA_TIME_MAX_US * (state->purpose == HF_LUA_FOR_TESTS ? 20 : 1);
 
     hf_lua_budget_begin(L, decision->point->instruction_maximum, time_us, &outer);
+    hf_lua_objects_begin(L, decision->arena);
     lua_pushcfunction(L, add_traceback);
     lua_pushcfunction(L, ask);
     lua_pushlightuserdata(L, decision);
@@ -277,6 +279,7 @@ static int32_t run_decision(hf_lua_state *state, struct decision *decision, int3
     if (status != LUA_OK)
         keep_traceback(state, status);
     lua_pop(L, 1);
+    hf_lua_objects_end(L);
     *ret_over = hf_lua_budget_end(L, &outer);
     if (*ret_over == HF_LUA_OVER_MEMORY)
         state->out_of_memory = 1;
@@ -295,7 +298,7 @@ int32_t hf_lua_state_decide(hf_lua_state *state, uint32_t point, const hf_value 
                             hf_value *ret_result, int32_t *ret_over, hf_error *error)
 {
     int32_t index = state->policy_of_point[point];
-    hf_error details = {0};
+    hf_error details; /* set by what fails */
     hf_value value = hf_value_null();
     struct decision decision = {.point = state->catalog->points[point],
                                 .arguments = arguments,

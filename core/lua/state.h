@@ -5,6 +5,7 @@
 #include "lua/budget.h"
 #include "lua/bundle.h"
 #include "lua/catalog.h"
+#include "lua/object.h"
 
 enum { HF_LUA_TIME_MAX_US = 50000 };   /* of one decision */
 enum { HF_LUA_TRACEBACK_SIZE = 2048 }; /* bytes kept of an error's text */
@@ -26,7 +27,8 @@ typedef struct hf_lua_state {
     int32_t busy;          /* a decision is under way */
     int32_t out_of_memory; /* the state holds too much: make a new one */
     uint32_t lines;        /* logged in this decision */
-    int globals;           /* reference */
+    hf_lua_objects objects;
+    int globals; /* reference */
     uint32_t policy_count;
     hf_lua_policy policies[HF_LUA_FILES_MAX];
     int32_t policy_of_point[HF_LUA_POINTS_MAX]; /* index, or -1 */

@@ -7,6 +7,7 @@
 
 #include "lua/convert.h"
 #include "lua/library.h"
+#include "lua/stand_in.h"
 
 #include <holdfast/lib/error.h>
 #include <lauxlib.h>
@@ -28,6 +29,8 @@ static int32_t decide_within(lua_State *L, const hf_lua_policy *policy, hf_arena
     for (uint32_t i = 0; !result && i < point->parameter_count; i++) {
         arguments[i] = hf_value_null();
         result = hf_lua_read_value(L, (int)i + 1, &point->parameters[i], arena, &arguments[i], error);
+        if (!result && point->parameters[i].type == HF_LUA_OBJECT && arguments[i].type == HF_VALUE_MAP)
+            result = hf_lua_stand_in(point->parameters[i].name, arena, &arguments[i], error);
     }
     if (!result)
         result = hf_lua_state_decide(state, (uint32_t)policy->point, arguments, arena, &value, &over, error);

@@ -129,11 +129,22 @@ static int32_t metrics_add(const hf_host *host, int32_t type, const char *name, 
                           error);
 }
 
+static int32_t metrics_add_histogram(const hf_host *host, const char *name, const char *help,
+                                     const char *const (*labels)[2], uint64_t label_count, const double *bounds,
+                                     uint64_t bound_count, hf_metric **ret_metric, hf_error *error)
+{
+    return hf_metrics_add_histogram(hf_process_metrics(of(host)->process), name, help, labels, label_count, bounds,
+                                    bound_count, ret_metric, error);
+}
+
 static const hf_metrics_interface metrics_interface = {
     .head = HF_HEAD(hf_metrics_interface),
     .add = metrics_add,
     .increment = hf_metric_increment,
     .set = hf_metric_set,
+    .add_histogram = metrics_add_histogram,
+    .observe = hf_metric_observe,
+    .remove = hf_metric_remove,
 };
 
 /* ---- hf.http/1 ----------------------------------------------------------------------------------------------- */

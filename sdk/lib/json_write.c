@@ -229,6 +229,8 @@ static int32_t append_value(layout *l, const hf_value *value)
     case HF_VALUE_LIST:
     case HF_VALUE_MAP:
         return append_container(l, value);
+    case HF_VALUE_OBJECT: /* nobody can say what its members are */
+        return HF_EINVAL;
     default:
         return hf_buffer_append(l->buffer, "null", 4);
     }

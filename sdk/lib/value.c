@@ -63,6 +63,11 @@ hf_value hf_value_map(const hf_value_member *members, uint64_t count)
     return (hf_value){.type = HF_VALUE_MAP, .count = count, .as.members = members};
 }
 
+hf_value hf_value_object(const struct hf_lua_object *object)
+{
+    return (hf_value){.type = HF_VALUE_OBJECT, .as.object = object};
+}
+
 const hf_value *hf_value_get(const hf_value *map, const char *name)
 {
     if (!map || map->type != HF_VALUE_MAP)
@@ -115,7 +120,8 @@ hf_slice hf_value_slice(const hf_value *value)
 
 const char *hf_value_type_name(int32_t type)
 {
-    static const char *const names[] = {"null", "a boolean", "an integer", "a float", "a string", "a list", "a map"};
+    static const char *const names[] = {"null",     "a boolean", "an integer", "a float",
+                                        "a string", "a list",    "a map",      "an object"};
 
     if (type < 0 || type >= (int32_t)(sizeof names / sizeof names[0]))
         return "an unknown type";

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PARAMETERS_MAX = 8 };
+enum { PARAMETERS_MAX = 8, MEMBERS_MAX = 256 };
 
 struct hf_decision {
     hf_decision *next;
@@ -14,15 +14,17 @@ struct hf_decision {
     int32_t is_function;
 };
 
-static void check_parameters(const char *name, const hf_lua_parameter *parameters, uint32_t count)
+/* `most` of them, and none of a type after `last`. */
+static void check_parameters(const char *name, const hf_lua_parameter *parameters, uint32_t count, uint32_t most,
+                             int32_t last)
 {
-    if (count > PARAMETERS_MAX || (count && !parameters))
-        hf_kit_fail("'%s' has %u parameters, or says nothing about them; at most %d are allowed", name, count,
-                    PARAMETERS_MAX);
+    if (count > most || (count && !parameters))
+        hf_kit_fail("'%s' has %u parameters or members, or says nothing about them; at most %u are allowed", name,
+                    count, most);
     for (uint32_t i = 0; i < count; i++)
         if (!parameters[i].name || !*parameters[i].name || !parameters[i].doc || parameters[i].type < HF_LUA_ANY ||
-            parameters[i].type > HF_VALUE_MAP)
-            hf_kit_fail("the parameter %u of '%s' has a wrong name, doc or type", i, name);
+            parameters[i].type > last)
+            hf_kit_fail("the parameter or member %u of '%s' has a wrong name, doc or type", i, name);
 }
 
 static int32_t keep(hf_kit_host *kit, const char *name, int32_t is_function, hf_decision **ret_decision,
@@ -41,11 +43,15 @@ static int32_t keep(hf_kit_host *kit, const char *name, int32_t is_function, hf_
 static int32_t declare(const hf_host *host, const hf_decision_point *point, hf_decision **ret_decision, hf_error *error)
 {
     kit_must_declare(kit_of(host), "hf.lua/1 declare");
-    if (point->size < sizeof *point || !point->name || !*point->name || !point->doc || !*point->doc ||
-        !point->default_doc)
+    if (point->size < offsetof(hf_decision_point, members) || !point->name || !*point->name || !point->doc ||
+        !*point->doc || !point->default_doc)
         hf_kit_fail("the decision point '%s' was declared with a wrong size, name or doc",
                     point->name ? point->name : "(null)");
-    check_parameters(point->name, point->parameters, point->parameter_count);
+    check_parameters(point->name, point->parameters, point->parameter_count, PARAMETERS_MAX, HF_LUA_OBJECT);
+    if (point->result.type < HF_LUA_ANY || point->result.type > HF_VALUE_MAP)
+        hf_kit_fail("the result of '%s' has a wrong type", point->name);
+    if (point->size >= sizeof *point) /* one that was built earlier has no members */
+        check_parameters(point->name, point->members, point->member_count, MEMBERS_MAX, HF_LUA_OBJECT);
     return keep(kit_of(host), point->name, 0, ret_decision, error);
 }
 
@@ -57,7 +63,7 @@ static int32_t offer(const hf_host *host, const hf_lua_function *function, hf_er
     if (function->size < sizeof *function || !function->name || !*function->name || !function->doc || !function->call)
         hf_kit_fail("the Lua function '%s' was offered with a wrong size, name, doc or function",
                     function->name ? function->name : "(null)");
-    check_parameters(function->name, function->parameters, function->parameter_count);
+    check_parameters(function->name, function->parameters, function->parameter_count, PARAMETERS_MAX, HF_VALUE_MAP);
     return keep(kit_of(host), function->name, 1, &kept, error);
 }
 

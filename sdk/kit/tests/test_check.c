@@ -57,6 +57,8 @@ static const struct {
     {"service_health", "--only life", "health says 2 and no reason"},
     {"service_two_answers", "--only routes", "GET /hello/{name} was answered twice"},
     {"service_reload", "--only reload", "running after a reload"},
+    {"service_metric", "--only life", "the metric 'sample_seconds' is no counter and was incremented"},
+    {"service_result", "--only life", "the result of 'sample.route' has a wrong type"},
     {"detector_samples", "--only odd_samples", "it raised a signal while"},
     {"detector_flaps", "--only raises_and_clears", "times and cleared"},
     {"detector_grows", "--only bounded_memory", "with nothing new to see"},

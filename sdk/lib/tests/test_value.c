@@ -97,7 +97,8 @@ static void types_have_names(void **state)
     assert_string_equal(hf_value_type_name(HF_VALUE_NULL), "null");
     assert_string_equal(hf_value_type_name(HF_VALUE_INTEGER), "an integer");
     assert_string_equal(hf_value_type_name(HF_VALUE_MAP), "a map");
-    assert_string_equal(hf_value_type_name(HF_VALUE_MAP + 1), "an unknown type");
+    assert_string_equal(hf_value_type_name(HF_VALUE_OBJECT), "an object");
+    assert_string_equal(hf_value_type_name(HF_VALUE_OBJECT + 1), "an unknown type");
     assert_string_equal(hf_value_type_name(-1), "an unknown type");
 }
 

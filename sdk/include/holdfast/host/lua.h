@@ -20,12 +20,36 @@ extern "C" {
 
 typedef struct hf_decision hf_decision;
 
-enum { HF_LUA_ANY = -1 }; /* a parameter of any type; otherwise HF_VALUE_... */
+/* Types of parameters: HF_VALUE_..., or one of these. */
+enum {
+    HF_LUA_ANY = -1,                /* any but an object */
+    HF_LUA_OBJECT = HF_VALUE_OBJECT /* an hf_lua_object, or null; only for parameters of decision points */
+};
+
+/* An argument, or a member of one, of which a policy reads only what it needs: request.path asks for "path", and
+ * request.headers["x-user"] for "headers", which is an object too, and that for "x-user".  Handing one over costs
+ * nothing; policies cannot change it, list its members, return it, or read it after the decision. */
+typedef struct hf_lua_object hf_lua_object;
+
+struct hf_lua_object {
+    uint32_t size; /* sizeof(hf_lua_object) */
+    uint32_t reserved;
+    const char *name; /* for messages: "request", "request.headers"; static */
+
+    /* Gives the member `name`: any value but lists and maps with objects in them; null when there is none, as for a
+     * name that means nothing.  What *ret_value refers to, objects too, lies in the arena, which is that of decide, or
+     * stays as it is until decide returns.  Strings may hold any bytes.  A member that is an object is the same one
+     * each time; a decision can use 256.  Must not take longer than some microseconds, and must not ask for a
+     * decision.  Any error is a Lua error for the policy, with the message; it may catch it.  [loop] */
+    int32_t (*get)(const hf_lua_object *object, hf_slice name, hf_arena *arena, hf_value *ret_value, hf_error *error);
+
+    void *arg; /* the owner's */
+};
 
 typedef struct hf_lua_parameter {
     const char *name;
     const char *doc;
-    int32_t type; /* HF_VALUE_... or HF_LUA_ANY; HF_VALUE_FLOAT accepts integers */
+    int32_t type; /* HF_VALUE_..., HF_LUA_ANY or HF_LUA_OBJECT; HF_VALUE_FLOAT accepts integers */
     uint32_t reserved;
 } hf_lua_parameter;
 
@@ -40,6 +64,11 @@ typedef struct hf_decision_point {
     const char *default_doc;      /* what happens without a policy, or when it fails */
     uint64_t instruction_maximum; /* of the Lua machine, for one decision; 0: 100,000 */
     uint64_t memory_maximum;      /* bytes that the policy's state may hold; 0: 8 MiB */
+
+    /* What objects have, for people: {"request.path", "without the query", HF_VALUE_STRING}.  Not checked. */
+    const hf_lua_parameter *members;
+    uint32_t member_count; /* up to 256 */
+    uint32_t reserved;
 } hf_decision_point;
 
 /* A function that policies can call as holdfast.NAME(...).  It gets exactly the declared parameters, checked.  Returns
@@ -64,11 +93,11 @@ typedef struct hf_lua_interface {
     /* Offers a function to policies.  Errors as above.  [main], before the loops run */
     int32_t (*offer)(const hf_host *host, const hf_lua_function *function, hf_error *error);
 
-    /* Asks the policy; arguments as many as declared.  The result lies in the arena and has the declared type; where
-     * that is a map it may also be HF_VALUE_NULL: the policy wants nothing.  HF_ENOTFOUND: no policy is installed, take
-     * the default; HF_EPOLICY: it failed, overran its budget or answered with a wrong type (counted, and logged with
-     * its traceback), or is switched off because it did so again and again: take the default; HF_ENOMEM: the arena is
-     * full; HF_ESTATE: not on a loop.  [loops] */
+    /* Asks the policy; arguments as many as declared; an object as hf_value_object.  The result lies in the arena and
+     * has the declared type; where that is a map it may also be HF_VALUE_NULL: the policy wants nothing.  HF_ENOTFOUND:
+     * no policy is installed, take the default; HF_EPOLICY: it failed, overran its budget or answered with a wrong type
+     * (counted, and logged with its traceback), or is switched off because it did so again and again: take the default;
+     * HF_ENOMEM: the arena is full; HF_ESTATE: not on a loop.  [loops] */
     int32_t (*decide)(hf_decision *decision, const hf_value *arguments, hf_arena *arena, hf_value *ret_result,
                       hf_error *error);
 

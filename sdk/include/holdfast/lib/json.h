@@ -28,8 +28,8 @@ int32_t hf_json_check(hf_slice text, hf_error *error);
 int32_t hf_json_find_string(hf_slice text, const char *name, hf_arena *arena, hf_slice *ret_string);
 
 /* Appends a value in the shortest form, without white space.  A float that is not finite is written as null, any
- * other so that it reads back as the same float.  Errors as hf_buffer_reserve, and HF_ETOOLARGE for more than
- * HF_JSON_DEPTH_MAX levels; the buffer is then as it was. */
+ * other so that it reads back as the same float.  Errors as hf_buffer_reserve, HF_ETOOLARGE for more than
+ * HF_JSON_DEPTH_MAX levels, and HF_EINVAL for an HF_VALUE_OBJECT; the buffer is then as it was. */
 int32_t hf_json_append(hf_buffer *buffer, const hf_value *value);
 
 /* The same over several lines, indented by two blanks, for people. */

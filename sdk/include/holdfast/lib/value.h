@@ -18,8 +18,11 @@ enum {
     HF_VALUE_FLOAT = 3,
     HF_VALUE_STRING = 4, /* UTF-8 */
     HF_VALUE_LIST = 5,
-    HF_VALUE_MAP = 6 /* members keep their order; names are unique */
+    HF_VALUE_MAP = 6,   /* members keep their order; names are unique */
+    HF_VALUE_OBJECT = 7 /* no data: something that is asked for its members, see host/lua.h; JSON refuses it */
 };
+
+struct hf_lua_object;
 
 typedef struct hf_value hf_value;
 typedef struct hf_value_member hf_value_member;
@@ -34,6 +37,7 @@ struct hf_value {
         const uint8_t *text;            /* string; `count` bytes */
         const hf_value *items;          /* list */
         const hf_value_member *members; /* map */
+        const struct hf_lua_object *object;
     } as;
 };
 
@@ -60,6 +64,8 @@ hf_value hf_value_string(hf_slice text); /* borrowed */
 hf_value hf_value_text(const char *text);
 hf_value hf_value_list(const hf_value *items, uint64_t count);         /* borrowed */
 hf_value hf_value_map(const hf_value_member *members, uint64_t count); /* borrowed */
+
+hf_value hf_value_object(const struct hf_lua_object *object); /* borrowed */
 
 /* The member called `name`, or NULL when there is none or `map` is NULL or not a map. */
 const hf_value *hf_value_get(const hf_value *map, const char *name);

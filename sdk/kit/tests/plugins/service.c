@@ -2,6 +2,8 @@
 #include <holdfast/host/http.h>
 #include <holdfast/host/loop.h>
 #include <holdfast/host/node.h>
+#include <holdfast/host/lua.h>
+#include <holdfast/host/metrics.h>
 #include <holdfast/kind/service.h>
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/value.h>
@@ -22,6 +24,8 @@ struct service {
     const struct options *options;
     const hf_loop_interface *loops;
     const hf_http_interface *http;
+    const hf_metrics_interface *metrics; /* NULL: the host offers none, or no histograms */
+    hf_metric *seconds;
     hf_timer *timer;
     char *kept;
     const hf_instance_interface *chosen;
@@ -83,6 +87,8 @@ static void destroy(void *arg)
         return;
     if (self->chosen)
         self->chosen->destroy(self->chosen_self);
+    if (self->metrics)
+        self->metrics->remove(self->seconds);
 #ifndef BAD_LEAK
     self->host->free(self->host, self->kept);
 #endif
@@ -105,6 +111,52 @@ static int32_t take_chosen(struct service *self, hf_error *error)
     if (result == HF_OK)
         self->chosen = (const hf_instance_interface *)(const void *)head;
     return result;
+}
+
+static int32_t add_metric(struct service *self, hf_error *error)
+{
+    static const double bounds[] = {0.001, 0.01, 0.1};
+    const hf_head *found = self->host->query(self->host, HF_METRICS_INTERFACE);
+
+    if (!found || found->size < sizeof *self->metrics)
+        return HF_OK;
+    self->metrics = (const hf_metrics_interface *)(const void *)found;
+    int32_t result = self->metrics->add_histogram(self->host, "sample_seconds", "What it took.", NULL, 0, bounds, 3,
+                                                  &self->seconds, error);
+    if (result)
+        return result;
+#ifdef BAD_METRIC
+    self->metrics->increment(self->seconds, 1);
+#else
+    self->metrics->observe(self->seconds, 0.5);
+#endif
+    return HF_OK;
+}
+
+static int32_t declare_point(const struct service *self, hf_error *error)
+{
+    static const hf_lua_parameter parameters[] = {{"request", "what came", HF_LUA_OBJECT, 0}};
+    static const hf_lua_parameter members[] = {{"request.path", "without the query", HF_VALUE_STRING, 0}};
+    hf_decision_point point = {
+        .size = sizeof point,
+        .parameter_count = 1,
+        .name = "sample.route",
+        .doc = "Asked for each request.",
+        .parameters = parameters,
+        .default_doc = "Nothing is done.",
+        .members = members,
+        .member_count = 1,
+    };
+    const hf_lua_interface *lua = (const hf_lua_interface *)self->host->query(self->host, HF_LUA_INTERFACE);
+    hf_decision *decision;
+
+#ifdef BAD_RESULT
+    point.result = (hf_lua_parameter){"result", "", HF_LUA_OBJECT, 0};
+#endif
+    if (!lua)
+        return HF_OK;
+    int32_t result = lua->declare(self->host, &point, &decision, error);
+    return result == HF_EEXIST ? HF_OK : result; /* another instance has declared it */
 }
 
 static int32_t prepare(struct service *self, hf_error *error)
@@ -144,6 +196,11 @@ static int32_t prepare(struct service *self, hf_error *error)
         if (result)
             return result;
     }
+    int32_t result = add_metric(self, error);
+    if (!result)
+        result = declare_point(self, error);
+    if (result)
+        return result;
     return self->http->route(self->host, &route, self, error);
 }
 
