@@ -97,7 +97,8 @@ static int32_t open_listeners(struct node *node, hf_error *error)
         return hf_error_set(error, HF_ENOMEM, "no memory for the listeners");
     for (; node->listener_count < entries->count; node->listener_count++) {
         const hf_process_entry *entry = &items[node->listener_count];
-        int32_t result = hf_listeners_open(node->generation, entry, &node->listeners[node->listener_count], error);
+        int32_t result =
+            hf_listeners_open(node->generation, entry, NULL, &node->listeners[node->listener_count], error);
         if (result)
             return hf_error_prefix(error, "process '%s'", entry->name);
     }
