@@ -120,6 +120,8 @@ static void on_signal(void *arg, int32_t number)
 {
     struct child *child = arg;
 
+    if (number == SIGUSR2) /* for the supervisor; somebody has sent it to all */
+        return;
     if (number != SIGHUP)
         end(child, 0);
     if (child->ending)

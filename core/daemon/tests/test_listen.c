@@ -10,8 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include "daemon/handover.h"
 #include "daemon/listen.h"
 
 static hf_listen_place place_of(int32_t type, const char *address)
@@ -184,6 +186,45 @@ static void a_failure_leaves_the_pool_as_it_was(void **state)
     close(held[0]);
 }
 
+/* ---- Handing over ------------------------------------------------------------------------------------------------ */
+
+static int32_t take(const char *text, hf_error *error)
+{
+    hf_handover handover;
+    char number[16];
+    int fd = memfd_create("test", 0);
+
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    snprintf(number, sizeof number, "%d", fd);
+    setenv("HOLDFAST_HANDOVER", number, 1);
+    int32_t result = hf_handover_take(&handover, error);
+    assert_null(getenv("HOLDFAST_HANDOVER"));
+    assert_int_equal(hf_handover_lock(&handover, "/state"), -1);
+    assert_null(hf_handover_child(&handover, "main"));
+    hf_handover_done(&handover);
+    return result;
+}
+
+static void only_what_is_understood_is_taken_over(void **state)
+{
+    hf_handover handover;
+    hf_error error;
+
+    (void)state;
+    unsetenv("HOLDFAST_HANDOVER");
+    assert_int_equal(hf_handover_take(&handover, NULL), HF_ENOTFOUND);
+    hf_handover_done(&handover);
+    assert_int_equal(take("{\"version\":\"1\"", &error), HF_EINVAL);
+    assert_int_equal(take("{\"version\":1}", &error), HF_EVERSION);
+    assert_int_equal(take("[]", &error), HF_EVERSION);
+    assert_int_equal(take("{\"version\":\"2\",\"children\":[]}", &error), HF_EVERSION);
+    assert_string_equal(error.message, "this program cannot go on from the running one, whose state has version 2, "
+                                       "expected 1; stop holdfastd and start it again");
+    assert_int_equal(take("{\"version\":\"1\",\"lock\":\"x\",\"children\":[3,{\"name\":\"other\"}]}", NULL), 0);
+    setenv("HOLDFAST_HANDOVER", "999", 1);
+    assert_int_equal(hf_handover_take(&handover, NULL), HF_EIO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +234,7 @@ int main(void)
         cmocka_unit_test(a_stranger_is_seen),
         cmocka_unit_test(who_was_there_before_is_no_stranger),
         cmocka_unit_test(a_failure_leaves_the_pool_as_it_was),
+        cmocka_unit_test(only_what_is_understood_is_taken_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
