@@ -7,6 +7,7 @@
 #include "daemon/links.h"
 #include "daemon/operations.h"
 #include "daemon/policies.h"
+#include "daemon/sockets.h"
 #include "daemon/state.h"
 #include "daemon/unix_signals.h"
 #include "loop/loop.h"
@@ -32,6 +33,7 @@ struct child {
     uint64_t stop_grace_us;
     int lock_fd;
     hf_listeners listeners;
+    hf_sockets *sockets;
     hf_process *process;
     hf_loop *loops[HF_WORKERS_MAX]; /* the workers */
     hf_plugins plugins;
@@ -118,6 +120,8 @@ static void on_signal(void *arg, int32_t number)
 {
     struct child *child = arg;
 
+    if (number == SIGUSR2) /* for the supervisor; somebody has sent it to all */
+        return;
     if (number != SIGHUP)
         end(child, 0);
     if (child->ending)
@@ -138,6 +142,7 @@ static void accepting(hf_task *task)
             end(child, 1);
             return;
         }
+    hf_sockets_ready(child->sockets);
     hf_log(HF_LOG_INFO, source, "ready: process '%s' of node '%s' at %s", child->name,
            hf_process_offered(child->process)->node_name, child->entry->listen);
 }
@@ -314,6 +319,7 @@ static void offer(struct child *child)
                                          .peers = hf_links_peers(child->links),
                                          .lua = hf_policies_lua(child->policies),
                                          .signals = child->signals,
+                                         .listen = hf_sockets_listen(child->sockets),
                                          .node_name = hf_settings_node(child->generation)->name,
                                          .cluster_name = hf_settings_cluster(child->generation)->name,
                                          .state_directory = hf_settings_node(child->generation)->state_directory,
@@ -373,7 +379,8 @@ static int32_t take_listeners(struct child *child, hf_error *error)
     if (result)
         return result;
     child->accept_tasks = calloc(child->listeners.http_count, sizeof *child->accept_tasks);
-    return child->accept_tasks ? 0 : hf_error_set(error, HF_ENOMEM, "no memory for the listeners");
+    return child->accept_tasks ? hf_sockets_create(&child->sockets, error)
+                               : hf_error_set(error, HF_ENOMEM, "no memory for the listeners");
 }
 
 static int32_t prepare_loop(struct child *child, hf_error *error)
@@ -447,6 +454,7 @@ static void take_down(struct child *child)
     else
         hf_config_generation_free(child->generation);
     hf_config_generation_free(child->core);
+    hf_sockets_destroy(child->sockets);
     hf_listeners_close(&child->listeners);
     free(child->accept_tasks);
     if (child->lock_fd >= 0)

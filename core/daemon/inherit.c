@@ -1,7 +1,6 @@
 /* Opening and inheriting listening sockets; see inherit.h. */
 #include "daemon/inherit.h"
 
-#include "daemon/listen.h"
 #include "supervisor/supervisor.h"
 
 #include <errno.h>
@@ -29,19 +28,19 @@ static const char *peer_address(const hf_config_generation *generation, const hf
     return NULL;
 }
 
-int32_t hf_listeners_open(const hf_config_generation *generation, const hf_process_entry *entry,
+int32_t hf_listeners_open(const hf_config_generation *generation, const hf_process_entry *entry, hf_listen_pool *pool,
                           hf_listeners *ret_listeners, hf_error *error)
 {
     const char *peers = peer_address(generation, entry);
     uint32_t count = (uint32_t)entry->worker_threads;
     hf_listeners listeners = {.peers = -1};
 
-    int32_t result = hf_listen(entry->listen, count, listeners.http, error);
+    int32_t result = hf_listen(HF_LISTEN_STREAM, entry->listen, count, pool, listeners.http, error);
     if (result)
         return result;
     listeners.http_count = count;
     if (peers)
-        result = hf_listen(peers, 1, &listeners.peers, error);
+        result = hf_listen(HF_LISTEN_STREAM, peers, 1, pool, &listeners.peers, error);
     if (result) {
         listeners.peers = -1;
         hf_listeners_close(&listeners);
@@ -74,12 +73,19 @@ void hf_listeners_close(hf_listeners *listeners)
 
 static int same_address(int a, int b)
 {
-    struct sockaddr_storage one = {0}, other = {0};
-    socklen_t one_size = sizeof one, other_size = sizeof other;
+    hf_listen_place one, other;
 
-    return getsockname(a, (struct sockaddr *)&one, &one_size) == 0 &&
-           getsockname(b, (struct sockaddr *)&other, &other_size) == 0 && one_size == other_size &&
-           memcmp(&one, &other, one_size) == 0;
+    return hf_listen_place_of(a, &one) == 0 && hf_listen_place_of(b, &other) == 0 && hf_listen_same(&one, &other);
+}
+
+void hf_listeners_of(const int32_t *descriptors, uint32_t count, hf_listeners *ret_listeners)
+{
+    *ret_listeners = (hf_listeners){.peers = -1};
+    /* The peers' comes last, and is the only one at an address of its own. */
+    if (count > 1 && !same_address(descriptors[0], descriptors[count - 1]))
+        ret_listeners->peers = descriptors[--count];
+    memcpy(ret_listeners->http, descriptors, count * sizeof *descriptors);
+    ret_listeners->http_count = count;
 }
 
 static int32_t check_listening(uint32_t count, hf_error *error)
@@ -99,7 +105,7 @@ static int32_t check_listening(uint32_t count, hf_error *error)
 
 static int32_t inherit(const char *text, hf_listeners *ret_listeners, hf_error *error)
 {
-    hf_listeners listeners = {.peers = -1};
+    int32_t descriptors[HF_LISTENERS_MAX];
     char *end;
     unsigned long count = strtoul(text, &end, 10);
 
@@ -109,13 +115,9 @@ static int32_t inherit(const char *text, hf_listeners *ret_listeners, hf_error *
     int32_t result = check_listening((uint32_t)count, error);
     if (result)
         return result;
-    /* The peers' comes last, and is the only one at an address of its own. */
-    if (count > 1 && !same_address(FIRST, FIRST + (int)count - 1))
-        listeners.peers = FIRST + (int)--count;
     for (unsigned long i = 0; i < count; i++)
-        listeners.http[i] = FIRST + (int)i;
-    listeners.http_count = (uint32_t)count;
-    *ret_listeners = listeners;
+        descriptors[i] = FIRST + (int)i;
+    hf_listeners_of(descriptors, (uint32_t)count, ret_listeners);
     return 0;
 }
 
@@ -125,7 +127,7 @@ int32_t hf_listeners_take(const hf_config_generation *generation, const hf_proce
     const char *text = getenv(HF_LISTENERS_ENVIRONMENT);
 
     if (!text)
-        return hf_listeners_open(generation, entry, ret_listeners, error);
+        return hf_listeners_open(generation, entry, NULL, ret_listeners, error);
     int32_t result = inherit(text, ret_listeners, error);
     if (!result && ret_listeners->peers < 0 && peer_address(generation, entry)) {
         hf_listeners_close(ret_listeners);

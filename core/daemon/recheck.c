@@ -28,9 +28,9 @@ struct hf_recheck {
 };
 
 /* In the child, between fork and exec. */
-_Noreturn static void become(const char *program, const char *path, int output)
+_Noreturn static void become(const char *program, const char *path, const char *handover, int output)
 {
-    const char *argv[] = {program, "--check", "--config", path, NULL};
+    const char *argv[] = {program, "--check", "--config", path, handover ? "--handover" : NULL, handover, NULL};
     sigset_t none;
 
     sigemptyset(&none);
@@ -116,7 +116,7 @@ static void readable(void *arg, int32_t fd, uint32_t events)
         finish(recheck);
 }
 
-static int32_t spawn(hf_recheck *recheck, const char *program, const char *path, hf_error *error)
+static int32_t spawn(hf_recheck *recheck, const char *program, const char *path, const char *handover, hf_error *error)
 {
     int ends[2];
 
@@ -125,7 +125,7 @@ static int32_t spawn(hf_recheck *recheck, const char *program, const char *path,
     recheck->fd = ends[0];
     recheck->pid = fork();
     if (recheck->pid == 0)
-        become(program, path, ends[1]);
+        become(program, path, handover, ends[1]);
     int fork_errno = errno;
     close(ends[1]);
     if (recheck->pid < 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0)
@@ -133,8 +133,8 @@ static int32_t spawn(hf_recheck *recheck, const char *program, const char *path,
     return 0;
 }
 
-int32_t hf_recheck_start(hf_loop *loop, const char *program, const char *path, hf_recheck_done done, void *arg,
-                         hf_recheck **ret_recheck, hf_error *error)
+int32_t hf_recheck_start(hf_loop *loop, const char *program, const char *path, const char *handover,
+                         hf_recheck_done done, void *arg, hf_recheck **ret_recheck, hf_error *error)
 {
     hf_recheck *recheck = calloc(1, sizeof *recheck);
 
@@ -146,7 +146,7 @@ int32_t hf_recheck_start(hf_loop *loop, const char *program, const char *path, h
     hf_buffer_init(&recheck->output, OUTPUT_MAXIMUM);
     int32_t result = hf_timer_create(loop, overdue, recheck, &recheck->timer, error);
     if (!result)
-        result = spawn(recheck, program, path, error);
+        result = spawn(recheck, program, path, handover, error);
     if (!result)
         result = hf_watch_create(loop, recheck->fd, HF_WATCH_READ, readable, recheck, &recheck->watch, error);
     if (result) {

@@ -9,10 +9,10 @@ typedef struct hf_recheck hf_recheck;
 /* `good`: the configuration is right.  Otherwise `lines` says what is wrong, one line each, at least one. */
 typedef void (*hf_recheck_done)(void *arg, int good, const char *lines);
 
-/* Runs "PROGRAM --check --config PATH" and calls done(arg) on the loop, after which the recheck is gone.
- * HF_EIO, HF_ENOMEM.  [main] */
-int32_t hf_recheck_start(hf_loop *loop, const char *program, const char *path, hf_recheck_done done, void *arg,
-                         hf_recheck **ret_recheck, hf_error *error);
+/* Runs "PROGRAM --check --config PATH", with "--handover HANDOVER" if that is not NULL, and calls done(arg) on the
+ * loop, after which the recheck is gone. HF_EIO, HF_ENOMEM.  [main] */
+int32_t hf_recheck_start(hf_loop *loop, const char *program, const char *path, const char *handover,
+                         hf_recheck_done done, void *arg, hf_recheck **ret_recheck, hf_error *error);
 
 /* Ends one that is under way, without calling `done`.  Accepts NULL.  [main] */
 void hf_recheck_cancel(hf_recheck *recheck);

@@ -25,6 +25,7 @@ static sigset_t wanted(void)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR2);
     return set;
 }
 
@@ -33,9 +34,10 @@ int32_t hf_unix_signals_block(hf_error *error)
     sigset_t set = wanted();
 
     /* An ignored signal that is blocked still arrives at the signalfd; and a child that was just executed, and has not
-     * come to this function yet, is not killed by a SIGHUP that is meant to make it reload. */
+     * come to this function yet, is not killed by a SIGHUP that is meant to make it reload, or a SIGUSR2 that is meant
+     * for the supervisor alone. */
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0 || signal(SIGHUP, SIG_IGN) == SIG_ERR ||
-        signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+        signal(SIGUSR2, SIG_IGN) == SIG_ERR || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
         return hf_error_set_errno(error, HF_EIO, errno, "cannot set up the process's signals");
     return 0;
 }

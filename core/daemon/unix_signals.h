@@ -6,8 +6,8 @@
 
 typedef struct hf_unix_signals hf_unix_signals;
 
-/* Holds back SIGTERM, SIGINT and SIGHUP for this thread and those that it starts, and ignores SIGPIPE.  First thing in
- * main: what comes before would end the process. */
+/* Holds back SIGTERM, SIGINT, SIGHUP and SIGUSR2 for this thread and those that it starts, and ignores SIGPIPE.  First
+ * thing in main: what comes before would end the process. */
 int32_t hf_unix_signals_block(hf_error *error);
 
 /* Calls function(arg, number) on the loop for each.  HF_EIO, HF_ENOMEM.  [main] */

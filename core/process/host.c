@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <holdfast/host/http.h>
+#include <holdfast/host/listen.h>
 #include <holdfast/host/metrics.h>
 #include <holdfast/host/node.h>
 #include <holdfast/lib/error.h>
@@ -289,6 +290,31 @@ static const hf_signal_interface signal_interface = {
     .note = signal_note,
 };
 
+/* ---- hf.listen/1 --------------------------------------------------------------------------------------------- */
+
+static const hf_process_listen *listen_of(const hf_host *host)
+{
+    return &hf_process_offered(of(host)->process)->listen;
+}
+
+static int32_t listen_open(const hf_host *host, int32_t type, const char *address, uint32_t count,
+                           int32_t *ret_descriptors, hf_error *error)
+{
+    return listen_of(host)->open(listen_of(host)->arg, type, address, count, ret_descriptors, error);
+}
+
+static void listen_close(const hf_host *host, int32_t type, const char *address, const int32_t *descriptors,
+                         uint32_t count)
+{
+    listen_of(host)->close(listen_of(host)->arg, type, address, descriptors, count);
+}
+
+static const hf_listen_interface listen_interface = {
+    .head = HF_HEAD(hf_listen_interface),
+    .open = listen_open,
+    .close = listen_close,
+};
+
 /* ---- hf.node/1 ----------------------------------------------------------------------------------------------- */
 
 static const char *node_name(const hf_host *host)
@@ -397,7 +423,7 @@ static const struct {
     {HF_LOOP_INTERFACE, &loop_interface.head},     {HF_METRICS_INTERFACE, &metrics_interface.head},
     {HF_HTTP_INTERFACE, &http_interface.head},     {HF_NODE_INTERFACE, &node_interface.head},
     {HF_PEER_INTERFACE, &peer_interface.head},     {HF_LUA_INTERFACE, &lua_interface.head},
-    {HF_SIGNAL_INTERFACE, &signal_interface.head},
+    {HF_SIGNAL_INTERFACE, &signal_interface.head}, {HF_LISTEN_INTERFACE, &listen_interface.head},
 };
 
 /* What the process does not have is not offered. */
@@ -407,6 +433,8 @@ static int is_offered(const hf_host *host, const hf_head *head)
         return peers_of(host) != NULL;
     if (head == &signal_interface.head)
         return signals_of(host) != NULL;
+    if (head == &listen_interface.head)
+        return listen_of(host)->open != NULL;
     return head != &lua_interface.head || hf_process_offered(of(host)->process)->lua;
 }
 

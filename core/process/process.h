@@ -42,12 +42,21 @@ hf_metrics *hf_process_metrics(hf_process *process);
 hf_pool *hf_process_pool(hf_process *process);
 hf_pool *hf_process_bulk_pool(hf_process *process);
 
+/* As in <holdfast/host/listen.h>.  [main] */
+typedef struct hf_process_listen {
+    int32_t (*open)(void *arg, int32_t type, const char *address, uint32_t count, int32_t *ret_descriptors,
+                    hf_error *error);
+    void (*close)(void *arg, int32_t type, const char *address, const int32_t *descriptors, uint32_t count);
+    void *arg;
+} hf_process_listen;
+
 /* What plugins reach through their hosts besides loops and metrics.  All is borrowed; NULL parts are not offered. */
 typedef struct hf_process_parts {
     hf_http_server *http;
     hf_peers *peers;
     hf_lua_host *lua;
     hf_signals *signals;
+    hf_process_listen listen;
     const char *node_name;
     const char *cluster_name;
     const char *state_directory;                  /* every instance gets a folder in it */

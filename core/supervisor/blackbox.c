@@ -26,24 +26,45 @@ enum { BACKTRACE_AT = sizeof(struct shared), MOST_FRAMES = 64 };
 
 static int crash_fd = -1;
 
-int32_t hf_blackbox_create(hf_blackbox **ret_box, int32_t *ret_fd, hf_error *error)
+int32_t hf_blackbox_adopt(int32_t fd, hf_blackbox **ret_box, hf_error *error)
 {
     hf_blackbox *box = calloc(1, sizeof *box);
 
-    if (!box)
+    if (!box) {
+        (void)close(fd); /* it is memory */
         return hf_error_set(error, HF_ENOMEM, "no memory for a black box");
-    box->fd = memfd_create("holdfast-blackbox", MFD_CLOEXEC);
-    if (box->fd >= 0 && ftruncate(box->fd, sizeof *box->shared) == 0)
-        box->shared = mmap(NULL, sizeof *box->shared, PROT_READ, MAP_SHARED, box->fd, 0);
-    if (!box->shared || box->shared == MAP_FAILED) {
-        int32_t result = hf_error_set_errno(error, HF_EIO, errno, "cannot create a black box");
+    }
+    box->fd = fd;
+    box->shared = mmap(NULL, sizeof *box->shared, PROT_READ, MAP_SHARED, box->fd, 0);
+    if (box->shared == MAP_FAILED) {
+        int32_t result = hf_error_set_errno(error, HF_EIO, errno, "cannot map a black box");
         box->shared = NULL;
         hf_blackbox_destroy(box);
         return result;
     }
     *ret_box = box;
-    *ret_fd = box->fd;
     return 0;
+}
+
+int32_t hf_blackbox_create(hf_blackbox **ret_box, int32_t *ret_fd, hf_error *error)
+{
+    int fd = memfd_create("holdfast-blackbox", MFD_CLOEXEC);
+
+    if (fd < 0 || ftruncate(fd, sizeof(struct shared)) != 0) {
+        int32_t result = hf_error_set_errno(error, HF_EIO, errno, "cannot create a black box");
+        if (fd >= 0)
+            (void)close(fd); /* it is memory */
+        return result;
+    }
+    int32_t result = hf_blackbox_adopt(fd, ret_box, error);
+    if (!result)
+        *ret_fd = fd;
+    return result;
+}
+
+int32_t hf_blackbox_fd(const hf_blackbox *box)
+{
+    return box->fd;
 }
 
 void hf_blackbox_destroy(hf_blackbox *box)

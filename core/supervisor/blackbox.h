@@ -19,6 +19,10 @@ typedef struct hf_blackbox hf_blackbox;
 int32_t hf_blackbox_create(hf_blackbox **ret_box, int32_t *ret_fd, hf_error *error);
 void hf_blackbox_destroy(hf_blackbox *box);
 
+/* Supervisor: goes on with one whose descriptor an exec has left open; `fd` is taken.  HF_EIO, HF_ENOMEM.  [main] */
+int32_t hf_blackbox_adopt(int32_t fd, hf_blackbox **ret_box, hf_error *error);
+int32_t hf_blackbox_fd(const hf_blackbox *box);
+
 /* Child: maps the box named by the environment, moves the log's ring into it, and installs handlers for the fatal
  * signals, which write a backtrace there and then let the signal kill the process as it would have.  Returns
  * HF_ENOTFOUND when there is no box, which is fine: the process was started by hand.  [main], before threads. */

@@ -1,9 +1,7 @@
 /* Keeps children running.  A child is RUNNING or STOPPING while it has a process, WAITING while its back-off timer
  * runs, STOPPED when nobody wants it any more; every change of state is in this file. */
-#include "supervisor.h"
+#include "private.h"
 
-#include "backoff.h"
-#include "blackbox.h"
 #include "child.h"
 #include "log.h"
 #include "loop.h"
@@ -14,35 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static const char source[] = "supervisor";
 
-struct child {
-    hf_supervisor *supervisor;
-    char *name;
-    char **argv;
-    int32_t *listeners;
-    uint32_t listener_count;
-    int32_t state, pid, pid_fd;
-    int wanted; /* start it again when it ends */
-    uint64_t started_us, restart_wait_us, deaths;
-    hf_backoff backoff;
-    hf_blackbox *box;
-    hf_watch *watch; /* on pid_fd */
-    hf_timer *timer; /* back-off while WAITING, grace while STOPPING */
-    char cause[200], report[512];
-    int died; /* the next start tells the new process of the death */
-};
-
-struct hf_supervisor {
-    hf_supervisor_settings settings;
-    char *report_directory;
-    struct child **children;
-    uint32_t count;
-    void (*stopped)(void *arg);
-    void *stopped_arg;
-};
+enum { MESSAGES_AT_ONCE = 16, MESSAGES_AT_END = 4096 };
 
 /* ---- Making -------------------------------------------------------------------------------------------------- */
 
@@ -62,8 +37,19 @@ int32_t hf_supervisor_create(const hf_supervisor_settings *settings, hf_supervis
     return 0;
 }
 
+/* What it has said stays: the sockets are its successor's. */
+static void close_channel(struct child *child)
+{
+    hf_watch_destroy(child->channel_watch);
+    child->channel_watch = NULL;
+    if (child->channel >= 0)
+        (void)close(child->channel); /* nothing is written to it */
+    child->channel = -1;
+}
+
 static void forget_process(struct child *child)
 {
+    close_channel(child);
     hf_watch_destroy(child->watch);
     child->watch = NULL;
     if (child->pid_fd >= 0)
@@ -74,11 +60,12 @@ static void forget_process(struct child *child)
     child->box = NULL;
 }
 
-static void free_child(struct child *child)
+void hf_supervisor_free_child(struct child *child)
 {
     if (!child)
         return;
     forget_process(child);
+    hf_held_clear(&child->held);
     hf_timer_destroy(child->timer);
     for (char **argument = child->argv; argument && *argument; argument++)
         free(*argument);
@@ -93,32 +80,112 @@ void hf_supervisor_destroy(hf_supervisor *supervisor)
     if (!supervisor)
         return;
     for (uint32_t i = 0; i < supervisor->count; i++)
-        free_child(supervisor->children[i]);
+        hf_supervisor_free_child(supervisor->children[i]);
     free(supervisor->children);
     free(supervisor->report_directory);
     free(supervisor);
+}
+
+/* ---- What a child says --------------------------------------------------------------------------------------- */
+
+/* A quarter of the descriptors that this process may have, for all children together: at a start they are there two
+ * more times for a moment. */
+static uint32_t most_held(const struct child *child)
+{
+    struct rlimit limit = {0};
+    uint64_t others = 0;
+
+    for (uint32_t i = 0; i < child->supervisor->count; i++)
+        if (child->supervisor->children[i] != child)
+            others += child->supervisor->children[i]->held.count;
+    uint64_t most = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur / 4 : 0;
+    most = most > others ? most - others : 0;
+    return most < HF_HELD_MAX ? (uint32_t)most : HF_HELD_MAX;
+}
+
+static void renew_next(hf_supervisor *supervisor);
+
+static void become_ready(struct child *child)
+{
+    child->ready = 1;
+    renew_next(child->supervisor);
+}
+
+static void hear(struct child *child, uint32_t message_count)
+{
+    hf_error error = {0};
+    int32_t result = 0;
+
+    for (uint32_t i = 0; i < message_count && child->channel >= 0; i++) {
+        int32_t ready = 0;
+        result = hf_channel_receive(child->channel, &child->held, most_held(child), &ready, &error);
+        if (result == HF_ENOTFOUND)
+            return;
+        if (result == HF_EPROTOCOL || (result == HF_ETOOLARGE && !child->told_full))
+            hf_log(HF_LOG_WARNING, source, "process '%s': %s", child->name, error.message);
+        child->told_full |= result == HF_ETOOLARGE;
+        if (result && result != HF_ETOOLARGE)
+            close_channel(child); /* for one that has ended, and for one that talks nonsense */
+        if (ready && !child->ready)
+            become_ready(child);
+    }
+}
+
+static void channel_readable(void *arg, int32_t fd, uint32_t events)
+{
+    (void)fd;
+    (void)events;
+    hear(arg, MESSAGES_AT_ONCE); /* what is more keeps it readable */
 }
 
 /* ---- Starting and ending ------------------------------------------------------------------------------------- */
 
 static void child_ended(void *arg, int32_t fd, uint32_t events);
 
-static int32_t start(struct child *child, hf_error *error)
+int32_t hf_supervisor_watch_child(struct child *child, hf_error *error)
+{
+    hf_loop *loop = child->supervisor->settings.loop;
+    int32_t result = hf_watch_create(loop, child->pid_fd, HF_WATCH_READ, child_ended, child, &child->watch, error);
+
+    if (!result && child->channel >= 0)
+        result =
+            hf_watch_create(loop, child->channel, HF_WATCH_READ, channel_readable, child, &child->channel_watch, error);
+    return result;
+}
+
+static int32_t spawn(struct child *child, hf_error *error)
 {
     char death[sizeof child->cause + sizeof child->report];
-    int32_t box_fd;
+    int32_t box_fd, childs_end;
 
     snprintf(death, sizeof death, "%s\n%s", child->cause, child->report);
     int32_t result = hf_blackbox_create(&child->box, &box_fd, error);
     if (!result)
-        result = hf_child_spawn((const char *const *)child->argv, child->listeners, child->listener_count, box_fd,
-                                child->died ? death : NULL, &child->pid, &child->pid_fd, error);
+        result = hf_channel_create(&child->channel, &childs_end, error);
+    if (result)
+        return result;
+    result = hf_child_spawn(&(hf_child_start){.argv = (const char *const *)child->argv,
+                                              .listeners = child->listeners,
+                                              .listener_count = child->listener_count,
+                                              .blackbox_fd = box_fd,
+                                              .channel_fd = childs_end,
+                                              .held = child->held.descriptors,
+                                              .held_count = child->held.count,
+                                              .death = child->died ? death : NULL},
+                            &child->pid, &child->pid_fd, error);
+    (void)close(childs_end); /* the child has its own */
+    return result;
+}
+
+static int32_t start(struct child *child, hf_error *error)
+{
+    int32_t result = spawn(child, error);
+
     if (result) {
         forget_process(child);
         return result;
     }
-    result = hf_watch_create(child->supervisor->settings.loop, child->pid_fd, HF_WATCH_READ, child_ended, child,
-                             &child->watch, error);
+    result = hf_supervisor_watch_child(child, error);
     if (result) { /* without the watch its end would go unnoticed */
         char ignored[200];
         (void)kill(child->pid, SIGKILL);
@@ -127,6 +194,9 @@ static int32_t start(struct child *child, hf_error *error)
         return result;
     }
     child->died = 0;
+    child->ready = 0;
+    child->adopted = 0;
+    child->told_full = 0;
     child->state = HF_CHILD_RUNNING;
     child->started_us = hf_clock_us();
     hf_log(HF_LOG_INFO, source, "started process '%s', pid %d", child->name, child->pid);
@@ -174,15 +244,62 @@ static void child_timer(void *arg)
 static void ask_to_end(struct child *child, int wanted)
 {
     child->wanted = wanted;
+    child->ready = 0;
     if (child->state == HF_CHILD_WAITING && !wanted) {
         hf_timer_stop(child->timer);
         child->state = HF_CHILD_STOPPED;
+        hf_held_clear(&child->held);
     } else if (child->state == HF_CHILD_RUNNING) {
         child->state = HF_CHILD_STOPPING;
         (void)kill(child->pid, SIGTERM); /* as above */
         hf_timer_start(child->timer, child->supervisor->settings.stop_grace_us, 0);
     }
 }
+
+void hf_supervisor_go_on(struct child *child)
+{
+    if (child->state == HF_CHILD_WAITING && child->wanted)
+        hf_timer_start(child->timer, 0, 0);
+    else if (child->state == HF_CHILD_STOPPING)
+        hf_timer_start(child->timer, child->supervisor->settings.stop_grace_us, 0);
+    else if (!child->wanted)
+        ask_to_end(child, 0);
+}
+
+/* ---- Renewing ------------------------------------------------------------------------------------------------ */
+
+static void finish_renewing(hf_supervisor *supervisor, int good)
+{
+    void (*renewed)(void *, int) = supervisor->renewed;
+
+    supervisor->renewed = NULL;
+    renewed(supervisor->renewed_arg, good);
+}
+
+/* Ends the next child of an earlier program, once all others do their work: at most one is away at a time. */
+static void renew_next(hf_supervisor *supervisor)
+{
+    if (!supervisor->renewed)
+        return;
+    for (uint32_t i = 0; i < supervisor->count; i++)
+        if (supervisor->children[i]->wanted && !supervisor->children[i]->ready)
+            return;
+    for (uint32_t i = 0; i < supervisor->count; i++)
+        if (supervisor->children[i]->adopted && supervisor->children[i]->wanted) {
+            ask_to_end(supervisor->children[i], 1);
+            return;
+        }
+    finish_renewing(supervisor, 1);
+}
+
+/* A new program that dies before it does its work must not take the place of those that do. */
+static void renew_no_further(struct child *child)
+{
+    if (child->supervisor->renewed && !child->ready && !child->adopted)
+        finish_renewing(child->supervisor, 0);
+}
+
+/* ---- Ends ---------------------------------------------------------------------------------------------------- */
 
 /* A death that nobody asked for: record it, say it, and start again after a while. */
 static void record_death(struct child *child, uint64_t lived_us)
@@ -194,6 +311,9 @@ static void record_death(struct child *child, uint64_t lived_us)
 
     child->deaths++;
     child->died = 1;
+    renew_no_further(child);
+    child->ready = 0;
+    child->adopted = 0;
     if (hf_report_write(supervisor->report_directory, &death, child->report, sizeof child->report, &error)) {
         child->report[0] = '\0';
         hf_log(HF_LOG_ERROR, source, "the death of '%s' is not recorded: %s", child->name, error.message);
@@ -219,6 +339,7 @@ static void child_ended(void *arg, int32_t fd, uint32_t events)
 
     (void)fd;
     (void)events;
+    hear(child, MESSAGES_AT_END); /* what it has said to the last */
     (void)hf_child_reap(child->pid, child->cause, sizeof child->cause);
     hf_timer_stop(child->timer);
     if (!asked) {
@@ -232,6 +353,7 @@ static void child_ended(void *arg, int32_t fd, uint32_t events)
         wait_and_start(child, child->backoff.healthy_us);
     } else {
         child->state = HF_CHILD_STOPPED;
+        hf_held_clear(&child->held); /* it has no successor */
         tell_when_all_stopped(child->supervisor);
     }
 }
@@ -267,8 +389,8 @@ static int copy_definition(struct child *child, const char *name, const char *co
     return 0;
 }
 
-static struct child *make_child(hf_supervisor *supervisor, const char *name, const char *const *argv,
-                                const int32_t *listeners, uint32_t listener_count)
+struct child *hf_supervisor_make_child(hf_supervisor *supervisor, const char *name, const char *const *argv,
+                                       const int32_t *listeners, uint32_t listener_count)
 {
     struct child **children = realloc(supervisor->children, (supervisor->count + 1) * sizeof(struct child *));
     struct child *child = calloc(1, sizeof *child);
@@ -281,13 +403,14 @@ static struct child *make_child(hf_supervisor *supervisor, const char *name, con
     }
     child->supervisor = supervisor;
     child->pid_fd = -1;
+    child->channel = -1;
     child->wanted = 1;
     child->backoff = (hf_backoff){.least_us = supervisor->settings.restart_least_us,
                                   .most_us = supervisor->settings.restart_most_us,
                                   .healthy_us = supervisor->settings.healthy_us};
     if (copy_definition(child, name, argv, listeners, listener_count) ||
         hf_timer_create(supervisor->settings.loop, child_timer, child, &child->timer, NULL)) {
-        free_child(child);
+        hf_supervisor_free_child(child);
         return NULL;
     }
     return child;
@@ -299,12 +422,12 @@ int32_t hf_supervisor_add(hf_supervisor *supervisor, const char *name, const cha
     if (find(supervisor, name))
         return hf_error_set(error, HF_EEXIST, "there is a process called '%s' already", name);
 
-    struct child *child = make_child(supervisor, name, argv, listeners, listener_count);
+    struct child *child = hf_supervisor_make_child(supervisor, name, argv, listeners, listener_count);
     if (!child)
         return hf_error_set(error, HF_ENOMEM, "no memory for process '%s'", name);
     int32_t result = start(child, error);
     if (result) {
-        free_child(child);
+        hf_supervisor_free_child(child);
         return result;
     }
     supervisor->children[supervisor->count++] = child;
@@ -321,6 +444,13 @@ int32_t hf_supervisor_restart(hf_supervisor *supervisor, const char *name, hf_er
     return 0;
 }
 
+void hf_supervisor_renew(hf_supervisor *supervisor, void (*done)(void *arg, int good), void *arg)
+{
+    supervisor->renewed = done;
+    supervisor->renewed_arg = arg;
+    renew_next(supervisor);
+}
+
 void hf_supervisor_signal(hf_supervisor *supervisor, int32_t number)
 {
     for (uint32_t i = 0; i < supervisor->count; i++)
@@ -330,6 +460,7 @@ void hf_supervisor_signal(hf_supervisor *supervisor, int32_t number)
 
 void hf_supervisor_stop(hf_supervisor *supervisor, void (*done)(void *arg), void *arg)
 {
+    supervisor->renewed = NULL;
     supervisor->stopped = done;
     supervisor->stopped_arg = arg;
     for (uint32_t i = 0; i < supervisor->count; i++)

@@ -264,6 +264,62 @@ static void what_cannot_be_started_is_refused(void **state)
     assert_int_equal(hf_supervisor_restart(fixture->supervisor, "b", &error), HF_ENOTFOUND);
 }
 
+static void held_sockets_are_the_successors(void **state)
+{
+    struct fixture *fixture = *state;
+    /* The first one has none, each has one more, and the one that has three lets two of them go. */
+    const char *const causes[] = {"exited with code 20", "exited with code 21", "exited with code 22",
+                                  "exited with code 23", "exited with code 21"};
+
+    add(fixture, "edge", "hold");
+    for (uint32_t i = 0; i < 5; i++) {
+        run_until_deaths(fixture, i + 1);
+        assert_string_equal(fixture->last.last_cause, causes[i]);
+    }
+}
+
+static void a_child_that_babbles_is_not_listened_to(void **state)
+{
+    struct fixture *fixture = *state;
+
+    add(fixture, "mad", "babble");
+    add(fixture, "edge", "exit");
+    run_until_deaths(fixture, 2);
+    assert_string_equal(fixture->last.name, "edge");
+}
+
+static void nothing_to_renew(void *arg, int good)
+{
+    *(int *)arg = good ? 1 : -1;
+}
+
+static void renewing_waits_until_all_are_ready(void **state)
+{
+    struct fixture *fixture = *state;
+    int renewed = 0;
+
+    add(fixture, "calm", "ready");
+    hf_supervisor_renew(fixture->supervisor, nothing_to_renew, &renewed);
+    assert_int_equal(renewed, 0); /* it has not said so yet */
+    add(fixture, "edge", "exit"); /* which never does */
+    run_until_deaths(fixture, 1);
+    assert_int_equal(renewed, -1);
+}
+
+static void what_makes_no_sense_is_not_adopted(void **state)
+{
+    struct fixture *fixture = *state;
+    const hf_value_member members[] = {{hf_slice_of("name"), hf_value_integer(3)},
+                                       {hf_slice_of("listeners"), hf_value_text("x")}};
+    const hf_value map = hf_value_map(members, 2), null = hf_value_null();
+    int32_t descriptors[4];
+
+    assert_int_equal(hf_supervisor_adopt(fixture->supervisor, &map, NULL, NULL, 0, NULL), HF_EINVAL);
+    assert_int_equal(hf_supervisor_adopt(fixture->supervisor, &null, NULL, NULL, 0, NULL), HF_EINVAL);
+    assert_int_equal(hf_supervisor_saved_listeners(&map, descriptors, 4), 0);
+    assert_int_equal(hf_supervisor_count(fixture->supervisor), 0);
+}
+
 static void a_healthy_life_resets_the_wait(void **state)
 {
     hf_backoff backoff = {.least_us = 100, .most_us = 1000, .healthy_us = 5000};
@@ -291,6 +347,10 @@ int main(int count, char **arguments)
         WITH_FIXTURE(stop_ends_who_ignores_the_request),
         WITH_FIXTURE(a_restart_that_was_asked_for_is_no_death),
         WITH_FIXTURE(what_cannot_be_started_is_refused),
+        WITH_FIXTURE(held_sockets_are_the_successors),
+        WITH_FIXTURE(a_child_that_babbles_is_not_listened_to),
+        WITH_FIXTURE(renewing_waits_until_all_are_ready),
+        WITH_FIXTURE(what_makes_no_sense_is_not_adopted),
         cmocka_unit_test(a_healthy_life_resets_the_wait),
     };
     if (count < 2) {

@@ -1,4 +1,7 @@
-/* service/probe: a service for test_daemon.py: says its options, crashes on request, and waits for its drain. */
+/* service/probe: a service for test_daemon.py: says its options, crashes on request, waits for its drain,
+ * and listens. */
+#include "listener.h"
+
 #include <holdfast/host/http.h>
 #include <holdfast/host/node.h>
 #include <holdfast/kind/service.h>
@@ -18,6 +21,9 @@ typedef struct probe_options {
     const char *needs;
     hf_groups people;
     hf_groups pickers;
+    const char *listen;
+    const char *also_listen;
+    const char *listen_datagrams;
 } probe_options;
 
 typedef struct person {
@@ -39,6 +45,8 @@ typedef struct pickers {
     } items[];
 } pickers;
 
+enum { LISTENERS = 3 };
+
 typedef struct probe {
     const hf_host *host;
     const hf_http_interface *http;
@@ -48,6 +56,8 @@ typedef struct probe {
     pickers *pickers, *prepared_pickers;
     _Atomic(hf_http_request *) held;
     atomic_int started;
+    listener *listeners[LISTENERS]; /* in the order of the options */
+    listener *prepared_listeners[LISTENERS];
 } probe;
 
 static const hf_option person_rows[] = {
@@ -75,6 +85,11 @@ static const hf_option rows[] = {
                      .doc = "Friends of each other."),
     HF_CONFIG_GROUPS("pickers", probe_options, pickers, picker_options, .members = &picker_table,
                      .flags = HF_OPTION_RELOADABLE, .doc = "What GET /test/pickers asks."),
+    HF_CONFIG_STRING("listen", probe_options, listen, .flags = HF_OPTION_RELOADABLE,
+                     .doc = "Address at which whoever connects is told the process's number."),
+    HF_CONFIG_STRING("also_listen", probe_options, also_listen, .flags = HF_OPTION_RELOADABLE, .doc = "Another one."),
+    HF_CONFIG_STRING("listen_datagrams", probe_options, listen_datagrams, .flags = HF_OPTION_RELOADABLE,
+                     .doc = "The same for datagrams."),
 };
 
 /* ---- What the options' types cannot say ---------------------------------------------------------------------------
@@ -241,6 +256,54 @@ static int32_t create_pickers(probe *self, const probe_options *options, pickers
     return 0;
 }
 
+/* ---- Listeners --------------------------------------------------------------------------------------------------- */
+
+static const char *address_of(const probe_options *options, int index, int32_t *ret_type)
+{
+    *ret_type = index < 2 ? HF_LISTEN_STREAM : HF_LISTEN_DATAGRAM;
+    return index == 0 ? options->listen : index == 1 ? options->also_listen : options->listen_datagrams;
+}
+
+static void close_listeners(listener *listeners[LISTENERS], int32_t forget)
+{
+    for (int i = 0; i < LISTENERS; i++) {
+        listener_close(listeners[i], forget);
+        listeners[i] = NULL;
+    }
+}
+
+/* Opens those that `before` (NULL: none) does not have. */
+static int32_t open_listeners(probe *self, const probe_options *options, const probe_options *before,
+                              listener *ret_listeners[LISTENERS], hf_error *error)
+{
+    int32_t type;
+
+    for (int i = 0; i < LISTENERS; i++) {
+        const char *address = address_of(options, i, &type);
+        if (!*address || (before && strcmp(address_of(before, i, &type), address) == 0))
+            continue;
+        int32_t result = listener_open(self->host, type, address, &ret_listeners[i], error);
+        if (result) {
+            close_listeners(ret_listeners, before != NULL);
+            return result;
+        }
+    }
+    return 0;
+}
+
+static void take_listeners(probe *self, const probe_options *options, const probe_options *before)
+{
+    int32_t type;
+
+    for (int i = 0; i < LISTENERS; i++) {
+        if (strcmp(address_of(options, i, &type), address_of(before, i, &type)) == 0)
+            continue;
+        listener_close(self->listeners[i], 1);
+        self->listeners[i] = self->prepared_listeners[i];
+        self->prepared_listeners[i] = NULL;
+    }
+}
+
 /* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static void destroy(void *instance)
@@ -286,8 +349,14 @@ static int32_t config_prepare(void *instance, const void *configuration, hf_erro
     if (strcmp(options->greeting, "refuse") == 0)
         return hf_error_set(error, HF_EINVAL, "probe.greeting is \"refuse\", which is refused");
     int32_t result = create_pickers(self, options, &self->prepared_pickers, error);
-    if (!result)
-        self->prepared = options;
+    if (result)
+        return result;
+    self->prepared = options;
+    result = open_listeners(self, options, atomic_load(&self->options), self->prepared_listeners, error);
+    if (result) {
+        destroy_pickers(self, self->prepared_pickers);
+        self->prepared_pickers = NULL;
+    }
     return result;
 }
 
@@ -295,6 +364,7 @@ static void config_commit(void *instance)
 {
     probe *self = instance;
 
+    take_listeners(self, self->prepared, atomic_load(&self->options));
     atomic_store(&self->options, self->prepared);
     destroy_pickers(self, self->pickers);
     self->pickers = self->prepared_pickers;
@@ -305,6 +375,7 @@ static void config_abort(void *instance)
 {
     probe *self = instance;
 
+    close_listeners(self->prepared_listeners, 1);
     self->prepared = NULL;
     destroy_pickers(self, self->prepared_pickers);
     self->prepared_pickers = NULL;
@@ -317,7 +388,14 @@ static int32_t start(void *instance, hf_error *error)
     if (atomic_load(&self->options)->start_fails)
         return hf_error_set(error, HF_ESTATE, "probe.start_fails is true");
     atomic_store(&self->started, 1);
-    return 0;
+    return open_listeners(self, atomic_load(&self->options), NULL, self->listeners, error);
+}
+
+static void stop(void *instance)
+{
+    probe *self = instance;
+
+    close_listeners(self->listeners, 0);
 }
 
 static void drain(void *instance, uint64_t deadline_us, void (*done)(void *arg), void *arg)
@@ -350,6 +428,7 @@ static const hf_service service = {
     .config_abort = config_abort,
     .start = start,
     .drain = drain,
+    .stop = stop,
     .health = health,
 };
 
