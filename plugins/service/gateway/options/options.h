@@ -1,0 +1,142 @@
+/* options.h: the configuration of the gateway, as the host reads it; see options.c for what each option means. */
+#ifndef GATEWAY_OPTIONS_H
+#define GATEWAY_OPTIONS_H
+
+#include <holdfast/holdfast.h>
+
+enum { GATEWAY_PROTOCOL_HTTP /* HTTP/1.1 */ };
+enum { GATEWAY_CHECK_NONE, GATEWAY_CHECK_TCP, GATEWAY_CHECK_HTTP };
+
+struct gateway_listener_options {
+    const char *name;
+    const char *address;
+    int32_t protocol; /* GATEWAY_PROTOCOL_... */
+    int32_t proxy_protocol;
+    hf_strings trusted_proxies;
+    int64_t connections_maximum;
+    uint64_t head_maximum;
+    uint64_t body_maximum;
+    uint64_t head_timeout_us;
+    uint64_t body_timeout_us;
+    uint64_t send_timeout_us;
+    uint64_t idle_timeout_us;
+};
+
+struct gateway_condition_options {
+    const char *name; /* of the group: for people */
+    int32_t of;       /* GATEWAY_OF_... */
+    const char *key;
+    int32_t test; /* GATEWAY_IS_..., GATEWAY_BEGINS */
+    const char *value;
+};
+
+struct gateway_route_options {
+    const char *name;
+    hf_strings listeners;
+    hf_strings hosts;
+    hf_strings methods;
+    const char *path;
+    int32_t path_match;   /* GATEWAY_PATH_... */
+    hf_groups conditions; /* gateway_condition_options */
+
+    const char *upstream; /* "": answers itself */
+    const char *redirect;
+    int64_t status;
+    const char *body;
+    const char *type;
+
+    const char *host;           /* in place of the client's; "": that */
+    const char *replace_prefix; /* in place of `path` */
+    hf_strings request_fields;  /* "Name: value"; "Name:" takes it out */
+    hf_strings response_fields;
+    int32_t upgrades;
+    uint64_t timeout_us;
+    int64_t tries;
+    hf_strings retry_on;
+    uint64_t try_timeout_us;
+};
+
+struct gateway_server_options {
+    const char *name;
+    const char *address;
+    int64_t weight;
+    int64_t max_fails;
+    uint64_t fail_timeout_us;
+    int32_t backup;
+    int32_t drain;
+    int64_t requests_maximum;
+};
+
+struct gateway_check_options {
+    int32_t type; /* GATEWAY_CHECK_... */
+    uint64_t interval_us;
+    uint64_t timeout_us;
+    int64_t rise, fall;
+    const char *path;
+    const char *host;
+    int64_t status_least, status_most;
+    const char *body;
+};
+
+struct gateway_breaker_options {
+    int32_t enabled;
+    uint64_t window_us;
+    int64_t calls_minimum;
+    int64_t failed_percent;
+    uint64_t slow_us;
+    int64_t slow_percent;
+    int64_t in_flight_maximum;
+    uint64_t open_us, open_maximum_us;
+    int64_t tries;
+};
+
+struct gateway_outlier_options {
+    int32_t enabled;
+    uint64_t interval_us;
+    int64_t requests_minimum;
+    int64_t margin_percent;
+    int64_t ejected_percent;
+    uint64_t eject_us, eject_maximum_us;
+};
+
+/* What is answered when no server can be asked. */
+struct gateway_degraded_options {
+    const char *upstream; /* "": none */
+    int64_t status;
+    const char *body;
+    const char *type;
+};
+
+struct gateway_upstream_options {
+    const char *name;
+    hf_capability_choice balancer;
+    const char *key;   /* "client", "field NAME", ... */
+    hf_groups servers; /* gateway_server_options */
+    uint64_t connect_timeout_us;
+    uint64_t send_timeout_us;
+    uint64_t receive_timeout_us;
+    int64_t idle_maximum;
+    uint64_t idle_timeout_us;
+    uint64_t slow_start_us;
+    double retry_ratio;
+    int64_t retry_burst;
+    int64_t queue_maximum;
+    uint64_t queue_timeout_us;
+    struct gateway_check_options check;
+    struct gateway_breaker_options breaker;
+    struct gateway_breaker_options server_breaker;
+    struct gateway_outlier_options outlier;
+    struct gateway_degraded_options degraded;
+};
+
+struct gateway_options {
+    hf_groups listeners; /* gateway_listener_options */
+    hf_groups routes;    /* gateway_route_options, in the order in which they are tried */
+    hf_groups upstreams; /* gateway_upstream_options */
+};
+
+enum { GATEWAY_OPTION_COUNT = 3 };
+
+extern const hf_option gateway_option_rows[GATEWAY_OPTION_COUNT];
+
+#endif

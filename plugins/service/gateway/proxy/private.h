@@ -1,0 +1,267 @@
+/* private.h: requests on their way through a worker.
+ *
+ * A client's connection (client.c) reads a request and begins an exchange (exchange.c), which chooses a route and a
+ * server and takes a link (link.c), a connection to that server.  What comes on one side goes out on the other at once,
+ * from where it was read; what the other side does not take yet is copied, and while more than a little waits, nothing
+ * more is read.
+ *
+ * Nothing is freed while a callback of the loop runs.  What is done with is taken out of everything at once, and freed
+ * by gateway_worker_settle at the callback's end, so that whoever is in the middle of something only has to look
+ * whether it still has an exchange. */
+#ifndef GATEWAY_PROXY_PRIVATE_H
+#define GATEWAY_PROXY_PRIVATE_H
+
+#include "worker/worker.h"
+
+enum {
+    GATEWAY_WAITING_MAX = 64 << 10,  /* bytes that wait for a side, at which the other is read no more */
+    GATEWAY_REPLAY_MAX = 64 << 10,   /* of a body, kept so that another server can be asked */
+    GATEWAY_ARENA_MAX = 4 << 20,     /* of a request */
+    GATEWAY_HEAD_OUT_MAX = 64 << 10, /* of a head that goes on */
+    GATEWAY_ANSWER_HEAD_MAX = 32 << 10
+};
+
+/* ---- Clients --------------------------------------------------------------------------------------------------- */
+
+enum {
+    CLIENT_PROXY_HEADER, /* a header of the PROXY protocol is to come */
+    CLIENT_HEAD,         /* the head of a request is to come, or has begun */
+    CLIENT_BODY,         /* of a request whose exchange is under way */
+    CLIENT_WAITS,        /* the request is complete, the answer is not */
+    CLIENT_TUNNEL,       /* another protocol, both ways */
+    CLIENT_LINGERS       /* all is said; what the client still sends is thrown away */
+};
+
+struct gateway_client {
+    struct gateway_client *next, *previous; /* in the port's list, or that of the dead */
+    struct gateway_client *next_due;
+    int32_t is_due; /* something is to be done with it when the callback ends */
+    struct gateway_worker *worker;
+    struct gateway_port *port;
+    struct gateway_socket socket;
+    struct gateway_deadline deadline;
+    struct gateway_block *block; /* what was read of heads, and what stands behind them; NULL: nothing */
+    uint32_t taken;              /* bytes of it that are done with */
+    int32_t state;               /* CLIENT_... */
+    struct gateway_exchange *exchange;
+    hf_buffer waiting; /* bytes that the client has not taken yet */
+    hf_http1_chunked chunked;
+    uint64_t body_left; /* of a body with a length */
+    uint64_t body_size; /* so far */
+    uint64_t lingered;  /* bytes thrown away */
+    int32_t is_paused;  /* its body is not read until the server has taken what waits */
+    int32_t has_ended;  /* it sends no more */
+    int32_t closes;     /* after the answer */
+    int32_t is_broken;  /* nothing can be sent any more */
+    int32_t is_dead;
+    int32_t body_out; /* HF_HTTP1_BODY_...: how the answer's body goes out */
+    struct sockaddr_storage address;
+    uint32_t text_size;
+    char text[GATEWAY_ADDRESS_TEXT]; /* of the address */
+};
+
+void gateway_client_accept(struct gateway_port *port, int32_t fd, const struct sockaddr_storage *address);
+
+/* The connection ends at once, and the exchange that is under way for it. */
+void gateway_client_destroy(struct gateway_client *client);
+
+/* The answer's head, without sending it yet; `bytes` is what `head` was read from.  HF_EINVAL, HF_ETOOLARGE, HF_ENOMEM:
+ * it cannot be sent, nothing was done. */
+int32_t gateway_client_head(struct gateway_client *client, const hf_http1_head *head, hf_slice bytes, hf_error *error);
+
+/* A piece of its body, valid until the next flush. */
+void gateway_client_body(struct gateway_client *client, hf_slice piece);
+
+/* Sends what was gathered. */
+void gateway_client_flush(struct gateway_client *client);
+
+/* The answer is complete: sends what was gathered, and goes on to the next request. */
+void gateway_client_end(struct gateway_client *client);
+
+/* The rest of what comes from the client is not read for a while; and is. */
+void gateway_client_pause(struct gateway_client *client);
+void gateway_client_resume(struct gateway_client *client);
+
+/* Something has moved in a tunnel. */
+void gateway_client_touch(struct gateway_client *client);
+
+/* What is to be done when the callback ends: it is freed if nothing can be sent to it any more, or the request that is
+ * in its block already begins. */
+void gateway_client_settle(struct gateway_client *client);
+
+/* From now on bytes go both ways, whatever they are. */
+void gateway_client_tunnel(struct gateway_client *client);
+
+/* The worker drains: a connection without a request ends, others after theirs. */
+void gateway_client_drain(struct gateway_client *client);
+
+/* ---- Exchanges ------------------------------------------------------------------------------------------------- */
+
+struct gateway_exchange {
+    struct gateway_exchange *next, *previous; /* free list, or the queue of a view */
+    struct gateway_worker *worker;
+    struct gateway_client *client;
+    struct gateway_generation *generation;
+    const struct gateway_listener *listener;
+    const struct gateway_route *route; /* NULL: none yet */
+    hf_arena arena;
+    hf_slice head_bytes;
+    hf_http1_head head;
+    struct gateway_request request;
+    hf_buffer out;                    /* the head as it goes on */
+    hf_buffer body;                   /* what has come of the body, while it is all kept */
+    struct gateway_deadline deadline; /* of the head of the answer, or of waiting in the queue */
+    uint64_t began_us, due_us;
+    int32_t request_ended;
+    int32_t body_kept; /* `body` has all that has come */
+    int32_t body_out;  /* HF_HTTP1_BODY_...: how the request's body goes on */
+    int32_t answered;  /* the head of an answer has gone to the client */
+    int32_t is_queued;
+    int32_t is_counted;     /* by the upstream's breaker */
+    int32_t waits_for_body; /* its key is in it */
+    int32_t is_tunnel;
+    int32_t is_dead;
+    uint32_t status;     /* of the answer; 0: none */
+    uint64_t bytes_sent; /* of bodies to the client */
+    uint64_t key;
+    int32_t has_key;
+
+    /* The server that is asked. */
+    uint32_t upstream;    /* of the plan */
+    uint32_t last_status; /* of the last server that failed; 0: none */
+    struct gateway_view *view;
+    struct gateway_server_set *set; /* held */
+    struct gateway_breaker_call upstream_call;
+    uint64_t *tried; /* bits by place; in the arena */
+    uint32_t tries;
+    uint32_t degraded_hops;
+    struct gateway_link *link;
+};
+
+/* For a request whose head is to be read; NULL: no memory. */
+struct gateway_exchange *gateway_exchange_create(struct gateway_client *client);
+
+/* Its head has been read. */
+void gateway_exchange_start(struct gateway_exchange *exchange);
+
+/* From the client: a piece of the body, the end of it, the end of all. */
+void gateway_exchange_body(struct gateway_exchange *exchange, hf_slice piece);
+void gateway_exchange_body_ended(struct gateway_exchange *exchange);
+void gateway_exchange_abandon(struct gateway_exchange *exchange);
+void gateway_exchange_client_writable(struct gateway_exchange *exchange);
+
+/* It is over: what is still under way for it ends. */
+void gateway_exchange_over(struct gateway_exchange *exchange);
+
+/* After the callback in which it was over. */
+void gateway_exchange_free(struct gateway_exchange *exchange);
+
+/* A server may have room for what has waited.  0: it has none. */
+int32_t gateway_exchange_try_queued(struct gateway_exchange *exchange);
+
+/* Answers with a problem document that says why, without a server.  Where an answer has begun already, it breaks off.
+ */
+void gateway_exchange_refuse(struct gateway_exchange *exchange, uint32_t status, const char *why);
+
+/* From the link: it is connected; it takes more. */
+void gateway_exchange_link_ready(struct gateway_exchange *exchange);
+void gateway_exchange_link_writable(struct gateway_exchange *exchange);
+
+/* From the link: the head of an answer; a piece of its body; that what has come can be sent; that it is complete.  The
+ * exchange may have left the link after each. */
+void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_head *head, hf_slice bytes);
+void gateway_exchange_answer_body(struct gateway_exchange *exchange, hf_slice piece);
+void gateway_exchange_answer_flush(struct gateway_exchange *exchange);
+void gateway_exchange_answered(struct gateway_exchange *exchange);
+
+/* Why a link failed. */
+enum { LINK_ERROR, LINK_TIMEOUT, LINK_INVALID };
+void gateway_exchange_link_failed(struct gateway_exchange *exchange, int32_t why);
+
+/* ---- Own answers (answer.c) ---------------------------------------------------------------------------------------
+ */
+
+/* `body` is valid during the call; an empty type or location: no such field. */
+void gateway_answer(struct gateway_exchange *exchange, uint32_t status, hf_slice type, hf_slice body,
+                    hf_slice location);
+void gateway_answer_problem(struct gateway_exchange *exchange, uint32_t status, const char *why);
+
+/* What the exchange's route answers itself. */
+void gateway_answer_route(struct gateway_exchange *exchange);
+
+/* ---- Queues (view.c) ----------------------------------------------------------------------------------------------
+ */
+
+/* Lets what waits go on while there is room. */
+void gateway_view_serve(struct gateway_view *view);
+
+/* At the end of a view's queue, and out of it. */
+void gateway_view_enqueue(struct gateway_view *view, struct gateway_exchange *exchange);
+void gateway_view_dequeue(struct gateway_view *view, struct gateway_exchange *exchange);
+
+/* ---- Links ------------------------------------------------------------------------------------------------------- */
+
+enum {
+    LINK_CONNECTING,
+    LINK_IDLE,
+    LINK_HEAD, /* the head of an answer is to come */
+    LINK_BODY,
+    LINK_TUNNEL
+};
+
+struct gateway_link {
+    struct gateway_link *next, *previous; /* idle links of a place, or the dead ones */
+    struct gateway_worker *worker;
+    struct gateway_view *view;      /* while idle */
+    struct gateway_server_set *set; /* held while it is used; */
+    struct gateway_server *server;  /* held always */
+    uint32_t place;                 /* in `set`, or in the view's while idle */
+    struct gateway_socket socket;
+    struct gateway_deadline deadline;
+    struct gateway_exchange *exchange;
+    struct gateway_breaker_call call;
+    hf_buffer waiting; /* bytes that the server has not taken yet */
+    hf_buffer partial; /* a head that is not complete */
+    hf_http1_chunked chunked;
+    uint64_t body_left;
+    uint64_t picked_us;
+    int32_t body; /* HF_HTTP1_BODY_... of the answer */
+    int32_t state;
+    int32_t is_reused;
+    int32_t keeps; /* the connection may carry another request */
+    int32_t is_paused;
+    int32_t is_broken;   /* nothing can be sent any more */
+    int32_t is_complete; /* the answer */
+    int32_t is_dead;
+    int32_t has_sent;     /* something of the request */
+    int32_t has_answered; /* something has come */
+    uint32_t address;     /* which of the place's */
+};
+
+/* Takes an idle link to the server at a place of the exchange's set, or begins one; gateway_exchange_link_ready is
+ * called once it is there, perhaps before this returns.  `call` is what the server's breaker said.  HF_EIO, HF_ENOMEM:
+ * it could not even begin. */
+int32_t gateway_link_open(struct gateway_exchange *exchange, uint32_t place, const struct gateway_breaker_call *call,
+                          hf_error *error);
+
+/* Sends pieces of the request.  That a server takes no more is found when its answer is read: it may have answered. */
+void gateway_link_send(struct gateway_link *link, struct iovec *pieces, int32_t count);
+
+/* The answer is not read for a while. */
+void gateway_link_pause(struct gateway_link *link);
+void gateway_link_resume(struct gateway_link *link);
+
+/* What becomes of the answer must be known by then; 0: no limit. */
+void gateway_link_expect(struct gateway_link *link, uint64_t due_us);
+
+/* From now on bytes go both ways. */
+void gateway_link_tunnel(struct gateway_link *link);
+
+/* The exchange has no more use for it: it is kept for another if its answer is complete, else closed.  `outcome` is
+ * what the server is to be thought of, GATEWAY_.... */
+void gateway_link_leave(struct gateway_link *link, int32_t outcome);
+
+/* Of an idle one. */
+void gateway_link_destroy(struct gateway_link *link);
+
+#endif

@@ -1,0 +1,49 @@
+/* private.h: the gateway of a process; [main] unless it says otherwise. */
+#ifndef GATEWAY_SERVICE_PRIVATE_H
+#define GATEWAY_SERVICE_PRIVATE_H
+
+#include "service/listeners.h"
+#include "worker/worker.h"
+
+struct gateway;
+
+/* From one configuration to the next. */
+struct gateway_step {
+    struct gateway *gateway;
+    struct gateway_plan *plan; /* the next; once it is taken, the one before */
+    struct gateway_listeners listeners, before;
+    struct gateway_takeover **takeovers; /* by worker */
+    uint32_t worker_count;
+    atomic_uint workers_left;
+    hf_task done_task;
+};
+
+struct gateway_drain {
+    hf_task task; /* first */
+    struct gateway *gateway;
+    struct gateway_worker *worker;
+};
+
+struct gateway {
+    const hf_host *host;
+    const hf_loop_interface *loops;
+    const hf_node_interface *node;
+    uint32_t worker_count;
+    struct gateway_worker **workers;
+    struct gateway_plan *first_plan; /* until the start */
+    struct gateway_plan *plan;       /* the present one */
+    uint32_t next_upstream_id;
+    struct gateway_bin bin;
+    hf_timer *timer; /* empties it, and compares servers */
+    struct gateway_listeners listeners;
+    struct gateway_step *prepared;
+    uint32_t steps_left; /* that some worker has not taken yet */
+
+    struct gateway_drain *drains; /* by worker */
+    atomic_uint undrained;        /* workers */
+    hf_task drained_task;
+    void (*drained)(void *arg);
+    void *drained_arg;
+};
+
+#endif

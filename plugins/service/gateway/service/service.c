@@ -1,0 +1,324 @@
+/* Life of the gateway: its workers, its configuration, and how one configuration follows another. */
+#include "service/service.h"
+
+#include "service/private.h"
+
+#include <holdfast/lib/error.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOMENT_US = 100000 };
+
+/* ---- Making a plan ready ------------------------------------------------------------------------------------------
+ */
+
+static void drop_step(struct gateway_step *step)
+{
+    for (uint32_t i = 0; step->takeovers && i < step->worker_count; i++)
+        gateway_takeover_destroy(step->takeovers[i]);
+    free(step->takeovers);
+    gateway_plan_release(step->plan);
+    free(step);
+}
+
+static int32_t make_takeovers(struct gateway *gateway, struct gateway_step *step, hf_error *error)
+{
+    uint32_t count = step->plan->listener_count;
+    int32_t *sockets = calloc(count + 1, sizeof *sockets), code = HF_OK;
+
+    step->takeovers = calloc(gateway->worker_count, sizeof(struct gateway_takeover *));
+    if (!sockets || !step->takeovers)
+        code = hf_error_set(error, HF_ENOMEM, "no memory for the gateway's configuration");
+    for (uint32_t i = 0; i < gateway->worker_count && code == HF_OK; i++) {
+        for (uint32_t k = 0; k < count; k++)
+            sockets[k] = gateway_listeners_new(&gateway->listeners, &step->listeners, k, i);
+        code = gateway_takeover_create(gateway->workers[i], step->plan, sockets, &step->takeovers[i], error);
+    }
+    free(sockets);
+    return code;
+}
+
+/* Of a step that is not taken. */
+static void drop_listeners(struct gateway_step *step)
+{
+    gateway_listeners_share(&step->listeners, &step->gateway->listeners);
+    gateway_listeners_drop(&step->listeners);
+}
+
+/* Everything that can fail, so that the rest cannot. */
+static int32_t make_step(struct gateway *gateway, struct gateway_plan *plan, struct gateway_step **ret_step,
+                         hf_error *error)
+{
+    struct gateway_step *step = calloc(1, sizeof *step);
+
+    if (!step) {
+        gateway_plan_release(plan);
+        return hf_error_set(error, HF_ENOMEM, "no memory for the gateway's configuration");
+    }
+    step->gateway = gateway;
+    step->plan = plan;
+    step->worker_count = gateway->worker_count;
+    int32_t code = gateway_listeners_open(&gateway->listeners, plan, &step->listeners, error);
+    if (code == HF_OK) {
+        code = make_takeovers(gateway, step, error);
+        if (code != HF_OK)
+            drop_listeners(step);
+    }
+    if (code != HF_OK) {
+        drop_step(step);
+        return code;
+    }
+    *ret_step = step;
+    return HF_OK;
+}
+
+static int32_t make_plan(struct gateway *gateway, const struct gateway_options *options, struct gateway_plan **ret_plan,
+                         hf_error *error)
+{
+    struct gateway_build build = {.host = gateway->host,
+                                  .node = gateway->node,
+                                  .bin = &gateway->bin,
+                                  .worker_count = gateway->worker_count,
+                                  .now_us = gateway->loops->now_us(gateway->loops->main_loop(gateway->host))};
+
+    return gateway_plan_create(&build, options, gateway->plan, &gateway->next_upstream_id, ret_plan, error);
+}
+
+/* ---- Taking a plan over -------------------------------------------------------------------------------------------
+ */
+
+/* All workers have it: what only the one before had can go. */
+static void step_done(hf_task *task)
+{
+    struct gateway_step *step = (struct gateway_step *)((char *)task - offsetof(struct gateway_step, done_task));
+
+    gateway_listeners_drop(&step->before);
+    step->gateway->steps_left--;
+    drop_step(step);
+}
+
+static void worker_done(struct gateway_takeover *takeover)
+{
+    struct gateway_step *step = takeover->arg;
+    struct gateway *gateway = step->gateway;
+
+    if (atomic_fetch_sub_explicit(&step->workers_left, 1, memory_order_acq_rel) == 1)
+        gateway->loops->post(gateway->loops->main_loop(gateway->host), &step->done_task);
+}
+
+static void take_step(struct gateway *gateway, struct gateway_step *step)
+{
+    struct gateway_plan *plan = step->plan;
+
+    step->before = gateway->listeners;
+    gateway->listeners = step->listeners;
+    gateway_listeners_share(&step->before, &gateway->listeners);
+    step->plan = gateway->plan; /* the one before, released when this is done */
+    gateway->plan = plan;
+    for (uint32_t i = 0; i < plan->upstream_count; i++)
+        plan->upstreams[i].upstream->set = plan->upstreams[i].set;
+    atomic_init(&step->workers_left, gateway->worker_count);
+    step->done_task.run = step_done;
+    gateway->steps_left++;
+    for (uint32_t i = 0; i < gateway->worker_count; i++)
+        gateway_takeover_post(step->takeovers[i], worker_done, step);
+}
+
+/* ---- Life ----------------------------------------------------------------------------------------------------------
+ */
+
+static int32_t query(const hf_host *host, const char *name, const void **ret_table, hf_error *error)
+{
+    *ret_table = host->query(host, name);
+    return *ret_table
+               ? HF_OK
+               : hf_error_set(error, HF_EUNSUPPORTED, "the host does not offer %s, which the gateway needs", name);
+}
+
+static int32_t query_host(struct gateway *gateway, hf_error *error)
+{
+    const void *loops = NULL, *node = NULL, *listen = NULL;
+    int32_t code = query(gateway->host, HF_LOOP_INTERFACE, &loops, error);
+
+    if (code == HF_OK)
+        code = query(gateway->host, HF_NODE_INTERFACE, &node, error);
+    if (code == HF_OK)
+        code = query(gateway->host, HF_LISTEN_INTERFACE, &listen, error);
+    gateway->loops = loops;
+    gateway->node = node;
+    gateway->listeners.host = gateway->host;
+    gateway->listeners.listen = listen;
+    return code;
+}
+
+static int32_t create_workers(struct gateway *gateway, hf_error *error)
+{
+    int32_t code = HF_OK;
+
+    gateway->worker_count = gateway->loops->worker_count(gateway->host);
+    gateway->listeners.worker_count = gateway->worker_count;
+    gateway->workers = calloc(gateway->worker_count, sizeof(struct gateway_worker *));
+    gateway->drains = calloc(gateway->worker_count, sizeof *gateway->drains);
+    if (!gateway->workers || !gateway->drains)
+        return hf_error_set(error, HF_ENOMEM, "no memory for the gateway");
+    for (uint32_t i = 0; i < gateway->worker_count && code == HF_OK; i++)
+        code = gateway_worker_create(gateway->host, gateway->loops, gateway->node, i, &gateway->workers[i], error);
+    return code;
+}
+
+int32_t gateway_service_create(const hf_host *host, const void *configuration, void **ret_self, hf_error *error)
+{
+    struct gateway *gateway = calloc(1, sizeof *gateway);
+
+    if (!gateway)
+        return hf_error_set(error, HF_ENOMEM, "no memory for the gateway");
+    gateway->host = host;
+    int32_t code = query_host(gateway, error);
+    if (code == HF_OK)
+        code = create_workers(gateway, error);
+    if (code == HF_OK)
+        code = make_plan(gateway, configuration, &gateway->first_plan, error);
+    if (code != HF_OK) {
+        gateway_service_destroy(gateway);
+        return code;
+    }
+    *ret_self = gateway;
+    return HF_OK;
+}
+
+void gateway_service_destroy(void *self)
+{
+    struct gateway *gateway = self;
+
+    if (!gateway)
+        return;
+    for (uint32_t i = 0; gateway->workers && i < gateway->worker_count; i++)
+        gateway_worker_destroy(gateway->workers[i]);
+    free(gateway->workers);
+    free(gateway->drains);
+    for (uint32_t i = 0; gateway->plan && i < gateway->plan->upstream_count; i++)
+        gateway->plan->upstreams[i].upstream->set = NULL;
+    gateway_plan_release(gateway->plan);
+    gateway_plan_release(gateway->first_plan);
+    gateway_bin_empty(&gateway->bin);
+    gateway_listeners_forget(&gateway->listeners);
+    free(gateway);
+}
+
+/* Compares the servers of an upstream whose time has come. */
+static void judge(struct gateway_upstream *upstream, uint64_t now_us)
+{
+    const struct gateway_server_set *set = upstream->set;
+
+    if (set->has_outlier && now_us - upstream->judged_us >= set->outlier_interval_us) {
+        upstream->judged_us = now_us;
+        gateway_server_set_judge(upstream->set, now_us);
+    }
+}
+
+static void every_moment(void *arg)
+{
+    struct gateway *gateway = arg;
+    uint64_t now_us = gateway->loops->now_us(gateway->loops->main_loop(gateway->host));
+
+    gateway_bin_empty(&gateway->bin);
+    for (uint32_t i = 0; gateway->plan && i < gateway->plan->upstream_count; i++)
+        judge(gateway->plan->upstreams[i].upstream, now_us);
+}
+
+int32_t gateway_service_start(void *self, hf_error *error)
+{
+    struct gateway *gateway = self;
+    struct gateway_step *step = NULL;
+    struct gateway_plan *plan = gateway->first_plan;
+
+    gateway->first_plan = NULL;
+    int32_t code = make_step(gateway, plan, &step, error);
+    if (code == HF_OK)
+        code = gateway->loops->timer_create(gateway->loops->main_loop(gateway->host), every_moment, gateway,
+                                            &gateway->timer, error);
+    if (code != HF_OK)
+        return code; /* the process ends */
+    gateway->loops->timer_start(gateway->timer, MOMENT_US, MOMENT_US);
+    take_step(gateway, step);
+    return HF_OK;
+}
+
+int32_t gateway_service_config_prepare(void *self, const void *configuration, hf_error *error)
+{
+    struct gateway *gateway = self;
+    struct gateway_plan *plan = NULL;
+    int32_t code = make_plan(gateway, configuration, &plan, error);
+
+    return code == HF_OK ? make_step(gateway, plan, &gateway->prepared, error) : code;
+}
+
+void gateway_service_config_commit(void *self)
+{
+    struct gateway *gateway = self;
+    struct gateway_step *step = gateway->prepared;
+
+    gateway->prepared = NULL;
+    take_step(gateway, step);
+}
+
+void gateway_service_config_abort(void *self)
+{
+    struct gateway *gateway = self;
+
+    drop_listeners(gateway->prepared);
+    drop_step(gateway->prepared);
+    gateway->prepared = NULL;
+}
+
+/* ---- The end
+ * --------------------------------------------------------------------------------------------------------- */
+
+static void all_drained(hf_task *task)
+{
+    struct gateway *gateway = (struct gateway *)((char *)task - offsetof(struct gateway, drained_task));
+
+    gateway->drained(gateway->drained_arg);
+}
+
+static void worker_drained(void *arg)
+{
+    struct gateway *gateway = arg;
+
+    if (atomic_fetch_sub_explicit(&gateway->undrained, 1, memory_order_acq_rel) == 1)
+        gateway->loops->post(gateway->loops->main_loop(gateway->host), &gateway->drained_task);
+}
+
+static void drain_worker(hf_task *task)
+{
+    struct gateway_drain *drain = (struct gateway_drain *)task;
+
+    gateway_worker_drain(drain->worker, worker_drained, drain->gateway);
+}
+
+void gateway_service_drain(void *self, uint64_t deadline_us, void (*done)(void *arg), void *arg)
+{
+    struct gateway *gateway = self;
+
+    (void)deadline_us; /* the host stops what takes longer */
+    gateway->drained = done;
+    gateway->drained_arg = arg;
+    gateway->drained_task.run = all_drained;
+    atomic_init(&gateway->undrained, gateway->worker_count);
+    for (uint32_t i = 0; i < gateway->worker_count; i++) {
+        gateway->drains[i] =
+            (struct gateway_drain){.task.run = drain_worker, .gateway = gateway, .worker = gateway->workers[i]};
+        gateway->loops->post(gateway->workers[i]->loop, &gateway->drains[i].task);
+    }
+}
+
+void gateway_service_stop(void *self)
+{
+    struct gateway *gateway = self;
+
+    gateway->loops->timer_destroy(gateway->timer);
+    gateway->timer = NULL;
+    for (uint32_t i = 0; i < gateway->worker_count; i++)
+        gateway_worker_close(gateway->workers[i]);
+}

@@ -1,0 +1,28 @@
+/* build.h: a set of servers from what the configuration says.  [main] */
+#ifndef GATEWAY_BUILD_H
+#define GATEWAY_BUILD_H
+
+#include "upstream/upstream.h"
+
+#include <holdfast/host/node.h>
+
+struct gateway_build {
+    const hf_host *host;
+    const hf_node_interface *node;
+    struct gateway_bin *bin;
+    uint32_t worker_count;
+    uint64_t now_us;
+};
+
+/* Reads "client", "path", "field NAME", "cookie NAME", "argument NAME" or "body NAME"; the name stays in `text`.
+ * HF_EINVAL. */
+int32_t gateway_key_parse(const char *text, struct gateway_key *ret_key, hf_error *error);
+
+/* Makes the set of an upstream.  Servers that the upstream has already, with the same name and address, are those.
+ * Resolving a name blocks.  HF_EINVAL, HF_ENOTFOUND (no such balancer), HF_EIO (a name that cannot be resolved),
+ * HF_ENOMEM. */
+int32_t gateway_server_set_build(const struct gateway_build *build, struct gateway_upstream *upstream,
+                                 const struct gateway_upstream_options *options, struct gateway_server_set **ret_set,
+                                 hf_error *error);
+
+#endif

@@ -1,0 +1,304 @@
+#include "upstream/upstream.h"
+
+#include <holdfast/lib/error.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOOK_AGAIN_US = 50000 /* while some server's state depends on time */ };
+
+/* ---- Life ------------------------------------------------------------------------------------------------------ */
+
+struct gateway_upstream *gateway_upstream_create(const char *name, uint32_t id, hf_error *error)
+{
+    struct gateway_upstream *upstream = calloc(1, sizeof *upstream);
+
+    if (upstream)
+        upstream->name = strdup(name);
+    if (!upstream || !upstream->name || pthread_mutex_init(&upstream->lock, NULL) != 0) {
+        if (upstream)
+            free(upstream->name);
+        free(upstream);
+        hf_error_set(error, HF_ENOMEM, "no memory for the upstream '%s'", name);
+        return NULL;
+    }
+    upstream->id = id;
+    atomic_init(&upstream->references, 1);
+    atomic_init(&upstream->changes, 1);
+    return upstream;
+}
+
+void gateway_upstream_hold(struct gateway_upstream *upstream)
+{
+    atomic_fetch_add_explicit(&upstream->references, 1, memory_order_relaxed);
+}
+
+/* Whether this was the last reference; whoever frees then sees all that others did before they let go. */
+static int was_last(atomic_uint *references)
+{
+    return atomic_fetch_sub_explicit(references, 1, memory_order_acq_rel) == 1;
+}
+
+void gateway_upstream_release(struct gateway_upstream *upstream)
+{
+    if (!upstream || !was_last(&upstream->references))
+        return;
+    pthread_mutex_destroy(&upstream->lock);
+    free(upstream->name);
+    free(upstream);
+}
+
+void gateway_server_hold(struct gateway_server *server)
+{
+    atomic_fetch_add_explicit(&server->references, 1, memory_order_relaxed);
+}
+
+void gateway_server_release(struct gateway_server *server)
+{
+    if (!server || !was_last(&server->references))
+        return;
+    gateway_upstream_release(server->upstream);
+    free(server->name);
+    free(server->address);
+    free(server);
+}
+
+void gateway_server_set_hold(struct gateway_server_set *set)
+{
+    atomic_fetch_add_explicit(&set->references, 1, memory_order_relaxed);
+}
+
+static void close_pools(struct gateway_server_set *set)
+{
+    for (uint32_t i = 0; set->pools && i < set->worker_count; i++) {
+        if (set->pools[i].regular)
+            set->balancer->pool_close(set->pools[i].regular);
+        if (set->pools[i].backup)
+            set->balancer->pool_close(set->pools[i].backup);
+    }
+    free(set->pools);
+}
+
+void gateway_server_set_release(struct gateway_server_set *set)
+{
+    if (!set || !was_last(&set->references))
+        return;
+    set->next_in_bin = atomic_load_explicit(&set->bin->sets, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&set->bin->sets, &set->next_in_bin, set, memory_order_release,
+                                                  memory_order_relaxed))
+        ;
+}
+
+static void free_set(struct gateway_server_set *set)
+{
+    close_pools(set);
+    if (set->balancer_self)
+        set->balancer->destroy(set->balancer_self);
+    for (uint32_t i = 0; set->places && i < set->count; i++)
+        gateway_server_release(set->places[i].server);
+    gateway_upstream_release(set->upstream);
+    for (size_t i = 0; i < sizeof set->texts / sizeof *set->texts; i++)
+        free(set->texts[i]);
+    free(set->places);
+    free(set->in_flight);
+    free(set);
+}
+
+void gateway_bin_empty(struct gateway_bin *bin)
+{
+    struct gateway_server_set *set = atomic_exchange_explicit(&bin->sets, NULL, memory_order_acquire);
+
+    while (set) {
+        struct gateway_server_set *next = set->next_in_bin;
+
+        free_set(set);
+        set = next;
+    }
+}
+
+/* ---- Which servers can be picked --------------------------------------------------------------------------------- */
+
+static int is_usable(const struct gateway_server_set *set, const struct gateway_place *place, uint64_t now_us)
+{
+    const struct gateway_server *server = place->server;
+
+    return !place->is_draining && gateway_health_is_usable(&server->health, &place->health, now_us) &&
+           !gateway_outlier_is_ejected(&server->outlier, now_us) &&
+           (!set->has_server_breaker || gateway_breaker_wait(&server->breaker, now_us) == 0);
+}
+
+/* Whether its state changes by itself: it is away for a while, or starts slowly. */
+static int depends_on_time(const struct gateway_server_set *set, const struct gateway_place *place, uint64_t now_us)
+{
+    const struct gateway_server *server = place->server;
+
+    return server->health.fails > 0 || gateway_outlier_is_ejected(&server->outlier, now_us) ||
+           (set->has_server_breaker && server->breaker.state != GATEWAY_BREAKER_CLOSED);
+}
+
+void gateway_server_set_look(struct gateway_server_set *set, struct gateway_usable *usable, uint64_t now_us)
+{
+    uint64_t changes = atomic_load_explicit(&set->upstream->changes, memory_order_acquire);
+
+    if (usable->changes == changes && now_us < usable->until_us)
+        return;
+    usable->changes = changes;
+    usable->until_us = UINT64_MAX;
+    memset(usable->bits, 0, (set->count + 63) / 64 * sizeof *usable->bits);
+    pthread_mutex_lock(&set->upstream->lock);
+    for (uint32_t i = 0; i < set->count; i++) {
+        const struct gateway_place *place = &set->places[i];
+
+        if (is_usable(set, place, now_us))
+            usable->bits[i / 64] |= UINT64_C(1) << i % 64;
+        if (depends_on_time(set, place, now_us))
+            usable->until_us = now_us + LOOK_AGAIN_US;
+    }
+    pthread_mutex_unlock(&set->upstream->lock);
+}
+
+static void note_change(struct gateway_upstream *upstream)
+{
+    atomic_fetch_add_explicit(&upstream->changes, 1, memory_order_release);
+}
+
+/* ---- Requests ---------------------------------------------------------------------------------------------------- */
+
+/* A worker that begins or ends a request tells the others through the number that balancers read; two at the same time
+ * may leave it one off, until the next. */
+static void count_in_flight(struct gateway_server_set *set, uint32_t place, int by)
+{
+    unsigned before =
+        atomic_fetch_add_explicit(&set->places[place].server->in_flight, (unsigned)by, memory_order_relaxed);
+
+    atomic_store_explicit(&set->in_flight[place], before + (unsigned)by, memory_order_relaxed);
+}
+
+/* Whether nothing but counting is to be done for a server; a worker that sees it a moment late only counts a request
+ * less. */
+static int is_plain(const struct gateway_server_set *set, struct gateway_server *server)
+{
+    return !set->has_server_breaker && !set->has_outlier &&
+           !atomic_load_explicit(&server->is_troubled, memory_order_relaxed);
+}
+
+int32_t gateway_server_begin(struct gateway_server_set *set, uint32_t place, uint64_t now_us,
+                             struct gateway_breaker_call *ret_call)
+{
+    struct gateway_server *server = set->places[place].server;
+    int32_t begun = 1;
+
+    if (!is_plain(set, server)) {
+        pthread_mutex_lock(&set->upstream->lock);
+        if (set->has_server_breaker)
+            begun = gateway_breaker_begin(&server->breaker, &set->server_breaker, now_us, ret_call);
+        if (begun && server->health.fails) {
+            gateway_health_picked(&server->health, &set->places[place].health, now_us);
+            note_change(set->upstream);
+        }
+        pthread_mutex_unlock(&set->upstream->lock);
+    }
+    if (!begun)
+        return 0;
+    count_in_flight(set, place, 1);
+    atomic_fetch_add_explicit(&server->requests, 1, memory_order_relaxed);
+    return 1;
+}
+
+static int32_t as_call(int32_t outcome)
+{
+    static const int32_t calls[] = {[GATEWAY_SERVED] = GATEWAY_CALL_SUCCEEDED,
+                                    [GATEWAY_ERRED] = GATEWAY_CALL_FAILED,
+                                    [GATEWAY_FAILED] = GATEWAY_CALL_FAILED,
+                                    [GATEWAY_ABANDONED] = GATEWAY_CALL_ABANDONED};
+
+    return calls[outcome];
+}
+
+void gateway_server_end(struct gateway_server_set *set, uint32_t place, const struct gateway_breaker_call *call,
+                        int32_t outcome, uint64_t now_us)
+{
+    struct gateway_server *server = set->places[place].server;
+    int32_t changed = 0;
+
+    count_in_flight(set, place, -1);
+    if (outcome == GATEWAY_FAILED || outcome == GATEWAY_ERRED)
+        atomic_fetch_add_explicit(&server->failures, 1, memory_order_relaxed);
+    if (outcome != GATEWAY_FAILED && is_plain(set, server))
+        return;
+    pthread_mutex_lock(&set->upstream->lock);
+    if (set->has_server_breaker)
+        changed |= gateway_breaker_end(&server->breaker, &set->server_breaker, call, as_call(outcome), now_us);
+    if (outcome != GATEWAY_ABANDONED) {
+        changed |=
+            gateway_health_request(&server->health, &set->places[place].health, outcome != GATEWAY_FAILED, now_us);
+        atomic_store_explicit(&server->is_troubled, server->health.fails > 0, memory_order_relaxed);
+        if (set->has_outlier)
+            gateway_outlier_request(&server->outlier, outcome != GATEWAY_SERVED);
+    }
+    pthread_mutex_unlock(&set->upstream->lock);
+    if (changed)
+        note_change(set->upstream);
+}
+
+int32_t gateway_upstream_begin(struct gateway_server_set *set, uint64_t now_us, struct gateway_breaker_call *ret_call)
+{
+    if (!set->has_breaker)
+        return 1;
+    pthread_mutex_lock(&set->upstream->lock);
+    int32_t begun = gateway_breaker_begin(&set->upstream->breaker, &set->breaker, now_us, ret_call);
+    pthread_mutex_unlock(&set->upstream->lock);
+    return begun;
+}
+
+void gateway_upstream_end(struct gateway_server_set *set, const struct gateway_breaker_call *call, int32_t outcome,
+                          uint64_t now_us)
+{
+    if (!set->has_breaker)
+        return;
+    pthread_mutex_lock(&set->upstream->lock);
+    (void)gateway_breaker_end(&set->upstream->breaker, &set->breaker, call, as_call(outcome), now_us);
+    pthread_mutex_unlock(&set->upstream->lock);
+}
+
+void gateway_upstream_pay(struct gateway_server_set *set)
+{
+    struct gateway_upstream *upstream = set->upstream;
+
+    if (!atomic_load_explicit(&upstream->is_short, memory_order_relaxed))
+        return; /* the usual case */
+    pthread_mutex_lock(&upstream->lock);
+    gateway_bucket_add(&upstream->retries, &set->retries, set->retry_ratio);
+    atomic_store_explicit(&upstream->is_short, upstream->retries.tokens < set->retries.burst, memory_order_relaxed);
+    pthread_mutex_unlock(&upstream->lock);
+}
+
+int32_t gateway_upstream_may_retry(struct gateway_server_set *set, uint64_t now_us)
+{
+    pthread_mutex_lock(&set->upstream->lock);
+    int32_t may = gateway_bucket_take(&set->upstream->retries, &set->retries, 1, now_us) == 0;
+    atomic_store_explicit(&set->upstream->is_short, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&set->upstream->lock);
+    return may;
+}
+
+/* ---- Servers that stand out
+ * ------------------------------------------------------------------------------------------ */
+
+/* They are judged side by side, so what is counted of each is taken together, and put back. */
+void gateway_server_set_judge(struct gateway_server_set *set, uint64_t now_us)
+{
+    struct gateway_outlier *side_by_side = calloc(set->count + 1, sizeof *side_by_side);
+
+    if (!side_by_side)
+        return; /* the next time, when there may be memory */
+    pthread_mutex_lock(&set->upstream->lock);
+    for (uint32_t i = 0; i < set->count; i++)
+        side_by_side[i] = set->places[i].server->outlier;
+    (void)gateway_outlier_judge(side_by_side, set->count, &set->outlier, now_us);
+    for (uint32_t i = 0; i < set->count; i++)
+        set->places[i].server->outlier = side_by_side[i];
+    pthread_mutex_unlock(&set->upstream->lock);
+    free(side_by_side);
+    note_change(set->upstream);
+}

@@ -1,0 +1,165 @@
+/* upstream.h: servers that do the same, shared by all workers and by later configurations: what is known of each
+ * server stays when the configuration changes.
+ *
+ * An upstream has a set of servers at a time, which never changes; a change makes another set, which workers take over
+ * one after the other.  What requests show of a server is counted in the server itself, under the upstream's lock,
+ * which is held for some ten nanoseconds, and not at all for requests to servers that are simply well. */
+#ifndef GATEWAY_UPSTREAM_H
+#define GATEWAY_UPSTREAM_H
+
+#include "guard/breaker.h"
+#include "guard/outlier.h"
+#include "guard/server_health.h"
+#include "guard/token_bucket.h"
+#include "options/options.h"
+#include "route/key.h"
+
+#include <holdfast/kind/balancer.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+
+enum { GATEWAY_ADDRESSES_MAX = 8 /* of one server */ };
+
+/* Where a server is, as its name was last resolved. */
+struct gateway_addresses {
+    uint32_t count;
+    socklen_t sizes[GATEWAY_ADDRESSES_MAX];
+    struct sockaddr_storage items[GATEWAY_ADDRESSES_MAX];
+};
+
+struct gateway_upstream;
+struct gateway_server_set;
+
+/* Sets that nobody uses any more.  Whoever lets one go last puts it here, from any thread; it is freed on the main
+ * loop, where balancers want to be. */
+struct gateway_bin {
+    _Atomic(struct gateway_server_set *) sets;
+};
+
+/* [main] */
+void gateway_bin_empty(struct gateway_bin *bin);
+
+struct gateway_server {
+    atomic_uint references;
+    char *name;    /* of the configuration's group */
+    char *address; /* as configured; what keyed balancers place it by */
+    struct gateway_upstream *upstream;
+    /* Under the upstream's lock: */
+    struct gateway_health health;
+    struct gateway_outlier outlier;
+    struct gateway_breaker breaker;
+    /* Any thread: */
+    atomic_int is_troubled; /* its health says more than that it is well: requests must look at it */
+    atomic_uint in_flight;
+    _Atomic uint64_t requests, failures;
+};
+
+/* What a set says of a server. */
+struct gateway_place {
+    struct gateway_server *server;
+    struct gateway_addresses addresses;
+    struct gateway_health_rules health;
+    uint32_t weight;
+    uint32_t requests_maximum; /* 0: any number */
+    int32_t is_backup;
+    int32_t is_draining;
+};
+
+/* A balancer's pools of one worker: servers that get requests first, and those that get them when no other can. */
+struct gateway_pools {
+    hf_balancer_pool *regular, *backup; /* NULL: no such servers */
+};
+
+struct gateway_server_set {
+    atomic_uint references;
+    struct gateway_bin *bin;
+    struct gateway_server_set *next_in_bin;
+    struct gateway_upstream *upstream;
+    const hf_balancer *balancer;
+    void *balancer_self; /* one instance for each set */
+    uint32_t count, worker_count;
+    struct gateway_pools *pools; /* by worker; each of its worker's */
+    /* By place.  Regular servers come first: the places of the backups' pool begin at backup_at. */
+    struct gateway_place *places;
+    uint32_t backup_at;
+    atomic_uint *in_flight; /* as balancers read it */
+
+    /* What the upstream's options say. */
+    struct gateway_key key;
+    struct gateway_breaker_rules breaker, server_breaker;
+    struct gateway_outlier_rules outlier;
+    struct gateway_bucket_rules retries;
+    struct gateway_check_options check; /* its texts are the set's own */
+    int32_t has_breaker, has_server_breaker, has_outlier, has_check;
+    double retry_ratio;
+    uint64_t outlier_interval_us;
+    uint64_t connect_timeout_us, send_timeout_us, receive_timeout_us, idle_timeout_us, queue_timeout_us;
+    uint32_t idle_maximum, queue_maximum;
+    char *texts[4];
+};
+
+struct gateway_upstream {
+    atomic_uint references;
+    char *name;
+    pthread_mutex_t lock;
+    struct gateway_breaker breaker;
+    struct gateway_bucket retries;
+    atomic_int is_short; /* retries is not full */
+    uint64_t judged_us;  /* when outliers were last looked for */
+    /* Counts what may change which servers can be picked: workers look anew when it has. */
+    _Atomic uint64_t changes;
+    struct gateway_server_set *set; /* the newest; [main] */
+    uint32_t id;                    /* by which workers know it: small, and its own as long as it lives */
+};
+
+/* How a request to a server went. */
+enum {
+    GATEWAY_SERVED,
+    GATEWAY_ERRED,    /* served, but with an answer that says it has failed inside: breakers and outliers count it */
+    GATEWAY_FAILED,   /* error, time-out, an answer that is none, or one that counts as a failure */
+    GATEWAY_ABANDONED /* by the client or us: says nothing of the server */
+};
+
+struct gateway_upstream *gateway_upstream_create(const char *name, uint32_t id, hf_error *error);
+void gateway_upstream_hold(struct gateway_upstream *upstream);
+void gateway_upstream_release(struct gateway_upstream *upstream); /* accepts NULL */
+
+void gateway_server_hold(struct gateway_server *server);
+void gateway_server_release(struct gateway_server *server); /* accepts NULL */
+
+void gateway_server_set_hold(struct gateway_server_set *set);
+void gateway_server_set_release(struct gateway_server_set *set); /* accepts NULL */
+
+/* Which of a set's servers a worker may pick, as it last looked. */
+struct gateway_usable {
+    uint64_t changes;  /* of the upstream, then */
+    uint64_t until_us; /* when time alone may have changed it */
+    uint64_t *bits;    /* by place; its memory is the worker's */
+};
+
+/* Looks again where something has changed. */
+void gateway_server_set_look(struct gateway_server_set *set, struct gateway_usable *usable, uint64_t now_us);
+
+/* A request goes to the server at `place`.  0: its breaker refuses it. */
+int32_t gateway_server_begin(struct gateway_server_set *set, uint32_t place, uint64_t now_us,
+                             struct gateway_breaker_call *ret_call);
+
+/* And has ended, with the set that it began with. */
+void gateway_server_end(struct gateway_server_set *set, uint32_t place, const struct gateway_breaker_call *call,
+                        int32_t outcome, uint64_t now_us);
+
+/* Looks for servers that stand out.  [main] */
+void gateway_server_set_judge(struct gateway_server_set *set, uint64_t now_us);
+
+/* The breaker of the whole upstream; without one every call is let through. */
+int32_t gateway_upstream_begin(struct gateway_server_set *set, uint64_t now_us, struct gateway_breaker_call *ret_call);
+void gateway_upstream_end(struct gateway_server_set *set, const struct gateway_breaker_call *call, int32_t outcome,
+                          uint64_t now_us);
+
+/* Whether a retry may be made now; every request pays for a part of one. */
+void gateway_upstream_pay(struct gateway_server_set *set);
+int32_t gateway_upstream_may_retry(struct gateway_server_set *set, uint64_t now_us);
+
+#endif
