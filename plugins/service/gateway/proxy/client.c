@@ -282,23 +282,32 @@ static void go_on(struct gateway_client *client)
         make_due(client); /* pipelined: in its turn, not deeper and deeper */
 }
 
+static void finish(struct gateway_client *client)
+{
+    client->is_over = 0;
+    if (client->is_broken)
+        return;
+    if (client->closes)
+        linger(client);
+    else
+        go_on(client);
+}
+
 void gateway_client_end(struct gateway_client *client)
 {
     struct gateway_exchange *exchange = client->exchange;
-    int whole = exchange->request_ended;
 
     if (client->body_out == HF_HTTP1_BODY_CHUNKED && !exchange->is_tunnel)
         gather_piece(client, "0\r\n\r\n", 5);
     gateway_client_flush(client);
+    client->closes |= !exchange->request_ended;
     gateway_exchange_over(exchange);
     client->exchange = NULL;
     client->body_out = HF_HTTP1_BODY_NONE;
-    if (client->is_broken)
-        return;
-    if (client->closes || !whole)
-        linger(client);
+    if (client->is_taking)
+        client->is_over = 1;
     else
-        go_on(client);
+        finish(client);
 }
 
 /* ---- Requests ------------------------------------------------------------------------------------------------------
@@ -361,12 +370,8 @@ static uint64_t take_chunks(struct gateway_client *client, hf_slice bytes)
     return all;
 }
 
-/* Takes what there is of the body from the front of the bytes; how many bytes of them it took. */
-static uint64_t take_body(struct gateway_client *client, hf_slice bytes)
+static uint64_t take_length(struct gateway_client *client, hf_slice bytes)
 {
-    if (client->exchange->head.body == HF_HTTP1_BODY_CHUNKED)
-        return take_chunks(client, bytes);
-
     uint64_t size = bytes.size < client->body_left ? bytes.size : client->body_left;
 
     client->body_left -= size;
@@ -375,6 +380,24 @@ static uint64_t take_body(struct gateway_client *client, hf_slice bytes)
     if (client->body_left == 0 && client->exchange && client->state == CLIENT_BODY)
         body_ended(client);
     return size;
+}
+
+/* Takes what there is of the body from the front of the bytes, and leaves in the block what stands behind it: the next
+ * request, perhaps.  The answer may be complete meanwhile; what comes after it waits until the bytes are in order. */
+static void take_body(struct gateway_client *client, hf_slice bytes)
+{
+    uint32_t head_end = client->taken;
+
+    client->is_taking = 1;
+    uint64_t taken =
+        client->exchange->head.body == HF_HTTP1_BODY_CHUNKED ? take_chunks(client, bytes) : take_length(client, bytes);
+    client->is_taking = 0;
+    if (client->is_dead)
+        return;
+    memmove(client->block->bytes + head_end, bytes.data + taken, bytes.size - taken);
+    client->block->size = head_end + (uint32_t)(bytes.size - taken);
+    if (client->is_over)
+        finish(client);
 }
 
 static void send_continue(struct gateway_client *client)
@@ -398,8 +421,7 @@ static void begin_body(struct gateway_client *client)
     if (exchange->head.expect_continue && exchange->head.minor == 1 && client->taken == block->size)
         send_continue(client);
     if (client->taken < block->size)
-        client->taken +=
-            (uint32_t)take_body(client, (hf_slice){block->bytes + client->taken, block->size - client->taken});
+        take_body(client, (hf_slice){block->bytes + client->taken, block->size - client->taken});
     else
         want(client);
 }
@@ -495,8 +517,7 @@ static void receive_head(struct gateway_client *client)
 static void receive_body(struct gateway_client *client)
 {
     struct gateway_worker *worker = client->worker;
-    struct gateway_block *block = client->block;
-    uint64_t room = sizeof block->bytes - client->taken;
+    uint64_t room = sizeof client->block->bytes - client->taken;
     uint64_t most = client->exchange->head.body == HF_HTTP1_BODY_LENGTH && client->body_left < sizeof worker->scratch
                         ? client->body_left
                         : sizeof worker->scratch;
@@ -511,15 +532,7 @@ static void receive_body(struct gateway_client *client)
         return;
     }
     expect(client, client->exchange->listener->body_timeout_us);
-    uint64_t taken = take_body(client, (hf_slice){worker->scratch, (uint64_t)got});
-    if (client->is_dead || !client->block || client->state == CLIENT_LINGERS)
-        return;
-    /* `taken` bytes of the block are done with, and what is left now follows them. */
-    block->size = client->taken;
-    memcpy(block->bytes + block->size, worker->scratch + taken, (uint64_t)got - taken);
-    block->size += (uint32_t)((uint64_t)got - taken);
-    if (client->state == CLIENT_HEAD) /* the exchange is over already */
-        go_on(client);
+    take_body(client, (hf_slice){worker->scratch, (uint64_t)got});
 }
 
 static void receive_ahead(struct gateway_client *client)
