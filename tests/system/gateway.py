@@ -215,7 +215,8 @@ class Gateway:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 raise
-        return self.process.returncode if self.process else None
+        for words in ("Sanitizer", "runtime error", "has not freed", "died"):
+            assert words not in self.log(), self.log()[-8000:]
 
     def get(self, path="/", headers={}, method="GET", body=None, address=None, timeout=20):
         """One request over a connection of its own: (status, body, headers)."""

@@ -459,24 +459,30 @@ def mistakes_are_told():
                         (10, "there is no 'bad'"), (11, "that of the server 's'"), (12, "'nothing' is no key"),
                         (12, "leads back to 'app'"), (13, "leads back to 'spare'"), (14, "there are 0")):
         assert any("holdfast.cfg:%d: " % line in each and words in each for each in text.splitlines()), (words, text)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        under.configure('listeners: { a: { address = "127.0.0.1:%d"; }; };' % taken.getsockname()[1])
-        try:
-            under.start()
-            raise AssertionError("it took a port that is in use")
-        except AssertionError as error:
-            assert "another program is there" in str(error), error
-        finally:
-            under.stop()
+
+def a_port_in_use_changes_nothing():
+    section = 'listeners: { a: { address = "127.0.0.1:PORT(0)"; }; %s }; routes: { r: { body = "%s"; }; };'
+    under = gateway("port", section % ("", "1"))
+    try:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            under.configure(section % ('b: { address = "127.0.0.1:%d"; };' % taken.getsockname()[1], "2"))
+            under.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: "another program is there" in under.log(), 20, "the refusal")
+            assert under.get()[1] == b"1"
+        under.reload(section % ("", "3"))
+        assert under.get()[1] == b"3"
+    finally:
+        under.stop()
 
 
 CASES = [routes_change_what_they_say, bodies_go_both_ways, limits_are_kept, a_dead_server_costs_no_request,
          a_backup_gets_what_others_cannot, only_what_is_safe_is_sent_again, bad_answers_are_found,
          a_slow_server_is_left_for_another, answers_of_failure_are_tried_elsewhere, retries_have_a_budget,
          a_breaker_opens_and_closes, another_upstream_steps_in, what_is_too_much_waits_or_is_refused,
-         upgrades_become_tunnels, a_proxy_says_who_the_client_is, no_reload_costs_a_request, mistakes_are_told]
+         upgrades_become_tunnels, a_proxy_says_who_the_client_is, no_reload_costs_a_request, mistakes_are_told,
+         a_port_in_use_changes_nothing]
 
 if __name__ == "__main__":
     try:
