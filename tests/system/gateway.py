@@ -215,7 +215,7 @@ class Gateway:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 raise
-        for words in ("Sanitizer", "runtime error", "has not freed", "died"):
+        for words in ("Sanitizer", "runtime error", "has not freed", "starting it again"):
             assert words not in self.log(), self.log()[-8000:]
 
     def get(self, path="/", headers={}, method="GET", body=None, address=None, timeout=20):
