@@ -288,10 +288,9 @@ def another_upstream_steps_in():
 
 
 def what_is_too_much_waits_or_is_refused():
-    entered, may_go = threading.Semaphore(0), threading.Semaphore(0)
+    may_go = threading.Semaphore(0)
 
     def waits(request, connection):
-        entered.release()
         may_go.acquire()
         return say("done")(request, connection)
 
@@ -300,19 +299,19 @@ def what_is_too_much_waits_or_is_refused():
                    upstream='queue_maximum = 1; queue_timeout = "15s";')
     results = []
     try:
-        asking = [threading.Thread(target=lambda: results.append(under.get()[0])) for _ in range(2)]
-        asking[0].start()
-        entered.acquire()
-        asking[1].start()
-        status = wait_until(lambda: under.get(timeout=60)[0] == 503, 10, "a refusal") # one is served, one waits
-        assert status and not results
+        asking = [threading.Thread(target=lambda: results.append(under.get(timeout=60)[0])) for _ in range(6)]
+        for thread in asking:
+            thread.start()
+        wait_until(lambda: len(results) == 4, 10, "refusals") # one is served, one waits
+        assert results == [503] * 4 and len(back.seen) == 1, (results, back.seen)
         may_go.release()
-        entered.acquire()
+        wait_until(lambda: len(back.seen) == 2, 10, "the turn of the one that waits")
         may_go.release()
         for thread in asking:
             thread.join()
-        assert results == [200, 200] and len(back.seen) == 2, (results, back.seen)
+        assert results == [503] * 4 + [200] * 2, results
     finally:
+        may_go.release()
         may_go.release()
         under.stop()
 

@@ -155,67 +155,19 @@ static void degrade(struct gateway_exchange *exchange, uint32_t upstream, uint32
 /* ---- Choosing a server ---------------------------------------------------------------------------------------------
  */
 
-static int is_keyed(const struct gateway_server_set *set)
-{
-    return (set->balancer->head.capabilities & HF_BALANCER_KEYED) != 0;
-}
-
-/* Which servers this request may get: well, not yet asked, with room.  *ret_full: some have no room. */
-static void usable_now(struct gateway_exchange *exchange, uint64_t *bits, int *ret_full)
-{
-    struct gateway_server_set *set = exchange->set;
-    struct gateway_usable *usable = &exchange->view->usable;
-
-    *ret_full = 0;
-    gateway_server_set_look(set, usable, gateway_worker_now(exchange->worker));
-    for (uint32_t i = 0; i < (set->count + 63) / 64; i++)
-        bits[i] = usable->bits[i] & ~exchange->tried[i];
-    for (uint32_t i = 0; i < set->count; i++)
-        if (set->places[i].requests_maximum && bits[i / 64] >> i % 64 & 1 &&
-            atomic_load_explicit(&set->in_flight[i], memory_order_relaxed) >= set->places[i].requests_maximum) {
-            bits[i / 64] &= ~(UINT64_C(1) << i % 64);
-            *ret_full = 1;
-        }
-}
-
-static void shift(const uint64_t *bits, uint32_t by, uint32_t count, uint64_t *to)
-{
-    memset(to, 0, (count + 63) / 64 * sizeof *to);
-    for (uint32_t i = 0; i < count; i++)
-        to[i / 64] |= (bits[(i + by) / 64] >> (i + by) % 64 & 1) << i % 64;
-}
-
-static int pick_from(const struct gateway_exchange *exchange, hf_balancer_pool *pool, const uint64_t *bits,
-                     uint32_t first, uint32_t *ret_place)
-{
-    const struct gateway_server_set *set = exchange->set;
-    hf_balancer_request request = {.size = sizeof request,
-                                   .has_key = exchange->has_key,
-                                   .key = exchange->key,
-                                   .now_us = gateway_worker_now(exchange->worker),
-                                   .usable = bits,
-                                   .in_flight = (const uint32_t *)(const void *)(set->in_flight + first)};
-
-    if (!pool || set->balancer->pick(pool, &request, ret_place) != HF_OK)
-        return 0;
-    *ret_place += first;
-    return 1;
-}
-
 /* 0: none can be picked. */
-static int pick(struct gateway_exchange *exchange, uint32_t *ret_place, int *ret_full)
+static int pick(struct gateway_exchange *exchange, uint32_t *ret_place, int32_t *ret_full)
 {
-    const struct gateway_server_set *set = exchange->set;
-    const struct gateway_pools *pools = &set->pools[exchange->worker->index];
-    uint64_t bits[HF_BALANCER_SERVERS_MAX / 64], shifted[HF_BALANCER_SERVERS_MAX / 64];
+    struct gateway_view *view = exchange->view;
+    struct gateway_choice choice = {.set = exchange->set,
+                                    .usable = view->set == exchange->set ? &view->usable : NULL,
+                                    .worker = exchange->worker->index,
+                                    .tried = exchange->tried,
+                                    .has_key = exchange->has_key,
+                                    .key = exchange->key,
+                                    .now_us = gateway_worker_now(exchange->worker)};
 
-    usable_now(exchange, bits, ret_full);
-    if (pick_from(exchange, pools->regular, bits, 0, ret_place))
-        return 1;
-    if (!pools->backup)
-        return 0;
-    shift(bits, set->backup_at, set->count - set->backup_at, shifted);
-    return pick_from(exchange, pools->backup, shifted, set->backup_at, ret_place);
+    return gateway_choose(&choice, ret_place, ret_full);
 }
 
 static int was_tried(const struct gateway_exchange *exchange)
@@ -262,7 +214,7 @@ static void try_next(struct gateway_exchange *exchange)
 {
     struct gateway_breaker_call call = {0};
     uint32_t place = 0;
-    int full = 0;
+    int32_t full = 0;
 
     if (exchange->tries >= exchange->route->tries) {
         no_server(exchange);
@@ -295,7 +247,7 @@ int32_t gateway_exchange_try_queued(struct gateway_exchange *exchange)
 {
     struct gateway_breaker_call call = {0};
     uint32_t place = 0;
-    int full = 0;
+    int32_t full = 0;
 
     if (!pick(exchange, &place, &full)) {
         if (full)
@@ -400,12 +352,12 @@ static void forward(struct gateway_exchange *exchange, uint32_t upstream)
         gateway_exchange_refuse(exchange, 503, "no memory for the request; try again later");
         return;
     }
-    if (is_keyed(exchange->set) && exchange->set->key.of == GATEWAY_KEY_BODY && !exchange->request_ended &&
+    if (gateway_choice_is_keyed(exchange->set) && exchange->set->key.of == GATEWAY_KEY_BODY && !exchange->request_ended &&
         exchange->body.size < GATEWAY_REPLAY_MAX) {
         exchange->waits_for_body = 1;
         return;
     }
-    if (is_keyed(exchange->set))
+    if (gateway_choice_is_keyed(exchange->set))
         read_key(exchange);
     try_next(exchange);
 }

@@ -125,31 +125,14 @@ static int keep(struct gateway_link *link, struct gateway_view *view)
     return 1;
 }
 
-/* The balancer learns how it went, if the place still means the same to it. */
-static void tell_balancer(const struct gateway_link *link, const struct gateway_view *view, int32_t outcome)
-{
-    const struct gateway_server_set *set = link->set;
-    const struct gateway_pools *pools = &set->pools[link->worker->index];
-    uint64_t now_us = gateway_worker_now(link->worker);
-    hf_balancer_result result = {.size = sizeof result,
-                                 .failed = outcome == GATEWAY_FAILED,
-                                 .latency_us = now_us - link->picked_us,
-                                 .now_us = now_us};
-
-    if (!set->balancer->ended || view->set != set || outcome == GATEWAY_ABANDONED)
-        return;
-    if (link->place < set->backup_at)
-        set->balancer->ended(pools->regular, link->place, &result);
-    else
-        set->balancer->ended(pools->backup, link->place - set->backup_at, &result);
-}
-
 void gateway_link_leave(struct gateway_link *link, int32_t outcome)
 {
     struct gateway_exchange *exchange = link->exchange;
     struct gateway_view *view = exchange->view;
 
-    tell_balancer(link, view, outcome);
+    if (view->set == link->set) /* else nobody asks that balancer any more */
+        gateway_choice_learn(link->set, link->worker->index, link->place, outcome, link->picked_us,
+                             gateway_worker_now(link->worker));
     gateway_server_end(link->set, link->place, &link->call, outcome, gateway_worker_now(link->worker));
     exchange->link = NULL;
     link->exchange = NULL;

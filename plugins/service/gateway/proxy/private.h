@@ -11,6 +11,7 @@
 #ifndef GATEWAY_PROXY_PRIVATE_H
 #define GATEWAY_PROXY_PRIVATE_H
 
+#include "upstream/choose.h"
 #include "worker/worker.h"
 
 enum {

@@ -117,7 +117,7 @@ static void take_step(struct gateway *gateway, struct gateway_step *step)
     step->plan = gateway->plan; /* the one before, released when this is done */
     gateway->plan = plan;
     for (uint32_t i = 0; i < plan->upstream_count; i++)
-        plan->upstreams[i].upstream->set = plan->upstreams[i].set;
+        gateway_server_set_publish(plan->upstreams[i].set);
     atomic_init(&step->workers_left, gateway->worker_count);
     step->done_task.run = step_done;
     gateway->steps_left++;

@@ -85,6 +85,7 @@ struct gateway_server_set {
     struct gateway_place *places;
     uint32_t backup_at;
     atomic_uint *in_flight; /* as balancers read it */
+    atomic_int is_old;      /* the upstream has a newer one */
 
     /* What the upstream's options say. */
     struct gateway_key key;
@@ -149,6 +150,15 @@ int32_t gateway_server_begin(struct gateway_server_set *set, uint32_t place, uin
 /* And has ended, with the set that it began with. */
 void gateway_server_end(struct gateway_server_set *set, uint32_t place, const struct gateway_breaker_call *call,
                         int32_t outcome, uint64_t now_us);
+
+/* The two halves of that, for what shows how it went long before it ends, such as a connection that is there.  `set` is
+ * NULL for what began with a set that it has let go of since then. */
+void gateway_server_report(struct gateway_server_set *set, uint32_t place, const struct gateway_breaker_call *call,
+                           int32_t outcome, uint64_t now_us);
+void gateway_server_leave(struct gateway_server *server, struct gateway_server_set *set, uint32_t place);
+
+/* The set is the newest of its upstream from now on.  [main] */
+void gateway_server_set_publish(struct gateway_server_set *set);
 
 /* Looks for servers that stand out.  [main] */
 void gateway_server_set_judge(struct gateway_server_set *set, uint64_t now_us);
