@@ -30,7 +30,8 @@ static void usable_now(const struct gateway_choice *choice, uint64_t *bits, int3
         bits[i] &= ~choice->tried[i];
     for (uint32_t i = 0; i < set->count; i++)
         if (set->places[i].requests_maximum && bits[i / 64] >> i % 64 & 1 &&
-            atomic_load_explicit(&set->in_flight[i], memory_order_relaxed) >= set->places[i].requests_maximum) {
+            atomic_load_explicit(&set->places[i].server->in_flight, memory_order_relaxed) >=
+                set->places[i].requests_maximum) {
             bits[i / 64] &= ~(UINT64_C(1) << i % 64);
             *ret_full = 1;
         }
