@@ -145,7 +145,7 @@ def a_dead_server_costs_no_request():
     under = simple("dead", first.address, second.address, each='max_fails = 3; fail_timeout = "30s";')
     try:
         got = [under.get()[1] for _ in range(40)]
-        assert got.count(b"1") == 20 and got.count(b"2") == 20, got
+        assert abs(got.count(b"1") - 20) <= under.workers, got # each worker takes turns by itself
         first.stop()
         answers = [under.get() for _ in range(100)]
         assert all(answer[:2] == (200, b"2") for answer in answers), answers

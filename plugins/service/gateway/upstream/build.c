@@ -149,8 +149,10 @@ static int32_t fill_places(struct gateway_server_set *set, const struct gateway_
         if (!backup)
             set->backup_at = set->count;
     }
-    for (uint32_t i = 0; i < set->count && code == HF_OK; i++)
+    for (uint32_t i = 0; i < set->count && code == HF_OK; i++) {
         atomic_init(&set->in_flight[i], atomic_load(&set->places[i].server->in_flight));
+        set->has_maximum |= set->places[i].requests_maximum > 0;
+    }
     return code;
 }
 

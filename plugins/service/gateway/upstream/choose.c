@@ -28,7 +28,7 @@ static void usable_now(const struct gateway_choice *choice, uint64_t *bits, int3
     look(choice, bits);
     for (uint32_t i = 0; i < (set->count + 63) / 64; i++)
         bits[i] &= ~choice->tried[i];
-    for (uint32_t i = 0; i < set->count; i++)
+    for (uint32_t i = 0; set->has_maximum && i < set->count; i++)
         if (set->places[i].requests_maximum && bits[i / 64] >> i % 64 & 1 &&
             atomic_load_explicit(&set->places[i].server->in_flight, memory_order_relaxed) >=
                 set->places[i].requests_maximum) {
