@@ -88,7 +88,7 @@ struct gateway_client {
     struct gateway_client *next_due;
     int32_t is_taking; /* bytes of a body are being passed on */
     int32_t is_over;   /* and the answer was complete meanwhile */
-    int32_t is_due; /* something is to be done with it when the callback ends */
+    int32_t is_due;    /* something is to be done with it when the callback ends */
     struct gateway_worker *worker;
     struct gateway_port *port;
     struct gateway_socket socket;

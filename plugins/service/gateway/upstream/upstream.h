@@ -85,7 +85,7 @@ struct gateway_server_set {
     /* By place.  Regular servers come first: the places of the backups' pool begin at backup_at. */
     struct gateway_place *places;
     uint32_t backup_at;
-    int32_t has_maximum; /* some server takes a bounded number of requests at a time */
+    int32_t has_maximum;    /* some server takes a bounded number of requests at a time */
     atomic_uint *in_flight; /* as balancers read it */
     atomic_int is_old;      /* the upstream has a newer one */
 

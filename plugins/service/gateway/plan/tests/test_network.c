@@ -53,8 +53,16 @@ static void addresses_lie_in_networks(void **state)
 
 static void what_is_no_network_is_refused(void **state)
 {
-    static const char *const bad[] = {"",           "10.0/8",        "10.0.0.0/33",  "10.0.0.0/",   "10.0.0.0/-1",
-                                      "10.0.0.0/8 ", "2001:db8::/129", "10.0.0.0/+8", "10.0.0.0/0x8", "host",
+    static const char *const bad[] = {"",
+                                      "10.0/8",
+                                      "10.0.0.0/33",
+                                      "10.0.0.0/",
+                                      "10.0.0.0/-1",
+                                      "10.0.0.0/8 ",
+                                      "2001:db8::/129",
+                                      "10.0.0.0/+8",
+                                      "10.0.0.0/0x8",
+                                      "host",
                                       "1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb:cccc:dddd"};
     struct gateway_network network;
 
@@ -68,9 +76,8 @@ static void what_is_no_network_is_refused(void **state)
 
 static void addresses_become_text(void **state)
 {
-    static const char *const pairs[][2] = {{"192.0.2.1", "192.0.2.1"},
-                                           {"2001:db8::1", "2001:db8::1"},
-                                           {"::ffff:192.0.2.1", "192.0.2.1"}};
+    static const char *const pairs[][2] = {
+        {"192.0.2.1", "192.0.2.1"}, {"2001:db8::1", "2001:db8::1"}, {"::ffff:192.0.2.1", "192.0.2.1"}};
     struct sockaddr_storage path = {.ss_family = AF_UNIX};
     char text[GATEWAY_ADDRESS_TEXT];
 
