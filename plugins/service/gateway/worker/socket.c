@@ -60,7 +60,8 @@ int64_t gateway_socket_write(struct gateway_socket *socket, const struct iovec *
     ssize_t sent;
 
     do
-        sent = sendmsg(socket->fd, &message, MSG_NOSIGNAL);
+        sent = count == 1 ? send(socket->fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL)
+                          : sendmsg(socket->fd, &message, MSG_NOSIGNAL);
     while (sent < 0 && errno == EINTR);
     if (sent >= 0)
         return sent;
