@@ -14,8 +14,8 @@ struct gateway_build {
     uint64_t now_us;
 };
 
-/* Reads "client", "path", "field NAME", "cookie NAME", "argument NAME" or "body NAME"; the name stays in `text`.
- * HF_EINVAL. */
+/* Reads "client", "path", "field NAME", "cookie NAME", "argument NAME", "body NAME" or "policy"; the name stays in
+ * `text`. HF_EINVAL. */
 int32_t gateway_key_parse(const char *text, struct gateway_key *ret_key, hf_error *error);
 
 /* Makes the set of an upstream.  Servers that the upstream has already, with the same name and address, are those.
