@@ -133,6 +133,20 @@ static void check_target(const struct check *check, const struct gateway_route_o
                 "replace_prefix: it begins with '/', and takes the place of a path that is matched as a prefix");
 }
 
+static void check_limit(const struct check *check, const struct gateway_limit_options *limit)
+{
+    struct gateway_key key;
+    hf_error error;
+
+    if (gateway_key_parse(limit->key, &key, &error) != HF_OK)
+        problem(check, "limit.key", "key: %s", error.message);
+    else if (key.of == GATEWAY_KEY_BODY || key.of == GATEWAY_KEY_POLICY)
+        problem(check, "limit.key",
+                "key: '%s' is not known when a request is let in; expected client, path, field NAME, cookie NAME or "
+                "argument NAME",
+                limit->key);
+}
+
 static void check_route(const struct check *check, const struct gateway_route_options *route)
 {
     for (uint64_t i = 0; i < route->listeners.count; i++)
@@ -147,6 +161,7 @@ static void check_route(const struct check *check, const struct gateway_route_op
     check_text(check, "type", route->type);
     check_text(check, "redirect", route->redirect);
     check_text(check, "replace_prefix", route->replace_prefix);
+    check_limit(check, &route->limit);
     for (uint64_t i = 0; i < route->retry_on.count; i++)
         if (!gateway_retry_bit(route->retry_on.items[i]))
             problem(

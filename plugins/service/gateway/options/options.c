@@ -125,6 +125,18 @@ static const hf_option route_options[] = {
     HF_CONFIG_DURATION("try_timeout", struct gateway_route_options, try_timeout_us, .default_text = "0s", .minimum = 0,
                        .maximum = SECONDS(86400), .flags = HF_OPTION_RELOADABLE,
                        .doc = "In which the head of an answer must come from one server; 0: as long as timeout."),
+    HF_CONFIG_BOOLEAN("policy", struct gateway_route_options, policy, .default_text = "false",
+                      .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Whether the policies for gateway.route, gateway.on_response and gateway.on_error are "
+                             "asked about its requests."),
+    HF_CONFIG_GROUP("limit", struct gateway_route_options, limit, .members = &gateway_limit_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "How often each client, or user, may ask."),
+    HF_CONFIG_INTEGER("requests_maximum", struct gateway_route_options, requests_maximum, .default_text = "0",
+                      .minimum = 0, .maximum = 1 << 24, .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Requests at a time, at all workers together; more are answered with 503; 0: any number."),
+    HF_CONFIG_SIZE("body_maximum", struct gateway_route_options, body_maximum, .default_text = "0", .minimum = 0,
+                   .maximum = INT64_C(1) << 50, .flags = HF_OPTION_RELOADABLE,
+                   .doc = "Bytes of a request's body, in place of the listener's body_maximum; 0: that one."),
 };
 static const hf_option_table route_table = HF_TABLE(route_options);
 
@@ -255,8 +267,8 @@ static const hf_option upstream_options[] = {
     HF_CONFIG_STRING("key", struct gateway_upstream_options, key, .default_text = "client",
                      .flags = HF_OPTION_RELOADABLE,
                      .doc = "What requests must have in common to meet the same server, for balancers that use a key: "
-                            "client (its address), path, field NAME, cookie NAME, argument NAME, or body NAME (a "
-                            "member of the JSON object that is the body)."),
+                            "client (its address), path, field NAME, cookie NAME, argument NAME, body NAME (a member "
+                            "of the JSON object that is the body), or policy (what gateway.balance_key says)."),
     HF_CONFIG_GROUPS("servers", struct gateway_upstream_options, servers, struct gateway_server_options,
                      .members = &gateway_server_table, .flags = HF_OPTION_REQUIRED | HF_OPTION_RELOADABLE,
                      .doc = "The servers."),

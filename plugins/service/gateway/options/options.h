@@ -30,6 +30,16 @@ struct gateway_condition_options {
     const char *value;
 };
 
+/* What each key may do at a route; see limit.c. */
+struct gateway_limit_options {
+    double rate; /* 0: there is no limit */
+    int64_t burst;
+    const char *key;
+    int64_t status;
+};
+
+extern const hf_option_table gateway_limit_table;
+
 struct gateway_route_options {
     const char *name;
     hf_strings listeners;
@@ -54,6 +64,10 @@ struct gateway_route_options {
     int64_t tries;
     hf_strings retry_on;
     uint64_t try_timeout_us;
+    int32_t policy;
+    struct gateway_limit_options limit;
+    int64_t requests_maximum;
+    uint64_t body_maximum; /* 0: the listener's */
 };
 
 struct gateway_server_options {

@@ -4,6 +4,7 @@
 #define GATEWAY_PLAN_H
 
 #include "forward/forward.h"
+#include "plan/admission.h"
 #include "plan/network.h"
 #include "route/match.h"
 #include "upstream/build.h"
@@ -43,6 +44,13 @@ struct gateway_route {
     uint32_t tries;
     uint32_t retry_on;
     uint64_t timeout_us, try_timeout_us; /* the second 0: as long as the first */
+    int32_t has_policy;
+    struct gateway_admission *admission; /* held; NULL: lets everything in */
+    struct gateway_bucket_rules limit;   /* rate 0: none */
+    struct gateway_key limit_key;
+    uint32_t limit_status;
+    uint32_t requests_maximum; /* 0: any number */
+    uint64_t body_maximum;     /* 0: the listener's */
 };
 
 struct gateway_listener {

@@ -252,12 +252,12 @@ static int32_t send_head(struct gateway_front *front, const hf_http1_head *head,
     struct gateway_exchange *exchange = client->exchange;
     struct gateway_gather *gather = &client->worker->gather;
     int last = is_last(client, head->status);
-    struct gateway_forward how = {.method = exchange->head.method, .minor = exchange->head.minor, .keep_alive = !last};
+    struct gateway_forward how = {.edits = exchange->response_edits,
+                                  .edit_count = exchange->response_edit_count,
+                                  .method = exchange->head.method,
+                                  .minor = exchange->head.minor,
+                                  .keep_alive = !last};
 
-    if (exchange->route) {
-        how.edits = exchange->route->response_edits;
-        how.edit_count = exchange->route->response_edit_count;
-    }
     if (gather->count) /* an interim answer, whose bytes would move */
         flush(front);
     int32_t code = gateway_forward_response(&how, bytes, head, &gather->head, &client->body_out, error);
@@ -385,7 +385,7 @@ static void body_ended(struct gateway_client *client)
 static int is_too_large(struct gateway_client *client, uint64_t more)
 {
     client->body_size += more;
-    if (client->body_size <= client->exchange->listener->body_maximum)
+    if (client->body_size <= client->exchange->body_maximum)
         return 0;
     refuse(client, 413, "the body of the request is larger than allowed");
     return 1;

@@ -11,6 +11,7 @@
 #ifndef GATEWAY_PROXY_PRIVATE_H
 #define GATEWAY_PROXY_PRIVATE_H
 
+#include "policy/policy.h"
 #include "upstream/choose.h"
 #include "worker/worker.h"
 
@@ -152,8 +153,18 @@ struct gateway_exchange {
     uint64_t key;
     int32_t has_key;
 
+    /* What the route says, or a policy in its place. */
+    const struct gateway_edit *request_edits, *response_edits;
+    uint32_t request_edit_count, response_edit_count;
+    uint64_t body_maximum;
+    struct gateway_shown *shown;         /* to policies; in the arena; NULL: nothing yet */
+    struct gateway_admission *admission; /* that counts it; NULL: none */
+    uint32_t retry_after_s;              /* of an answer that refuses it; 0: as the status has it */
+    int32_t is_rerouted;                 /* by a policy: the path may not be the route's */
+    int32_t may_be_done; /* some server may have done what was asked, and must not be the first of two */
+
     /* The server that is asked. */
-    uint32_t upstream;    /* of the plan */
+    uint32_t upstream;    /* of the plan; before, the one to ask, or GATEWAY_NO_UPSTREAM */
     uint32_t last_status; /* of the last server that failed; 0: none */
     struct gateway_view *view;
     struct gateway_server_set *set; /* held */
@@ -185,6 +196,13 @@ void gateway_exchange_free(struct gateway_exchange *exchange);
 
 /* A server may have room for what has waited.  0: it has none. */
 int32_t gateway_exchange_try_queued(struct gateway_exchange *exchange);
+
+/* Whether another upstream may be asked in the place of one whose servers cannot answer. */
+int32_t gateway_exchange_can_degrade(const struct gateway_exchange *exchange);
+
+/* Whether the route lets it in; 0: it was refused, with an answer (admit.c).  What was let in leaves once. */
+int32_t gateway_exchange_admit(struct gateway_exchange *exchange);
+void gateway_exchange_leave_admission(struct gateway_exchange *exchange);
 
 /* Answers with a problem document that says why, without a server.  Where an answer has begun already, it breaks off.
  */

@@ -2,6 +2,7 @@
 #ifndef GATEWAY_SERVICE_PRIVATE_H
 #define GATEWAY_SERVICE_PRIVATE_H
 
+#include "policy/policy.h"
 #include "service/listeners.h"
 #include "worker/worker.h"
 
@@ -29,6 +30,7 @@ struct gateway {
     const hf_host *host;
     const hf_loop_interface *loops;
     const hf_node_interface *node;
+    struct gateway_policies policies;
     uint32_t worker_count;
     struct gateway_worker **workers;
     struct gateway_plan *first_plan; /* until the start */

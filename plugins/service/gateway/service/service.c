@@ -169,6 +169,8 @@ static int32_t create_workers(struct gateway *gateway, hf_error *error)
         return hf_error_set(error, HF_ENOMEM, "no memory for the gateway");
     for (uint32_t i = 0; i < gateway->worker_count && code == HF_OK; i++)
         code = gateway_worker_create(gateway->host, gateway->loops, gateway->node, i, &gateway->workers[i], error);
+    for (uint32_t i = 0; i < gateway->worker_count && code == HF_OK; i++)
+        gateway->workers[i]->policies = &gateway->policies;
     return code;
 }
 
@@ -181,6 +183,8 @@ int32_t gateway_service_create(const hf_host *host, const void *configuration, v
     gateway->host = host;
     gateway->options = configuration;
     int32_t code = query_host(gateway, error);
+    if (code == HF_OK)
+        code = gateway_policies_declare(host, &gateway->policies, error);
     if (code == HF_OK)
         code = create_workers(gateway, error);
     if (code == HF_OK)

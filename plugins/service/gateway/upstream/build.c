@@ -21,7 +21,8 @@ int32_t gateway_key_parse(const char *text, struct gateway_key *ret_key, hf_erro
         int32_t named;
     } kinds[] = {{"client", GATEWAY_KEY_CLIENT, 0}, {"path", GATEWAY_KEY_PATH, 0},
                  {"field", GATEWAY_KEY_FIELD, 1},   {"cookie", GATEWAY_KEY_COOKIE, 1},
-                 {"body", GATEWAY_KEY_BODY, 1},     {"argument", GATEWAY_KEY_ARGUMENT, 1}};
+                 {"body", GATEWAY_KEY_BODY, 1},     {"argument", GATEWAY_KEY_ARGUMENT, 1},
+                 {"policy", GATEWAY_KEY_POLICY, 0}};
     size_t size = strcspn(text, " ");
     const char *name = text + size + strspn(text + size, " ");
 
@@ -31,9 +32,9 @@ int32_t gateway_key_parse(const char *text, struct gateway_key *ret_key, hf_erro
             *ret_key = (struct gateway_key){.of = kinds[i].of, .name = hf_slice_of(name)};
             return HF_OK;
         }
-    return hf_error_set(error, HF_EINVAL,
-                        "'%s' is no key; expected client, path, field NAME, cookie NAME, argument NAME or body NAME",
-                        text);
+    return hf_error_set(
+        error, HF_EINVAL,
+        "'%s' is no key; expected client, path, field NAME, cookie NAME, argument NAME, body NAME or policy", text);
 }
 
 /* ---- Addresses -------------------------------------------------------------------------------------------------- */

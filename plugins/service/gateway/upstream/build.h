@@ -14,8 +14,8 @@ struct gateway_build {
     uint64_t now_us;
 };
 
-/* Reads "client", "path", "field NAME", "cookie NAME", "argument NAME" or "body NAME"; the name stays in `text`.
- * HF_EINVAL. */
+/* Reads "client", "path", "field NAME", "cookie NAME", "argument NAME", "body NAME" or "policy"; the name stays in
+ * `text`. HF_EINVAL. */
 int32_t gateway_key_parse(const char *text, struct gateway_key *ret_key, hf_error *error);
 
 /* Makes the set of an upstream from `servers`; NULL: from what the options say of them, or, where they say the same as

@@ -18,6 +18,7 @@ enum {
 };
 
 struct gateway_client;
+struct gateway_policies;
 struct gateway_exchange;
 struct gateway_link;
 
@@ -79,6 +80,7 @@ struct gateway_worker {
     const hf_host *host;
     const hf_loop_interface *loops;
     const hf_node_interface *node;
+    struct gateway_policies *policies; /* of the process; NULL: none */
     hf_loop *loop;
     uint32_t index;
     struct gateway_generation *generation; /* the present one; NULL: none yet */
