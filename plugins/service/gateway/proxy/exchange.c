@@ -364,6 +364,7 @@ static int32_t make_head(struct gateway_exchange *exchange, hf_error *error)
     struct gateway_forward how = {.edits = route->request_edits,
                                   .edit_count = route->request_edit_count,
                                   .client = exchange->request.client,
+                                  .is_tls = gateway_socket_is_tls(&exchange->client->socket),
                                   .is_proxy = is_trusted(exchange),
                                   .upgrades = route->upgrades && exchange->head.body == HF_HTTP1_BODY_NONE,
                                   .host = route->host};

@@ -13,6 +13,7 @@
 #include "guard/token_bucket.h"
 #include "options/options.h"
 #include "route/key.h"
+#include "tls/client.h"
 
 #include <holdfast/kind/balancer.h>
 
@@ -84,7 +85,8 @@ struct gateway_server_set {
     /* By place.  Regular servers come first: the places of the backups' pool begin at backup_at. */
     struct gateway_place *places;
     uint32_t backup_at;
-    atomic_uint *in_flight; /* as balancers read it */
+    atomic_uint *in_flight;         /* as balancers read it */
+    struct gateway_tls_client *tls; /* NULL: none */
 
     /* What the upstream's options say. */
     struct gateway_key key;
