@@ -126,10 +126,22 @@ static int32_t copy_options(struct gateway_tls_client *client, const char *name,
                : hf_error_set(error, HF_ENOMEM, "no memory for TLS");
 }
 
+static int32_t take_context(struct gateway_tls_client *client, const struct gateway_tls_client *before, hf_error *error)
+{
+    if (before && gateway_tls_client_is_like(before, client)) {
+        SSL_CTX_up_ref(before->context);
+        client->context = before->context;
+        gateway_tls_files_follow(&client->files, &before->files);
+        return HF_OK;
+    }
+    (void)gateway_tls_files_changed(&client->files); /* before they are read: what changes meanwhile is seen later */
+    return make_context(client, &client->context, error);
+}
+
 int32_t gateway_tls_client_create(const hf_host *host, const char *name,
                                   const struct gateway_tls_client_options *options, uint32_t worker_count,
-                                  const char *const *addresses, uint32_t count, struct gateway_tls_client **ret_client,
-                                  hf_error *error)
+                                  const char *const *addresses, uint32_t count, const struct gateway_tls_client *before,
+                                  struct gateway_tls_client **ret_client, hf_error *error)
 {
     struct gateway_tls_client *client = calloc(1, sizeof *client);
 
@@ -147,9 +159,8 @@ int32_t gateway_tls_client_create(const hf_host *host, const char *name,
         code = copy_names(client, options->server_name, addresses, count, error);
     if (code == HF_OK && !(client->sessions = calloc((size_t)worker_count * count + 1, sizeof(SSL_SESSION *))))
         code = hf_error_set(error, HF_ENOMEM, "no memory for TLS");
-    (void)gateway_tls_files_changed(&client->files); /* before they are read: what changes meanwhile is seen later */
     if (code == HF_OK)
-        code = make_context(client, &client->context, error);
+        code = take_context(client, before, error);
     if (code != HF_OK) {
         gateway_tls_client_release(client);
         return code;

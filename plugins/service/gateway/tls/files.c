@@ -244,6 +244,15 @@ void gateway_tls_files_done(struct gateway_tls_files *files)
     *files = (struct gateway_tls_files){0};
 }
 
+void gateway_tls_files_follow(struct gateway_tls_files *files, const struct gateway_tls_files *others)
+{
+    for (uint32_t i = 0; i < files->count && i < others->count; i++) {
+        files->items[i].inode = others->items[i].inode;
+        files->items[i].size = others->items[i].size;
+        files->items[i].modified = others->items[i].modified;
+    }
+}
+
 static int32_t has_changed(struct gateway_tls_file *file)
 {
     struct stat now;

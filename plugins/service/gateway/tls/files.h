@@ -54,6 +54,9 @@ struct gateway_tls_files {
 int32_t gateway_tls_files_add(struct gateway_tls_files *files, const char *path);
 void gateway_tls_files_done(struct gateway_tls_files *files);
 
+/* What the others knew when they last looked; they are the same files. */
+void gateway_tls_files_follow(struct gateway_tls_files *files, const struct gateway_tls_files *others);
+
 /* Looks at them all.  1: one is not what it was the last time (a file that is not there has changed when it comes). */
 int32_t gateway_tls_files_changed(struct gateway_tls_files *files);
 
