@@ -53,6 +53,8 @@ static const hf_option listener_options[] = {
                        .minimum = 1000, .maximum = SECONDS(86400), .flags = HF_OPTION_RELOADABLE,
                        .doc = "How long a connection without a request stays open, and one that was upgraded and on "
                               "which nothing moves."),
+    HF_CONFIG_GROUP("tls", struct gateway_listener_options, tls, .members = &gateway_tls_server_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "TLS with clients."),
 };
 static const hf_option_table listener_table = HF_TABLE(listener_options);
 
@@ -313,6 +315,8 @@ static const hf_option upstream_options[] = {
                     .flags = HF_OPTION_RELOADABLE, .doc = "Servers that fail more often than the others."),
     HF_CONFIG_GROUP("degraded", struct gateway_upstream_options, degraded, .members = &degraded_table,
                     .flags = HF_OPTION_RELOADABLE, .doc = "What is answered when no server can be asked."),
+    HF_CONFIG_GROUP("tls", struct gateway_upstream_options, tls, .members = &gateway_tls_client_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "TLS with the servers."),
 };
 static const hf_option_table upstream_table = HF_TABLE(upstream_options);
 

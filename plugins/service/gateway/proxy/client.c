@@ -69,6 +69,15 @@ static void set_address(struct gateway_client *client, const struct sockaddr_sto
     client->peer.text_size = gateway_address_text(address, client->peer.text);
 }
 
+/* Where the listener has TLS; `first` was read already. */
+static int32_t begin_tls(struct gateway_client *client, hf_slice first)
+{
+    struct gateway_tls_server *tls = client->port->listener->tls;
+
+    client->peer.is_tls = tls != NULL;
+    return tls ? gateway_socket_serve_tls(&client->socket, client->worker->tls, tls, first, NULL) : HF_OK;
+}
+
 void gateway_client_accept(struct gateway_port *port, int32_t fd, const struct sockaddr_storage *address)
 {
     struct gateway_worker *worker = port->worker;
@@ -91,6 +100,11 @@ void gateway_client_accept(struct gateway_port *port, int32_t fd, const struct s
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* it is only slower without */
     if (gateway_socket_open(&client->socket, worker->loops, worker->loop, fd, HF_WATCH_READ, ready, client, NULL) !=
         HF_OK) {
+        free(client);
+        return;
+    }
+    if (client->state == CLIENT_HEAD && begin_tls(client, (hf_slice){NULL, 0}) != HF_OK) {
+        gateway_socket_close(&client->socket);
         free(client);
         return;
     }
@@ -621,6 +635,20 @@ static void receive_rest(struct gateway_client *client)
         gateway_client_destroy(client);
 }
 
+/* TLS begins behind the header; what is there of it goes to the socket. */
+static void receive_tls(struct gateway_client *client)
+{
+    struct gateway_block *block = client->block;
+    hf_slice first = {block ? block->bytes : NULL, block ? block->size : 0};
+
+    if (begin_tls(client, first) != HF_OK) {
+        gateway_client_destroy(client);
+        return;
+    }
+    gateway_worker_give_back(client->worker, block);
+    client->block = NULL;
+}
+
 static void receive_proxy_header(struct gateway_client *client)
 {
     struct gateway_proxy_header header;
@@ -641,6 +669,10 @@ static void receive_proxy_header(struct gateway_client *client)
     client->taken = (uint32_t)size;
     client->state = CLIENT_HEAD;
     drop_taken(client);
+    if (client->port->listener && client->port->listener->tls) {
+        receive_tls(client);
+        return;
+    }
     if (client->block)
         next_request(client);
 }
@@ -775,6 +807,14 @@ static const struct gateway_front_calls calls = {.head = send_head,
 /* ---- Time-outs and the end of the worker ----------------------------------------------------------------------------
  */
 
+/* A connection without a request ends in order; what is under way is cut off. */
+static void end_now(struct gateway_client *client)
+{
+    if (client->state == CLIENT_HEAD && !client->is_broken && client->waiting.size == 0)
+        gateway_socket_end(&client->socket);
+    gateway_client_destroy(client);
+}
+
 static void overdue(struct gateway_deadline *deadline)
 {
     struct gateway_client *client =
@@ -783,7 +823,7 @@ static void overdue(struct gateway_deadline *deadline)
     if (client->front.is_broken || client->front.waiting.size || client->state == CLIENT_LINGERS ||
         client->state == CLIENT_TUNNEL || client->state == CLIENT_PROXY_HEADER ||
         (client->state == CLIENT_HEAD && !client->block))
-        gateway_client_destroy(client); /* there is nothing to say, or nobody who listens */
+        end_now(client); /* there is nothing to say, or nobody who listens */
     else
         refuse(client, 408, "the request did not come in time");
 }

@@ -391,6 +391,7 @@ static int32_t make_head(struct gateway_exchange *exchange, hf_error *error)
     struct gateway_forward how = {.edits = exchange->request_edits,
                                   .edit_count = exchange->request_edit_count,
                                   .client = exchange->request.client,
+                                  .is_tls = exchange->front->peer->is_tls,
                                   .is_proxy = is_trusted(exchange),
                                   .upgrades = route->upgrades && exchange->head.body == HF_HTTP1_BODY_NONE,
                                   .host = route->host};

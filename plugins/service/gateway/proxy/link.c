@@ -80,6 +80,7 @@ static void take_out(struct gateway_link *link)
 
 void gateway_link_destroy(struct gateway_link *link)
 {
+    gateway_socket_end(&link->socket);
     take_out(link);
     bury(link);
 }
@@ -103,7 +104,8 @@ static int keep(struct gateway_link *link, struct gateway_view *view)
 
     if (!link->keeps || !link->is_complete || link->is_broken || link->waiting.size || link->worker->is_draining)
         return 0;
-    if (view->set != link->set && !find_place(view, link->server, &place))
+    if (view->set != link->set &&
+        (!gateway_tls_client_is_like(view->set->tls, link->set->tls) || !find_place(view, link->server, &place)))
         return 0;
     if (view->idle_count[place] >= view->set->idle_maximum || view->set->places[place].is_draining)
         return 0;
@@ -355,6 +357,15 @@ static void connected(struct gateway_link *link)
             fail(link, LINK_ERROR);
         return;
     }
+    if (link->set->tls && !gateway_socket_is_tls(&link->socket)) { /* connect_timeout is for both */
+        if (gateway_socket_ask_tls(&link->socket, link->worker->tls, link->set->tls, link->place, NULL) != HF_OK)
+            fail(link, LINK_ERROR);
+        return;
+    }
+    if (!gateway_socket_is_open(&link->socket)) {
+        fail(link, LINK_ERROR);
+        return;
+    }
     link->state = LINK_HEAD;
     gateway_link_expect(link, 0);
     want(link);
@@ -534,6 +545,15 @@ static void ended(struct gateway_link *link)
         fail(link, LINK_ERROR);
 }
 
+/* On an idle connection only TLS itself may have something to say, such as a session for the next one. */
+static void receive_idle(struct gateway_link *link)
+{
+    struct gateway_worker *worker = link->worker;
+
+    if (gateway_socket_read(&link->socket, worker->scratch, sizeof worker->scratch) != GATEWAY_AGAIN)
+        gateway_link_destroy(link); /* it ends, or sends what nobody has asked for */
+}
+
 static void receive(struct gateway_link *link)
 {
     struct gateway_worker *worker = link->worker;
@@ -564,8 +584,8 @@ static void ready(void *arg, int32_t fd, uint32_t events)
     struct gateway_worker *worker = link->worker;
 
     (void)fd;
-    if (link->state == LINK_IDLE) { /* it ends, or sends what nobody has asked for */
-        gateway_link_destroy(link);
+    if (link->state == LINK_IDLE) {
+        receive_idle(link);
     } else if (link->state == LINK_CONNECTING) {
         connected(link);
     } else {

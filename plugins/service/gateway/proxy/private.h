@@ -30,6 +30,7 @@ struct gateway_peer {
     struct sockaddr_storage address;
     uint32_t text_size;
     char text[GATEWAY_ADDRESS_TEXT]; /* of the address */
+    int32_t is_tls;                  /* its connection to us */
 };
 
 struct gateway_front;

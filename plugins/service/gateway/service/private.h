@@ -37,6 +37,7 @@ struct gateway {
     struct gateway_plan *plan;       /* the present one */
     uint32_t next_upstream_id;
     struct gateway_bin bin;
+    struct gateway_tickets *tickets;
     hf_timer *timer; /* empties it, and compares servers */
     struct gateway_listeners listeners;
     struct gateway_step *prepared;

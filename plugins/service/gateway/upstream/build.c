@@ -191,6 +191,28 @@ static int32_t open_pools(const struct gateway_build *build, struct gateway_serv
     return code;
 }
 
+/* ---- TLS ----------------------------------------------------------------------------------------------------------
+ */
+
+static int32_t make_tls(const struct gateway_build *build, struct gateway_server_set *set,
+                        const struct gateway_upstream_options *options, hf_error *error)
+{
+    const char **addresses;
+
+    if (!options->tls.enabled)
+        return HF_OK;
+    addresses = calloc(set->count + 1, sizeof *addresses);
+    if (!addresses)
+        return hf_error_set(error, HF_ENOMEM, "no memory for TLS");
+    for (uint32_t i = 0; i < set->count; i++)
+        addresses[i] = set->places[i].server->address;
+    int32_t code =
+        gateway_tls_client_create(build->host, options->name, &options->tls, build->worker_count, addresses, set->count,
+                                  set->upstream->set ? set->upstream->set->tls : NULL, &set->tls, error);
+    free(addresses);
+    return code;
+}
+
 /* ---- The set ----------------------------------------------------------------------------------------------------- */
 
 static struct gateway_breaker_rules breaker_rules(const struct gateway_breaker_options *options)
@@ -307,6 +329,8 @@ int32_t gateway_server_set_build(const struct gateway_build *build, struct gatew
         code = copy_texts(set, options, error);
     if (code == HF_OK)
         code = fill_places(set, options, error);
+    if (code == HF_OK)
+        code = make_tls(build, set, options, error);
     if (code == HF_OK)
         code = open_pools(build, set, &options->balancer, error);
     if (code != HF_OK) {

@@ -2,6 +2,7 @@
 #ifndef GATEWAY_BUILD_H
 #define GATEWAY_BUILD_H
 
+#include "tls/tickets.h"
 #include "upstream/upstream.h"
 
 #include <holdfast/host/node.h>
@@ -10,6 +11,7 @@ struct gateway_build {
     const hf_host *host;
     const hf_node_interface *node;
     struct gateway_bin *bin;
+    struct gateway_tickets *tickets; /* of all listeners */
     uint32_t worker_count;
     uint64_t now_us;
 };

@@ -1,5 +1,7 @@
 #include "proxy/private.h"
 
+#include "tls/stream.h"
+
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/value.h>
 
@@ -405,7 +407,7 @@ static struct gateway_view *find_view(const struct gateway_worker *worker, const
     return NULL;
 }
 
-/* Connections to servers that stay are kept; and what the balancer has learned. */
+/* Connections to servers that stay are kept, unless TLS is another; and what the balancer has learned. */
 static void follow(struct gateway_view *view, struct gateway_view *fresh)
 {
     const struct gateway_server_set *before = view->set, *set = fresh->set;
@@ -413,7 +415,8 @@ static void follow(struct gateway_view *view, struct gateway_view *fresh)
 
     for (uint32_t i = 0; i < before->count; i++)
         for (uint32_t k = 0; k < set->count; k++) {
-            if (before->places[i].server != set->places[k].server || set->places[k].is_draining)
+            if (before->places[i].server != set->places[k].server || set->places[k].is_draining ||
+                !gateway_tls_client_is_like(before->tls, set->tls))
                 continue;
             fresh->idle[k] = view->idle[i];
             fresh->idle_count[k] = view->idle_count[i];
@@ -603,6 +606,11 @@ int32_t gateway_worker_create(const hf_host *host, const hf_loop_interface *loop
     worker->loop = loops->worker(host, index);
     hf_buffer_init(&worker->gather.head, GATEWAY_HEAD_OUT_MAX);
     gateway_wheel_init(&worker->wheel, 0);
+    int32_t code = gateway_tls_worker_create(loops, worker->loop, index, &worker->tls, error);
+    if (code != HF_OK) {
+        gateway_worker_destroy(worker);
+        return code;
+    }
     *ret_worker = worker;
     return HF_OK;
 }
@@ -631,6 +639,7 @@ void gateway_worker_destroy(struct gateway_worker *worker)
     if (!worker)
         return;
     free_spare(worker);
+    gateway_tls_worker_destroy(worker->tls);
     hf_buffer_done(&worker->gather.head);
     free(worker);
 }

@@ -104,6 +104,7 @@ struct gateway_worker {
     struct gateway_exchange *dead_exchanges;
     struct gateway_link *dead_links;
     struct gateway_gather gather;
+    struct gateway_tls_worker *tls;
     hf_http1_head answer; /* the head that was just read */
     char date[32];        /* of `dated_s` */
     uint64_t dated_s;
