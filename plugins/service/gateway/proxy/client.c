@@ -356,7 +356,7 @@ static void body_ended(struct gateway_client *client)
 {
     client->state = CLIENT_WAITS;
     gateway_deadline_clear(&client->worker->wheel, &client->deadline);
-    gateway_exchange_body_ended(client->exchange, (hf_slice){NULL, 0});
+    gateway_exchange_body_ended(client->exchange);
 }
 
 static int is_too_large(struct gateway_client *client, uint64_t more)
@@ -422,7 +422,7 @@ static void begin_body(struct gateway_client *client)
     struct gateway_block *block = client->block;
 
     client->state = CLIENT_BODY;
-    client->chunked = (hf_http1_chunked){0};
+    client->chunked = (hf_http1_chunked){.trailers = &exchange->trailers};
     client->body_left = exchange->head.body == HF_HTTP1_BODY_LENGTH ? exchange->head.content_length : 0;
     client->body_size = 0;
     expect(client, exchange->listener->body_timeout_us);

@@ -44,8 +44,8 @@ struct gateway_front_calls {
     /* Sends what was gathered. */
     void (*flush)(struct gateway_front *front);
 
-    /* The answer is complete, with trailers as gateway_forward_trailers writes them (empty: none): sends what was
-     * gathered, and goes on to the next request. */
+    /* The answer is complete, with lines of trailers (none: empty): sends what was gathered, and goes on to the next
+     * request. */
     void (*end)(struct gateway_front *front, hf_slice trailers);
 
     /* The rest of the request is not read for a while; and is. */
@@ -133,7 +133,7 @@ struct gateway_exchange {
     struct gateway_request request;
     hf_buffer out;                    /* the head as it goes on */
     hf_buffer body;                   /* what has come of the body, while it is all kept */
-    hf_buffer trailers;               /* of the request */
+    hf_buffer trailers;               /* of the request, as lines: the front puts them there */
     struct gateway_deadline deadline; /* of the head of the answer, or of waiting in the queue */
     uint64_t began_us, due_us;
     int32_t request_ended;
@@ -168,10 +168,9 @@ struct gateway_exchange *gateway_exchange_create(struct gateway_worker *worker, 
 /* Its head has been read. */
 void gateway_exchange_start(struct gateway_exchange *exchange);
 
-/* From the client: a piece of the body; the end of it, with trailers as gateway_forward_trailers writes them; that it
- * takes more. */
+/* From the client: a piece of the body; the end of it, its trailers being in the exchange's; that it takes more. */
 void gateway_exchange_body(struct gateway_exchange *exchange, hf_slice piece);
-void gateway_exchange_body_ended(struct gateway_exchange *exchange, hf_slice trailers);
+void gateway_exchange_body_ended(struct gateway_exchange *exchange);
 void gateway_exchange_client_writable(struct gateway_exchange *exchange);
 
 /* It is over: what is still under way for it ends. */
@@ -191,12 +190,13 @@ void gateway_exchange_refuse(struct gateway_exchange *exchange, uint32_t status,
 void gateway_exchange_link_ready(struct gateway_exchange *exchange);
 void gateway_exchange_link_writable(struct gateway_exchange *exchange);
 
-/* From the link: the head of an answer; a piece of its body; that what has come can be sent; that it is complete.  The
+/* From the link: the head of an answer; a piece of its body; that what has come can be sent; that it is complete, its
+ * trailers being in the link's.  The
  * exchange may have left the link after each. */
 void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_head *head, hf_slice bytes);
 void gateway_exchange_answer_body(struct gateway_exchange *exchange, hf_slice piece);
 void gateway_exchange_answer_flush(struct gateway_exchange *exchange);
-void gateway_exchange_answered(struct gateway_exchange *exchange, hf_slice trailers);
+void gateway_exchange_answered(struct gateway_exchange *exchange);
 
 /* Why a link failed. */
 enum { LINK_ERROR, LINK_TIMEOUT, LINK_INVALID };
@@ -241,7 +241,7 @@ struct gateway_link_calls {
      * answer is read: it may have answered. */
     void (*begin)(struct gateway_link *link, hf_slice head, hf_slice body);
 
-    /* More of the body; its end, with trailers as gateway_forward_trailers writes them. */
+    /* More of the body; its end, with lines of trailers. */
     void (*body)(struct gateway_link *link, hf_slice piece);
     void (*end)(struct gateway_link *link, hf_slice trailers);
 
@@ -268,8 +268,9 @@ struct gateway_link {
     struct gateway_deadline deadline;
     struct gateway_exchange *exchange;
     struct gateway_breaker_call call;
-    hf_buffer waiting; /* bytes that the server has not taken yet */
-    hf_buffer partial; /* a head that is not complete */
+    hf_buffer waiting;  /* bytes that the server has not taken yet */
+    hf_buffer partial;  /* a head that is not complete */
+    hf_buffer trailers; /* of the answer, as lines */
     hf_http1_chunked chunked;
     uint64_t body_left;
     uint64_t picked_us;

@@ -193,6 +193,7 @@ static void free_dead(struct gateway_worker *worker)
 
         worker->dead_links = link->next;
         hf_buffer_done(&link->partial);
+        hf_buffer_done(&link->trailers);
         free(link);
     }
     while (worker->dead_clients) {
