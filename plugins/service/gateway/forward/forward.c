@@ -440,6 +440,37 @@ int32_t gateway_forward_response(const struct gateway_forward *how, hf_slice byt
     return finish(&passage, before, error);
 }
 
+static int add_field(hf_http1_header *fields, uint32_t maximum, uint32_t *count, hf_slice name, hf_slice value)
+{
+    if (*count == maximum)
+        return 0;
+    fields[(*count)++] = (hf_http1_header){.name = name, .value = value};
+    return 1;
+}
+
+int32_t gateway_forward_fields(const struct gateway_forward *how, const hf_http1_head *head, hf_http1_header *fields,
+                               uint32_t maximum, uint32_t *ret_count, int32_t *ret_body, int32_t *ret_length,
+                               hf_error *error)
+{
+    struct passage passage = {.how = how, .head = head};
+    uint32_t count = 0;
+    int has_room = 1;
+    int32_t code = begin(&passage, 0, error);
+
+    for (uint32_t i = 0; code == HF_OK && has_room && i < head->header_count; i++)
+        if (passage.fate[i] == PASSES)
+            has_room = add_field(fields, maximum, &count, head->headers[i].name, head->headers[i].value);
+    for (uint32_t i = 0; code == HF_OK && has_room && i < how->edit_count; i++)
+        if (how->edits[i].value.data)
+            has_room = add_field(fields, maximum, &count, how->edits[i].name, how->edits[i].value);
+    if (!has_room)
+        return hf_error_set(error, HF_ETOOLARGE, "more than %u header fields", maximum);
+    *ret_count = count;
+    *ret_body = body_for(how, head);
+    *ret_length = tells_length(head);
+    return code;
+}
+
 /* ---- Trailers -------------------------------------------------------------------------------------------------- */
 
 static int may_be_trailer(hf_slice name)

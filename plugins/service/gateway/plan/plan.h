@@ -49,6 +49,8 @@ struct gateway_listener {
     hf_slice name;
     const char *address;
     int32_t protocol, proxy_protocol;
+    int32_t http2;
+    uint32_t streams_maximum; /* of a connection that speaks it */
     const struct gateway_network *trusted;
     uint32_t trusted_count;
     uint32_t connections_maximum;

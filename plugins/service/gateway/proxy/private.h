@@ -78,6 +78,7 @@ enum {
     CLIENT_BODY,         /* of a request whose exchange is under way */
     CLIENT_WAITS,        /* the request is complete, the answer is not */
     CLIENT_TUNNEL,       /* another protocol, both ways */
+    CLIENT_HTTP2,        /* all is its affair */
     CLIENT_LINGERS       /* all is said; what the client still sends is thrown away */
 };
 
@@ -102,7 +103,9 @@ struct gateway_client {
     int32_t has_ended;  /* it sends no more */
     int32_t closes;     /* after the answer */
     int32_t is_dead;
-    int32_t body_out; /* HF_HTTP1_BODY_...: how the answer's body goes out */
+    int32_t is_http1;            /* it has begun like that */
+    int32_t body_out;            /* HF_HTTP1_BODY_...: how the answer's body goes out */
+    struct gateway_http2 *http2; /* NULL: it does not speak it */
     struct gateway_peer peer;
 };
 
@@ -114,6 +117,14 @@ void gateway_client_destroy(struct gateway_client *client);
 /* What is to be done when the callback ends: it is freed if nothing can be sent to it any more, or the request that is
  * in its block already begins. */
 void gateway_client_settle(struct gateway_client *client);
+
+/* For HTTP/2, which has the connection then: to be called when the callback ends; that nothing can be sent any more; to
+ * be called for what is to be written; a deadline; that all is said. */
+void gateway_client_make_due(struct gateway_client *client);
+void gateway_client_break_off(struct gateway_client *client);
+void gateway_client_want(struct gateway_client *client);
+void gateway_client_expect(struct gateway_client *client, uint64_t within_us);
+void gateway_client_linger(struct gateway_client *client);
 
 /* The worker drains: a connection without a request ends, others after theirs. */
 void gateway_client_drain(struct gateway_client *client);

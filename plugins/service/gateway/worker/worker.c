@@ -1,3 +1,4 @@
+#include "http2/http2.h"
 #include "proxy/private.h"
 
 #include <holdfast/lib/error.h>
@@ -196,11 +197,13 @@ static void free_dead(struct gateway_worker *worker)
         hf_buffer_done(&link->trailers);
         free(link);
     }
+    gateway_http2_free_dead(worker);
     while (worker->dead_clients) {
         struct gateway_client *client = worker->dead_clients;
 
         worker->dead_clients = client->next;
         worker->has_unused |= client->port->listener == NULL;
+        gateway_http2_free(client);
         free(client);
     }
 }
@@ -581,6 +584,7 @@ void gateway_worker_destroy(struct gateway_worker *worker)
     if (!worker)
         return;
     free_spare(worker);
+    gateway_http2_release(worker);
     hf_buffer_done(&worker->gather.head);
     free(worker);
 }
