@@ -1,5 +1,6 @@
 #include "options/check.h"
 
+#include "http2/http2.h"
 #include "options/options.h"
 #include "plan/plan.h"
 #include "tls/check.h"
@@ -87,6 +88,8 @@ static void check_listener(const struct check *check, const struct gateway_liste
         if (strcmp(other->address, listener->address) == 0)
             problem(check, "address", "address: '%s' is that of the listener '%s', too", listener->address,
                     other->name);
+    if (listener->http2 && !gateway_http2_is_there())
+        problem(check, "http2", "http2: this gateway was built without HTTP/2; expected false");
     for (uint64_t i = 0; i < listener->trusted_proxies.count; i++) {
         struct gateway_network network;
         if (gateway_network_parse(listener->trusted_proxies.items[i], &network, &error) != HF_OK)

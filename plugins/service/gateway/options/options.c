@@ -22,7 +22,15 @@ static const hf_option listener_options[] = {
     HF_CONFIG_ADDRESS("address", struct gateway_listener_options, address, .flags = HF_OPTION_REQUIRED,
                       .doc = "Where clients connect to."),
     HF_CONFIG_CHOICE("protocol", struct gateway_listener_options, protocol, .choices = protocols,
-                     .default_text = "http", .doc = "What clients speak; http is HTTP/1.1 and 1.0."),
+                     .default_text = "http", .doc = "What clients speak; http is HTTP/1.1, 1.0 and 2."),
+    HF_CONFIG_BOOLEAN("http2", struct gateway_listener_options, http2, .default_text = GATEWAY_HTTP2_DEFAULT,
+                      .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Whether clients may speak HTTP/2, too: over TLS when they offer it (ALPN), else when a "
+                             "connection begins with its preface. It is false where the gateway was built without "
+                             "nghttp2."),
+    HF_CONFIG_INTEGER("http2_streams_maximum", struct gateway_listener_options, http2_streams_maximum,
+                      .default_text = "128", .minimum = 1, .maximum = 65536, .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Requests at a time on a connection that speaks HTTP/2."),
     HF_CONFIG_BOOLEAN("proxy_protocol", struct gateway_listener_options, proxy_protocol, .default_text = "false",
                       .flags = HF_OPTION_RELOADABLE,
                       .doc = "Whether every connection begins with a header of the PROXY protocol (version 1 or 2); "

@@ -14,6 +14,8 @@ struct gateway_listener_options {
     const char *address;
     int32_t protocol; /* GATEWAY_PROTOCOL_... */
     int32_t proxy_protocol;
+    int32_t http2;
+    int64_t http2_streams_maximum;
     hf_strings trusted_proxies;
     int64_t connections_maximum;
     uint64_t head_maximum;

@@ -59,6 +59,8 @@ struct gateway_listener {
     const char *address;
     int32_t protocol, proxy_protocol;
     struct gateway_tls_server *tls; /* held by the plan; NULL: none */
+    int32_t http2;
+    uint32_t streams_maximum; /* of a connection that speaks it */
     const struct gateway_network *trusted;
     uint32_t trusted_count;
     uint32_t connections_maximum;

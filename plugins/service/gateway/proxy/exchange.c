@@ -592,10 +592,14 @@ static void end_request(struct gateway_exchange *exchange)
     exchange->link->calls->end(exchange->link, (hf_slice){exchange->trailers.data, exchange->trailers.size});
 }
 
-void gateway_exchange_body_ended(struct gateway_exchange *exchange, hf_slice trailers)
+void gateway_exchange_body_ended(struct gateway_exchange *exchange)
 {
-    if (hf_buffer_append(&exchange->trailers, trailers.data, trailers.size) != HF_OK) {
-        gateway_exchange_refuse(exchange, 503, "no memory for the request's trailers; try again later");
+    const struct gateway_route *route = exchange->route;
+    hf_error error = {0};
+
+    if (exchange->trailers.size && gateway_forward_trailers(route->request_edits, route->request_edit_count,
+                                                            &exchange->trailers, &error) != HF_OK) {
+        gateway_exchange_refuse(exchange, 400, error.message);
         return;
     }
     exchange->request_ended = 1;
@@ -864,11 +868,18 @@ void gateway_exchange_answer_flush(struct gateway_exchange *exchange)
 }
 
 /* What was gathered lies in memory of the link's, which stays until the callback's end. */
-void gateway_exchange_answered(struct gateway_exchange *exchange, hf_slice trailers)
+void gateway_exchange_answered(struct gateway_exchange *exchange)
 {
+    const struct gateway_route *route = exchange->route;
+    hf_buffer *trailers = &exchange->link->trailers;
     int32_t outcome = outcome_of(exchange, exchange->status);
 
+    if (trailers->size &&
+        gateway_forward_trailers(route->response_edits, route->response_edit_count, trailers, NULL) != HF_OK) {
+        gateway_exchange_link_failed(exchange, LINK_INVALID);
+        return;
+    }
     gateway_link_leave(exchange->link, outcome);
     end_call(exchange, outcome);
-    exchange->front->calls->end(exchange->front, trailers);
+    exchange->front->calls->end(exchange->front, (hf_slice){trailers->data, trailers->size});
 }

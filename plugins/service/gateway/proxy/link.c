@@ -38,6 +38,8 @@ static struct gateway_link *create(struct gateway_exchange *exchange, uint32_t p
     link->deadline.passed = overdue;
     hf_buffer_init(&link->waiting, UINT64_MAX);
     hf_buffer_init(&link->partial, GATEWAY_ANSWER_HEAD_MAX + GATEWAY_SCRATCH_SIZE);
+    hf_buffer_init(&link->trailers, GATEWAY_HEAD_OUT_MAX);
+    link->chunked.trailers = &link->trailers;
     gateway_server_hold(link->server);
     gateway_server_set_hold(link->set);
     return link;
@@ -385,7 +387,7 @@ static struct gateway_link *take_idle(struct gateway_exchange *exchange, uint32_
     link->is_reused = 1;
     link->state = LINK_HEAD;
     link->keeps = link->is_complete = link->has_sent = link->has_answered = 0;
-    link->chunked = (hf_http1_chunked){0};
+    link->chunked = (hf_http1_chunked){.trailers = &link->trailers};
     return link;
 }
 
@@ -420,7 +422,7 @@ int32_t gateway_link_open(struct gateway_exchange *exchange, uint32_t place, con
 static void complete(struct gateway_link *link)
 {
     link->is_complete = 1;
-    gateway_exchange_answered(link->exchange, (hf_slice){NULL, 0});
+    gateway_exchange_answered(link->exchange);
 }
 
 static void take_chunks(struct gateway_link *link, hf_slice bytes)
@@ -529,10 +531,12 @@ static void take_bytes(struct gateway_link *link, hf_slice bytes)
         gateway_exchange_answer_body(link->exchange, bytes);
     if (link->exchange)
         gateway_exchange_answer_flush(link->exchange);
-    if (link->state == LINK_IDLE)
-        hf_buffer_done(&link->partial); /* idle ones are many */
-    else if (!link->is_dead)
+    if (link->state == LINK_IDLE) { /* of which there are many */
+        hf_buffer_done(&link->partial);
+        hf_buffer_done(&link->trailers);
+    } else if (!link->is_dead) {
         hf_buffer_clear(&link->partial);
+    }
 }
 
 /* The server sends no more. */

@@ -1,3 +1,4 @@
+#include "http2/http2.h"
 #include "proxy/private.h"
 
 #include "tls/stream.h"
@@ -195,13 +196,16 @@ static void free_dead(struct gateway_worker *worker)
 
         worker->dead_links = link->next;
         hf_buffer_done(&link->partial);
+        hf_buffer_done(&link->trailers);
         free(link);
     }
+    gateway_http2_free_dead(worker);
     while (worker->dead_clients) {
         struct gateway_client *client = worker->dead_clients;
 
         worker->dead_clients = client->next;
         worker->has_unused |= client->port->listener == NULL;
+        gateway_http2_free(client);
         free(client);
     }
 }
@@ -640,6 +644,7 @@ void gateway_worker_destroy(struct gateway_worker *worker)
         return;
     free_spare(worker);
     gateway_tls_worker_destroy(worker->tls);
+    gateway_http2_release(worker);
     hf_buffer_done(&worker->gather.head);
     free(worker);
 }

@@ -20,7 +20,9 @@ enum {
 struct gateway_client;
 struct gateway_policies;
 struct gateway_exchange;
+struct gateway_http2_scratch;
 struct gateway_link;
+struct gateway_stream;
 
 /* Bytes as they were read. */
 struct gateway_block {
@@ -103,6 +105,9 @@ struct gateway_worker {
     int32_t has_room;   /* for some request that waits in a queue, perhaps */
     struct gateway_exchange *dead_exchanges;
     struct gateway_link *dead_links;
+    struct gateway_stream *dead_streams, *spare_streams; /* of HTTP/2 */
+    uint32_t spare_stream_count;
+    struct gateway_http2_scratch *http2; /* NULL: nobody has spoken it yet */
     struct gateway_gather gather;
     struct gateway_tls_worker *tls;
     hf_http1_head answer; /* the head that was just read */
