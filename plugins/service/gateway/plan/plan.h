@@ -6,6 +6,7 @@
 #include "forward/forward.h"
 #include "plan/network.h"
 #include "route/match.h"
+#include "stream/names.h"
 #include "upstream/build.h"
 
 #include <holdfast/lib/arena.h>
@@ -49,6 +50,12 @@ struct gateway_listener {
     hf_slice name;
     const char *address;
     int32_t protocol, proxy_protocol;
+    /* Of those that pass on: */
+    uint32_t upstream;                /* or GATEWAY_NO_UPSTREAM */
+    const struct gateway_name *names; /* by which connections have another */
+    uint32_t name_count;
+    uint32_t tries, flows_maximum;
+    uint64_t flow_timeout_us;
     const struct gateway_network *trusted;
     uint32_t trusted_count;
     uint32_t connections_maximum;

@@ -355,8 +355,8 @@ static void forward(struct gateway_exchange *exchange, uint32_t upstream)
         gateway_exchange_refuse(exchange, 503, "no memory for the request; try again later");
         return;
     }
-    if (gateway_choice_is_keyed(exchange->set) && exchange->set->key.of == GATEWAY_KEY_BODY && !exchange->request_ended &&
-        exchange->body.size < GATEWAY_REPLAY_MAX) {
+    if (gateway_choice_is_keyed(exchange->set) && exchange->set->key.of == GATEWAY_KEY_BODY &&
+        !exchange->request_ended && exchange->body.size < GATEWAY_REPLAY_MAX) {
         exchange->waits_for_body = 1;
         return;
     }

@@ -79,10 +79,8 @@ void gateway_choice_learn(const struct gateway_server_set *set, uint32_t worker,
                           uint64_t picked_us, uint64_t now_us)
 {
     const struct gateway_pools *pools = &set->pools[worker];
-    hf_balancer_result result = {.size = sizeof result,
-                                 .failed = outcome == GATEWAY_FAILED,
-                                 .latency_us = now_us - picked_us,
-                                 .now_us = now_us};
+    hf_balancer_result result = {
+        .size = sizeof result, .failed = outcome == GATEWAY_FAILED, .latency_us = now_us - picked_us, .now_us = now_us};
 
     if (!set->balancer->ended || outcome == GATEWAY_ABANDONED)
         return;
