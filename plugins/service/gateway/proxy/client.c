@@ -72,6 +72,7 @@ void gateway_client_accept(struct gateway_port *port, int32_t fd, const struct s
         return;
     }
     client->worker = worker;
+    client->id = ++worker->last_client;
     client->port = port;
     client->state = port->listener->proxy_protocol ? CLIENT_PROXY_HEADER : CLIENT_HEAD;
     client->deadline.passed = overdue;
@@ -97,6 +98,10 @@ void gateway_client_destroy(struct gateway_client *client)
     client->is_dead = 1;
     if (client->exchange)
         gateway_exchange_abandon(client->exchange);
+    if (client->owns_links)
+        gateway_links_disown(worker, client->id);
+    free(client->destination);
+    client->destination = NULL;
     link_out(client);
     gateway_deadline_clear(&worker->wheel, &client->deadline);
     gateway_socket_close(&client->socket);
@@ -578,8 +583,12 @@ static void receive_proxy_header(struct gateway_client *client)
     }
     if (size == 0)
         return;
-    if (!header.is_local)
+    if (!header.is_local) {
         set_address(client, &header.source);
+        client->destination = malloc(sizeof *client->destination);
+        if (client->destination) /* else servers are told where the proxy has connected to */
+            *client->destination = header.destination;
+    }
     client->taken = (uint32_t)size;
     client->state = CLIENT_HEAD;
     drop_taken(client);

@@ -1,6 +1,8 @@
 /* A connection to a server: from the pool of its place, or new; an answer is read from it as it comes. */
 #include "proxy/private.h"
 
+#include "worker/announce.h"
+
 #include <holdfast/lib/error.h>
 
 #include <errno.h>
@@ -20,6 +22,12 @@ static struct gateway_place *place_of(const struct gateway_link *link)
 
 /* ---- Life ------------------------------------------------------------------------------------------------------ */
 
+/* The client that alone may use links of the exchange; 0: all may. */
+static uint64_t owner_of(const struct gateway_exchange *exchange)
+{
+    return exchange->set->send_proxy ? exchange->client->id : 0;
+}
+
 static struct gateway_link *create(struct gateway_exchange *exchange, uint32_t place)
 {
     struct gateway_link *link = calloc(1, sizeof *link);
@@ -28,6 +36,7 @@ static struct gateway_link *create(struct gateway_exchange *exchange, uint32_t p
         return NULL;
     link->worker = exchange->worker;
     link->set = exchange->set;
+    link->owner = owner_of(exchange);
     link->server = exchange->set->places[place].server;
     link->place = place;
     link->socket.fd = -1;
@@ -80,6 +89,19 @@ void gateway_link_destroy(struct gateway_link *link)
     bury(link);
 }
 
+void gateway_links_disown(struct gateway_worker *worker, uint64_t owner)
+{
+    struct gateway_link *next;
+
+    for (struct gateway_view *view = worker->views; view; view = view->next)
+        for (uint32_t i = 0; i < view->set->count; i++)
+            for (struct gateway_link *link = view->idle[i]; link; link = next) {
+                next = link->next;
+                if (link->owner == owner)
+                    gateway_link_destroy(link);
+            }
+}
+
 /* ---- Kept for later ---------------------------------------------------------------------------------------------- */
 
 static int find_place(const struct gateway_view *view, const struct gateway_server *server, uint32_t *ret_place)
@@ -93,16 +115,19 @@ static int find_place(const struct gateway_view *view, const struct gateway_serv
 }
 
 /* 0: it is not to be kept. */
-static int keep(struct gateway_link *link, struct gateway_view *view)
+static int keep(struct gateway_link *link, const struct gateway_exchange *exchange, struct gateway_view *view)
 {
     uint32_t place = link->place;
 
-    if (!link->keeps || !link->is_complete || link->is_broken || link->waiting.size || link->worker->is_draining)
+    if (!link->keeps || !link->is_complete || (link->owner && exchange->client->is_dead) || link->is_broken ||
+        link->waiting.size || link->worker->is_draining)
         return 0;
     if (view->set != link->set && !find_place(view, link->server, &place))
         return 0;
     if (view->idle_count[place] >= view->set->idle_maximum || view->set->places[place].is_draining)
         return 0;
+    if (link->owner)
+        exchange->client->owns_links = 1;
     gateway_server_set_release(link->set);
     link->set = NULL;
     link->exchange = NULL;
@@ -134,7 +159,7 @@ void gateway_link_leave(struct gateway_link *link, int32_t outcome)
     exchange->link = NULL;
     link->exchange = NULL;
     link->worker->has_room |= view->queued > 0;
-    if (!exchange->request_ended || !keep(link, view))
+    if (!exchange->request_ended || !keep(link, exchange, view))
         bury(link);
 }
 
@@ -257,6 +282,18 @@ void gateway_link_tunnel(struct gateway_link *link)
     gateway_link_expect(link, 0); /* the client's connection has the time-out of both */
 }
 
+/* The server learns whose requests these are. */
+static void announce(struct gateway_link *link)
+{
+    const struct gateway_client *client = link->exchange->client;
+    uint8_t header[GATEWAY_PROXY_WRITE_MAX];
+    struct iovec piece = {header, gateway_announce(header, link->set->send_proxy, client->socket.fd, &client->address,
+                                                   client->destination)};
+
+    gateway_link_send(link, &piece, 1);
+    link->has_sent = 0; /* nothing of a request */
+}
+
 /* ---- Connecting ---------------------------------------------------------------------------------------------------
  */
 
@@ -309,14 +346,19 @@ static void connected(struct gateway_link *link)
     link->state = LINK_HEAD;
     gateway_link_expect(link, 0);
     want(link);
+    if (link->owner)
+        announce(link);
     gateway_exchange_link_ready(link->exchange);
 }
 
 static struct gateway_link *take_idle(struct gateway_exchange *exchange, uint32_t place)
 {
+    uint64_t owner = owner_of(exchange);
     struct gateway_view *view = exchange->view;
     struct gateway_link *link = view->set == exchange->set ? view->idle[place] : NULL;
 
+    while (link && link->owner != owner)
+        link = link->next;
     if (!link)
         return NULL;
     take_out(link);

@@ -55,8 +55,11 @@ struct gateway_client {
     int32_t closes;     /* after the answer */
     int32_t is_broken;  /* nothing can be sent any more */
     int32_t is_dead;
-    int32_t body_out; /* HF_HTTP1_BODY_...: how the answer's body goes out */
+    int32_t body_out;   /* HF_HTTP1_BODY_...: how the answer's body goes out */
+    uint64_t id;        /* of all clients of the worker, from 1 on */
+    int32_t owns_links; /* some server's connections are kept for it alone */
     struct sockaddr_storage address;
+    struct sockaddr_storage *destination; /* that a proxy has told; owned; NULL: that of the socket */
     uint32_t text_size;
     char text[GATEWAY_ADDRESS_TEXT]; /* of the address */
 };
@@ -226,7 +229,8 @@ struct gateway_link {
     hf_http1_chunked chunked;
     uint64_t body_left;
     uint64_t picked_us;
-    int32_t body; /* HF_HTTP1_BODY_... of the answer */
+    uint64_t owner; /* the client whose requests alone it may carry, since the server was told; 0: any */
+    int32_t body;   /* HF_HTTP1_BODY_... of the answer */
     int32_t state;
     int32_t is_reused;
     int32_t keeps; /* the connection may carry another request */
@@ -261,6 +265,9 @@ void gateway_link_tunnel(struct gateway_link *link);
 /* The exchange has no more use for it: it is kept for another if its answer is complete, else closed.  `outcome` is
  * what the server is to be thought of, GATEWAY_.... */
 void gateway_link_leave(struct gateway_link *link, int32_t outcome);
+
+/* Those that are kept for a client that goes. */
+void gateway_links_disown(struct gateway_worker *worker, uint64_t owner);
 
 /* Of an idle one. */
 void gateway_link_destroy(struct gateway_link *link);

@@ -120,6 +120,7 @@ struct gateway_worker {
     char date[32];        /* of `dated_s` */
     uint64_t dated_s;
     struct gateway_worker_counts counts;
+    uint64_t last_client; /* its id */
     uint8_t scratch[GATEWAY_SCRATCH_SIZE];
 };
 
