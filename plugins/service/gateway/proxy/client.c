@@ -92,6 +92,8 @@ void gateway_client_accept(struct gateway_port *port, int32_t fd, const struct s
     client->front.calls = &calls;
     client->front.peer = &client->peer;
     client->worker = worker;
+    client->peer.id = ++worker->last_client;
+    client->peer.fd = fd;
     client->port = port;
     client->state = port->listener->proxy_protocol ? CLIENT_PROXY_HEADER : CLIENT_HEAD;
     client->deadline.passed = overdue;
@@ -125,6 +127,11 @@ void gateway_client_destroy(struct gateway_client *client)
     client->exchange = NULL;
     if (client->http2)
         gateway_http2_close(client);
+    if (client->peer.owns_links)
+        gateway_links_disown(worker, client->peer.id);
+    free(client->peer.destination);
+    client->peer.destination = NULL;
+    client->peer.is_gone = 1;
     link_out(client);
     gateway_deadline_clear(&worker->wheel, &client->deadline);
     gateway_socket_close(&client->socket);
@@ -683,8 +690,12 @@ static void receive_proxy_header(struct gateway_client *client)
     }
     if (size == 0)
         return;
-    if (!header.is_local)
+    if (!header.is_local) {
         set_address(client, &header.source);
+        client->peer.destination = malloc(sizeof *client->peer.destination);
+        if (client->peer.destination) /* else servers are told where the proxy has connected to */
+            *client->peer.destination = header.destination;
+    }
     client->taken = (uint32_t)size;
     client->state = CLIENT_HEAD;
     drop_taken(client);

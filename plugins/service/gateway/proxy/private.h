@@ -28,6 +28,11 @@ enum {
 /* Who sends requests: as the socket says it, or the header of a PROXY protocol. */
 struct gateway_peer {
     struct sockaddr_storage address;
+    struct sockaddr_storage *destination; /* that a proxy has told; owned by the connection; NULL: that of the socket */
+    int32_t fd;                           /* the socket */
+    int32_t owns_links;                   /* some server's connections are kept for it alone */
+    int32_t is_gone;
+    uint64_t id; /* of all connections of the worker, from 1 on */
     uint32_t text_size;
     char text[GATEWAY_ADDRESS_TEXT]; /* of the address */
     int32_t is_tls;                  /* its connection to us */
@@ -68,7 +73,7 @@ struct gateway_front_calls {
 /* The side of the client: first member of whatever it is. */
 struct gateway_front {
     const struct gateway_front_calls *calls;
-    const struct gateway_peer *peer;
+    struct gateway_peer *peer;
     hf_buffer waiting; /* bytes that the client has not taken yet */
     int32_t is_broken; /* nothing can be sent any more */
 };
@@ -307,6 +312,7 @@ struct gateway_link {
     hf_http1_chunked chunked;
     uint64_t body_left;
     uint64_t picked_us;
+    uint64_t owner;   /* the client whose requests alone it may carry, since the server was told; 0: any */
     int32_t body;     /* HF_HTTP1_BODY_... of the answer */
     int32_t body_out; /* of the request */
     int32_t state;
@@ -333,6 +339,9 @@ void gateway_link_expect(struct gateway_link *link, uint64_t due_us);
 /* The exchange has no more use for it: it is kept for another if its answer is complete, else closed.  `outcome` is
  * what the server is to be thought of, GATEWAY_.... */
 void gateway_link_leave(struct gateway_link *link, int32_t outcome);
+
+/* Those that are kept for a client that goes. */
+void gateway_links_disown(struct gateway_worker *worker, uint64_t owner);
 
 /* Of an idle one. */
 void gateway_link_destroy(struct gateway_link *link);
