@@ -23,6 +23,13 @@ static void ready(void *arg, int32_t fd, uint32_t events);
 static void overdue(struct gateway_deadline *deadline);
 static void next_request(struct gateway_client *client);
 
+static const struct gateway_front_calls calls;
+
+static struct gateway_client *client_of(struct gateway_front *front)
+{
+    return (struct gateway_client *)front;
+}
+
 static const struct gateway_listener *listener_of(const struct gateway_client *client)
 {
     return client->port->listener;
@@ -57,8 +64,8 @@ static void expect(struct gateway_client *client, uint64_t within_us)
 
 static void set_address(struct gateway_client *client, const struct sockaddr_storage *address)
 {
-    client->address = *address;
-    client->text_size = gateway_address_text(address, client->text);
+    client->peer.address = *address;
+    client->peer.text_size = gateway_address_text(address, client->peer.text);
 }
 
 void gateway_client_accept(struct gateway_port *port, int32_t fd, const struct sockaddr_storage *address)
@@ -71,11 +78,13 @@ void gateway_client_accept(struct gateway_port *port, int32_t fd, const struct s
         (void)close(fd);
         return;
     }
+    client->front.calls = &calls;
+    client->front.peer = &client->peer;
     client->worker = worker;
     client->port = port;
     client->state = port->listener->proxy_protocol ? CLIENT_PROXY_HEADER : CLIENT_HEAD;
     client->deadline.passed = overdue;
-    hf_buffer_init(&client->waiting, UINT64_MAX);
+    hf_buffer_init(&client->front.waiting, UINT64_MAX);
     set_address(client, address);
     if (address->ss_family != AF_UNIX)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* it is only slower without */
@@ -96,13 +105,14 @@ void gateway_client_destroy(struct gateway_client *client)
         return;
     client->is_dead = 1;
     if (client->exchange)
-        gateway_exchange_abandon(client->exchange);
+        gateway_exchange_over(client->exchange);
+    client->exchange = NULL;
     link_out(client);
     gateway_deadline_clear(&worker->wheel, &client->deadline);
     gateway_socket_close(&client->socket);
     gateway_worker_give_back(worker, client->block);
     client->block = NULL;
-    hf_buffer_done(&client->waiting);
+    hf_buffer_done(&client->front.waiting);
     client->next = worker->dead_clients;
     worker->dead_clients = client;
 }
@@ -116,7 +126,7 @@ static void want(struct gateway_client *client)
                 !(client->state == CLIENT_WAITS && client->block && client->block->size == sizeof client->block->bytes);
 
     gateway_socket_want(&client->socket, (reads ? (uint32_t)HF_WATCH_READ : 0u) |
-                                             (client->waiting.size ? (uint32_t)HF_WATCH_WRITE : 0u));
+                                             (client->front.waiting.size ? (uint32_t)HF_WATCH_WRITE : 0u));
 }
 
 static void make_due(struct gateway_client *client)
@@ -130,10 +140,10 @@ static void make_due(struct gateway_client *client)
 
 static void break_off(struct gateway_client *client)
 {
-    if (client->is_broken)
+    if (client->front.is_broken)
         return;
-    client->is_broken = 1;
-    hf_buffer_done(&client->waiting);
+    client->front.is_broken = 1;
+    hf_buffer_done(&client->front.waiting);
     make_due(client);
 }
 
@@ -142,12 +152,12 @@ static void break_off(struct gateway_client *client)
 
 static void keep_waiting(struct gateway_client *client, const struct iovec *pieces, uint32_t count, uint64_t sent)
 {
-    for (uint32_t i = 0; i < count && !client->is_broken; i++) {
+    for (uint32_t i = 0; i < count && !client->front.is_broken; i++) {
         uint64_t part = sent < pieces[i].iov_len ? sent : pieces[i].iov_len;
 
         sent -= part;
-        if (hf_buffer_append(&client->waiting, (const uint8_t *)pieces[i].iov_base + part, pieces[i].iov_len - part) !=
-            HF_OK)
+        if (hf_buffer_append(&client->front.waiting, (const uint8_t *)pieces[i].iov_base + part,
+                             pieces[i].iov_len - part) != HF_OK)
             break_off(client);
     }
 }
@@ -156,23 +166,24 @@ static void send_pieces(struct gateway_client *client, const struct iovec *piece
 {
     int64_t sent = 0;
 
-    if (client->is_broken || count == 0)
+    if (client->front.is_broken || count == 0)
         return;
-    if (client->waiting.size == 0)
+    if (client->front.waiting.size == 0)
         sent = gateway_socket_write(&client->socket, pieces, (int32_t)count);
     if (sent == GATEWAY_BROKEN) {
         break_off(client);
         return;
     }
     keep_waiting(client, pieces, count, sent > 0 ? (uint64_t)sent : 0);
-    if (client->waiting.size && !client->is_broken) {
+    if (client->front.waiting.size && !client->front.is_broken) {
         expect(client, listener_of(client) ? listener_of(client)->send_timeout_us : LINGER_US);
         want(client);
     }
 }
 
-void gateway_client_flush(struct gateway_client *client)
+static void flush(struct gateway_front *front)
 {
+    struct gateway_client *client = client_of(front);
     struct gateway_gather *gather = &client->worker->gather;
 
     send_pieces(client, gather->pieces, gather->count);
@@ -198,12 +209,13 @@ static void gather_text(struct gateway_client *client, const char *format, unsig
     gather_piece(client, at, (uint64_t)size);
 }
 
-void gateway_client_body(struct gateway_client *client, hf_slice piece)
+static void send_body(struct gateway_front *front, hf_slice piece)
 {
+    struct gateway_client *client = client_of(front);
     struct gateway_gather *gather = &client->worker->gather;
 
     if (gather->count + 3 > GATEWAY_PIECES_MAX)
-        gateway_client_flush(client);
+        flush(front);
     if (client->body_out == HF_HTTP1_BODY_CHUNKED)
         gather_text(client, "%llx\r\n", (unsigned long long)piece.size);
     gather_piece(client, piece.data, piece.size);
@@ -220,8 +232,9 @@ static int is_last(const struct gateway_client *client, uint32_t status)
            !exchange->head.keep_alive || (status >= 200 && !exchange->request_ended);
 }
 
-int32_t gateway_client_head(struct gateway_client *client, const hf_http1_head *head, hf_slice bytes, hf_error *error)
+static int32_t send_head(struct gateway_front *front, const hf_http1_head *head, hf_slice bytes, hf_error *error)
 {
+    struct gateway_client *client = client_of(front);
     struct gateway_exchange *exchange = client->exchange;
     struct gateway_gather *gather = &client->worker->gather;
     int last = is_last(client, head->status);
@@ -232,7 +245,7 @@ int32_t gateway_client_head(struct gateway_client *client, const hf_http1_head *
         how.edit_count = exchange->route->response_edit_count;
     }
     if (gather->count) /* an interim answer, whose bytes would move */
-        gateway_client_flush(client);
+        flush(front);
     int32_t code = gateway_forward_response(&how, bytes, head, &gather->head, &client->body_out, error);
     if (code != HF_OK)
         return code;
@@ -251,7 +264,7 @@ static void linger(struct gateway_client *client)
     client->is_paused = 0;
     expect(client, LINGER_US);
     want(client);
-    if (client->waiting.size == 0)
+    if (client->front.waiting.size == 0)
         gateway_socket_end(&client->socket);
 }
 
@@ -282,23 +295,50 @@ static void go_on(struct gateway_client *client)
         make_due(client); /* pipelined: in its turn, not deeper and deeper */
 }
 
-void gateway_client_end(struct gateway_client *client)
+static void finish(struct gateway_client *client)
 {
-    struct gateway_exchange *exchange = client->exchange;
-    int whole = exchange->request_ended;
-
-    if (client->body_out == HF_HTTP1_BODY_CHUNKED && !exchange->is_tunnel)
-        gather_piece(client, "0\r\n\r\n", 5);
-    gateway_client_flush(client);
-    gateway_exchange_over(exchange);
-    client->exchange = NULL;
-    client->body_out = HF_HTTP1_BODY_NONE;
-    if (client->is_broken)
+    client->is_over = 0;
+    if (client->front.is_broken)
         return;
-    if (client->closes || !whole)
+    if (client->closes)
         linger(client);
     else
         go_on(client);
+}
+
+/* RFC 9110, 6.5.1: only to clients that say they take them. */
+static int takes_trailers(const struct gateway_exchange *exchange)
+{
+    return hf_http1_list_has(hf_http1_header_find(&exchange->head, "te"), "trailers");
+}
+
+static void gather_last_chunk(struct gateway_client *client, hf_slice trailers)
+{
+    if (trailers.size == 0 || !takes_trailers(client->exchange)) {
+        gather_piece(client, "0\r\n\r\n", 5);
+        return;
+    }
+    gather_piece(client, "0\r\n", 3);
+    gather_piece(client, trailers.data, trailers.size);
+    gather_piece(client, "\r\n", 2);
+}
+
+static void end(struct gateway_front *front, hf_slice trailers)
+{
+    struct gateway_client *client = client_of(front);
+    struct gateway_exchange *exchange = client->exchange;
+
+    if (client->body_out == HF_HTTP1_BODY_CHUNKED && !exchange->is_tunnel)
+        gather_last_chunk(client, trailers);
+    flush(front);
+    client->closes |= !exchange->request_ended;
+    gateway_exchange_over(exchange);
+    client->exchange = NULL;
+    client->body_out = HF_HTTP1_BODY_NONE;
+    if (client->is_taking)
+        client->is_over = 1;
+    else
+        finish(client);
 }
 
 /* ---- Requests ------------------------------------------------------------------------------------------------------
@@ -309,7 +349,7 @@ static void refuse(struct gateway_client *client, uint32_t status, const char *w
 {
     client->closes = 1;
     if (!client->exchange)
-        client->exchange = gateway_exchange_create(client);
+        client->exchange = gateway_exchange_create(client->worker, &client->front, listener_of(client));
     if (client->exchange)
         gateway_exchange_refuse(client->exchange, status, why);
     else
@@ -325,7 +365,7 @@ static void body_ended(struct gateway_client *client)
 {
     client->state = CLIENT_WAITS;
     gateway_deadline_clear(&client->worker->wheel, &client->deadline);
-    gateway_exchange_body_ended(client->exchange);
+    gateway_exchange_body_ended(client->exchange, (hf_slice){NULL, 0});
 }
 
 static int is_too_large(struct gateway_client *client, uint64_t more)
@@ -361,12 +401,8 @@ static uint64_t take_chunks(struct gateway_client *client, hf_slice bytes)
     return all;
 }
 
-/* Takes what there is of the body from the front of the bytes; how many bytes of them it took. */
-static uint64_t take_body(struct gateway_client *client, hf_slice bytes)
+static uint64_t take_length(struct gateway_client *client, hf_slice bytes)
 {
-    if (client->exchange->head.body == HF_HTTP1_BODY_CHUNKED)
-        return take_chunks(client, bytes);
-
     uint64_t size = bytes.size < client->body_left ? bytes.size : client->body_left;
 
     client->body_left -= size;
@@ -375,6 +411,24 @@ static uint64_t take_body(struct gateway_client *client, hf_slice bytes)
     if (client->body_left == 0 && client->exchange && client->state == CLIENT_BODY)
         body_ended(client);
     return size;
+}
+
+/* Takes what there is of the body from the front of the bytes, and leaves in the block what stands behind it: the next
+ * request, perhaps.  The answer may be complete meanwhile; what comes after it waits until the bytes are in order. */
+static void take_body(struct gateway_client *client, hf_slice bytes)
+{
+    uint32_t head_end = client->taken;
+
+    client->is_taking = 1;
+    uint64_t taken =
+        client->exchange->head.body == HF_HTTP1_BODY_CHUNKED ? take_chunks(client, bytes) : take_length(client, bytes);
+    client->is_taking = 0;
+    if (client->is_dead)
+        return;
+    memmove(client->block->bytes + head_end, bytes.data + taken, bytes.size - taken);
+    client->block->size = head_end + (uint32_t)(bytes.size - taken);
+    if (client->is_over)
+        finish(client);
 }
 
 static void send_continue(struct gateway_client *client)
@@ -398,8 +452,7 @@ static void begin_body(struct gateway_client *client)
     if (exchange->head.expect_continue && exchange->head.minor == 1 && client->taken == block->size)
         send_continue(client);
     if (client->taken < block->size)
-        client->taken +=
-            (uint32_t)take_body(client, (hf_slice){block->bytes + client->taken, block->size - client->taken});
+        take_body(client, (hf_slice){block->bytes + client->taken, block->size - client->taken});
     else
         want(client);
 }
@@ -429,7 +482,7 @@ static void next_request(struct gateway_client *client)
         gateway_client_destroy(client);
         return;
     }
-    client->exchange = gateway_exchange_create(client);
+    client->exchange = gateway_exchange_create(client->worker, &client->front, listener_of(client));
     if (!client->exchange) {
         gateway_client_destroy(client);
         return;
@@ -495,8 +548,7 @@ static void receive_head(struct gateway_client *client)
 static void receive_body(struct gateway_client *client)
 {
     struct gateway_worker *worker = client->worker;
-    struct gateway_block *block = client->block;
-    uint64_t room = sizeof block->bytes - client->taken;
+    uint64_t room = sizeof client->block->bytes - client->taken;
     uint64_t most = client->exchange->head.body == HF_HTTP1_BODY_LENGTH && client->body_left < sizeof worker->scratch
                         ? client->body_left
                         : sizeof worker->scratch;
@@ -511,15 +563,7 @@ static void receive_body(struct gateway_client *client)
         return;
     }
     expect(client, client->exchange->listener->body_timeout_us);
-    uint64_t taken = take_body(client, (hf_slice){worker->scratch, (uint64_t)got});
-    if (client->is_dead || !client->block || client->state == CLIENT_LINGERS)
-        return;
-    /* `taken` bytes of the block are done with, and what is left now follows them. */
-    block->size = client->taken;
-    memcpy(block->bytes + block->size, worker->scratch + taken, (uint64_t)got - taken);
-    block->size += (uint32_t)((uint64_t)got - taken);
-    if (client->state == CLIENT_HEAD) /* the exchange is over already */
-        go_on(client);
+    take_body(client, (hf_slice){worker->scratch, (uint64_t)got});
 }
 
 static void receive_ahead(struct gateway_client *client)
@@ -612,19 +656,19 @@ static void receive(struct gateway_client *client)
 
 static void send_waiting(struct gateway_client *client)
 {
-    struct iovec piece = {client->waiting.data, client->waiting.size};
-    int64_t sent = client->waiting.size ? gateway_socket_write(&client->socket, &piece, 1) : 0;
+    struct iovec piece = {client->front.waiting.data, client->front.waiting.size};
+    int64_t sent = client->front.waiting.size ? gateway_socket_write(&client->socket, &piece, 1) : 0;
 
     if (sent == GATEWAY_BROKEN) {
         break_off(client);
         return;
     }
     if (sent > 0) {
-        hf_buffer_consume(&client->waiting, (uint64_t)sent);
+        hf_buffer_consume(&client->front.waiting, (uint64_t)sent);
         expect(client, listener_of(client) ? listener_of(client)->send_timeout_us : LINGER_US);
     }
-    if (client->waiting.size == 0) {
-        hf_buffer_done(&client->waiting);
+    if (client->front.waiting.size == 0) {
+        hf_buffer_done(&client->front.waiting);
         if (client->state == CLIENT_LINGERS)
             linger(client);
         else if (client->state == CLIENT_HEAD)
@@ -645,16 +689,18 @@ static void ready(void *arg, int32_t fd, uint32_t events)
     (void)fd;
     if (events & HF_WATCH_WRITE)
         send_waiting(client);
-    if (events & HF_WATCH_READ && !client->is_dead && !client->is_broken)
+    if (events & HF_WATCH_READ && !client->is_dead && !client->front.is_broken)
         do
             receive(client);
-        while (!client->is_dead && !client->is_broken && client->socket.events & HF_WATCH_READ &&
+        while (!client->is_dead && !client->front.is_broken && client->socket.events & HF_WATCH_READ &&
                gateway_socket_has_more(&client->socket));
     gateway_worker_settle(worker);
 }
 
-void gateway_client_resume(struct gateway_client *client)
+static void resume(struct gateway_front *front)
 {
+    struct gateway_client *client = client_of(front);
+
     if (!client->is_paused)
         return;
     client->is_paused = 0;
@@ -663,34 +709,54 @@ void gateway_client_resume(struct gateway_client *client)
     want(client);
 }
 
-void gateway_client_pause(struct gateway_client *client)
+static void pause_reading(struct gateway_front *front)
 {
+    struct gateway_client *client = client_of(front);
+
     client->is_paused = 1;
     if (client->state == CLIENT_BODY) /* it is not the client that is slow */
         gateway_deadline_clear(&client->worker->wheel, &client->deadline);
     want(client);
 }
 
-void gateway_client_tunnel(struct gateway_client *client)
+static void tunnel(struct gateway_front *front)
 {
+    struct gateway_client *client = client_of(front);
     struct gateway_block *block = client->block;
 
     client->state = CLIENT_TUNNEL;
     client->closes = 1;
     client->body_out = HF_HTTP1_BODY_UNTIL_CLOSE;
     expect(client, client->exchange->listener->idle_timeout_us);
-    gateway_client_flush(client);
+    flush(front);
     if (block && block->size > client->taken)
         gateway_exchange_body(client->exchange, (hf_slice){block->bytes + client->taken, block->size - client->taken});
     client->taken = block ? block->size : 0;
     want(client);
 }
 
-void gateway_client_touch(struct gateway_client *client)
+static void touch(struct gateway_front *front)
 {
-    if (client->waiting.size == 0)
+    struct gateway_client *client = client_of(front);
+
+    if (client->front.waiting.size == 0)
         expect(client, client->exchange->listener->idle_timeout_us);
 }
+
+static void destroy(struct gateway_front *front)
+{
+    gateway_client_destroy(client_of(front));
+}
+
+static const struct gateway_front_calls calls = {.head = send_head,
+                                                 .body = send_body,
+                                                 .flush = flush,
+                                                 .end = end,
+                                                 .pause = pause_reading,
+                                                 .resume = resume,
+                                                 .tunnel = tunnel,
+                                                 .touch = touch,
+                                                 .destroy = destroy};
 
 /* ---- Time-outs and the end of the worker ----------------------------------------------------------------------------
  */
@@ -700,7 +766,7 @@ static void overdue(struct gateway_deadline *deadline)
     struct gateway_client *client =
         (struct gateway_client *)((char *)deadline - offsetof(struct gateway_client, deadline));
 
-    if (client->is_broken || client->waiting.size || client->state == CLIENT_LINGERS ||
+    if (client->front.is_broken || client->front.waiting.size || client->state == CLIENT_LINGERS ||
         client->state == CLIENT_TUNNEL || client->state == CLIENT_PROXY_HEADER ||
         (client->state == CLIENT_HEAD && !client->block))
         gateway_client_destroy(client); /* there is nothing to say, or nobody who listens */
@@ -720,7 +786,7 @@ void gateway_client_settle(struct gateway_client *client)
     client->is_due = 0;
     if (client->is_dead)
         return;
-    if (client->is_broken)
+    if (client->front.is_broken)
         gateway_client_destroy(client);
     else if (client->state == CLIENT_HEAD && client->block && !client->exchange)
         next_request(client);
