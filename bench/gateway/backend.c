@@ -1,5 +1,5 @@
-/* The server behind the gateways that are compared: as little work for an answer as there can be, so that it is not what
- * is measured.  One thread, epoll, answers that are ready beforehand.
+/* The server behind the gateways that are compared: as little work for an answer as there can be, so that it is not
+ * what is measured.  One thread, epoll, answers that are ready beforehand.
  *
  *   gateway_backend HTTP-PORT [UDP-PORT]
  *
@@ -54,8 +54,8 @@ static void *allocate(size_t size)
 static void prepare(struct answer *answer, size_t body)
 {
     char head[160];
-    int size = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n",
-                        body);
+    int size =
+        snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n", body);
 
     answer->size = (size_t)size + body;
     answer->bytes = allocate(answer->size);
@@ -119,10 +119,8 @@ static void echo_datagrams(int fd)
 
     for (int i = 0; i < DATAGRAMS_AT_ONCE; i++) {
         pieces[i] = (struct iovec){bytes[i], sizeof bytes[i]};
-        messages[i].msg_hdr = (struct msghdr){.msg_name = &addresses[i],
-                                              .msg_namelen = sizeof addresses[i],
-                                              .msg_iov = &pieces[i],
-                                              .msg_iovlen = 1};
+        messages[i].msg_hdr = (struct msghdr){
+            .msg_name = &addresses[i], .msg_namelen = sizeof addresses[i], .msg_iov = &pieces[i], .msg_iovlen = 1};
     }
     int count = recvmmsg(fd, messages, DATAGRAMS_AT_ONCE, 0, NULL);
 

@@ -87,7 +87,8 @@ static void watch(struct client *client, int operation, uint32_t events)
         fail("cannot watch a socket");
 }
 
-/* ---- HTTP, in TLS or not ------------------------------------------------------------------------------------------ */
+/* ---- HTTP, in TLS or not ------------------------------------------------------------------------------------------
+ */
 
 static void open_connection(struct client *client)
 {
@@ -250,7 +251,8 @@ static void hold_connections(struct client *clients, int count)
             fail("a connection was closed meanwhile");
 }
 
-/* ---- UDP ---------------------------------------------------------------------------------------------------------- */
+/* ---- UDP ----------------------------------------------------------------------------------------------------------
+ */
 
 static void send_datagram(struct client *client)
 {
@@ -317,7 +319,8 @@ static void ask_by_datagrams(struct client *clients, int count)
     }
 }
 
-/* ---- The command line --------------------------------------------------------------------------------------------- */
+/* ---- The command line ---------------------------------------------------------------------------------------------
+ */
 
 static void make_context(void)
 {
