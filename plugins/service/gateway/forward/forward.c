@@ -194,6 +194,19 @@ static int32_t strike_named(struct passage *passage, hf_slice names, uint32_t *c
     return HF_OK;
 }
 
+/* Whether it would be one of the known names if it were written with "-" in place of "_": servers that make variables
+ * of fields take it for that one. */
+static int is_lookalike(hf_slice name)
+{
+    char text[24]; /* the known ones are shorter */
+
+    if (name.size >= sizeof text || !memchr(name.data, '_', name.size))
+        return 0;
+    for (uint64_t i = 0; i < name.size; i++)
+        text[i] = name.data[i] == '_' ? '-' : (char)name.data[i];
+    return fate_of_name((hf_slice){(const uint8_t *)text, name.size}) != PASSES;
+}
+
 static int32_t begin(struct passage *passage, int is_request, hf_error *error)
 {
     const hf_http1_head *head = passage->head;
@@ -203,6 +216,8 @@ static int32_t begin(struct passage *passage, int is_request, hf_error *error)
     for (uint32_t i = 0; i < head->header_count; i++) {
         int32_t fate = fate_of_name(head->headers[i].name);
 
+        if (fate == PASSES && is_request && is_lookalike(head->headers[i].name))
+            fate = OF_THE_HOP;
         passage->fate[i] = (uint8_t)(fate > UPGRADE && !is_request ? PASSES : fate);
         passage->fates |= 1u << passage->fate[i];
     }
@@ -420,6 +435,16 @@ int32_t gateway_forward_request(const struct gateway_forward *how, hf_slice byte
     else if (hf_http1_header_find(head, "content-length").data)
         put_length(&passage, head->content_length);
     return finish(&passage, before, error);
+}
+
+int32_t gateway_forward_look(const hf_http1_head *head, hf_error *error)
+{
+    static const struct gateway_forward nothing;
+    struct passage passage = {.how = &nothing, .head = head};
+    hf_slice target, host;
+    int32_t code = begin(&passage, 1, error);
+
+    return code == HF_OK ? read_target(&passage, &target, &host, error) : code;
 }
 
 /* ---- Responses ------------------------------------------------------------------------------------------------- */

@@ -43,6 +43,9 @@ struct gateway_forward {
 int32_t gateway_forward_request(const struct gateway_forward *how, hf_slice bytes, const hf_http1_head *head,
                                 hf_buffer *to, hf_error *error);
 
+/* Whether it is a request that gateway_forward_request would send on, for those that are answered without a server. */
+int32_t gateway_forward_look(const hf_http1_head *head, hf_error *error);
+
 /* The same for a response.  *ret_body, HF_HTTP1_BODY_...: how the body goes to the client; a body that ends with the
  * server's connection is sent in chunks to clients that know them, and so that the client sees whether it was whole.
  * After HF_HTTP1_BODY_UNTIL_CLOSE the connection closes whatever `keep_alive` says.  HF_EINVAL and HF_ETOOLARGE (502),

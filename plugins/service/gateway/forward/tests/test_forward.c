@@ -34,6 +34,8 @@ static int32_t forward_request(const struct gateway_forward *how, const char *te
 
     snprintf(to, 4096, "%.*s", (int)buffer.size, buffer.data ? (const char *)buffer.data : "");
     hf_buffer_done(&buffer);
+    if (code != HF_ETOOLARGE)
+        assert_int_equal(gateway_forward_look(&head, NULL), code);
     return code;
 }
 
@@ -95,6 +97,17 @@ static void what_concerns_the_connection_stays_behind(void **state)
     /* What the connection's options may not take away: where the message ends, and whose it is. */
     expect_request(&how, "POST / HTTP/1.1\r\nHost: a\r\nConnection: content-length, host\r\nContent-Length: 3\r\n\r\n",
                    "POST / HTTP/1.1\r\nHost: a\r\n" FROM "Content-Length: 3\r\n\r\n");
+}
+
+static void what_servers_take_for_ours_stays_behind(void **state)
+{
+    struct gateway_forward how = from_client();
+
+    (void)state;
+    expect_request(&how,
+                   "GET / HTTP/1.1\r\nHost: a\r\nContent_Length: 3\r\nX-A_B: 1\r\nTRANSFER_encoding: chunked\r\n"
+                   "X_Forwarded-For: 1\r\nx_forwarded_proto: https\r\nX_Forwarded_Server: 1\r\n\r\n",
+                   "GET / HTTP/1.1\r\nHost: a\r\nX-A_B: 1\r\nX_Forwarded_Server: 1\r\n" FROM "\r\n");
 }
 
 static void bodies_are_framed_anew(void **state)
@@ -313,6 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fields_pass_as_they_are_and_in_order),
         cmocka_unit_test(what_concerns_the_connection_stays_behind),
+        cmocka_unit_test(what_servers_take_for_ours_stays_behind),
         cmocka_unit_test(bodies_are_framed_anew),
         cmocka_unit_test(a_proxy_of_ours_is_believed_and_nobody_else),
         cmocka_unit_test(targets_become_paths),
