@@ -255,7 +255,7 @@ static void check_upstream(const struct check *check, const struct gateway_upstr
     check_text(check, "check.path", upstream->check.path);
     check_text(check, "check.host", upstream->check.host);
     check_text(check, "degraded.type", upstream->degraded.type);
-    gateway_tls_check_client(&upstream->tls, check->report, check->path);
+    gateway_tls_check_client(&upstream->tls, &upstream->servers, check->report, check->path);
 }
 
 /* ---- All ------------------------------------------------------------------------------------------------------------

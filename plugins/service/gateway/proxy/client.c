@@ -582,6 +582,15 @@ static int64_t read_block(struct gateway_client *client)
     return got;
 }
 
+/* A connection without a request ends in order, which only TLS has words for; what is under way is cut off. */
+static void end_now(struct gateway_client *client)
+{
+    if (client->state == CLIENT_HEAD && !client->front.is_broken && client->front.waiting.size == 0 &&
+        gateway_socket_is_tls(&client->socket))
+        gateway_socket_end(&client->socket);
+    gateway_client_destroy(client);
+}
+
 static void receive_head(struct gateway_client *client)
 {
     int was_empty = client->block == NULL;
@@ -590,7 +599,7 @@ static void receive_head(struct gateway_client *client)
     if (got == GATEWAY_AGAIN)
         return;
     if (got <= 0) {
-        gateway_client_destroy(client);
+        end_now(client);
         return;
     }
     next_request(client);
@@ -841,14 +850,6 @@ static const struct gateway_front_calls calls = {.head = send_head,
 
 /* ---- Time-outs and the end of the worker ----------------------------------------------------------------------------
  */
-
-/* A connection without a request ends in order; what is under way is cut off. */
-static void end_now(struct gateway_client *client)
-{
-    if (client->state == CLIENT_HEAD && !client->front.is_broken && client->front.waiting.size == 0)
-        gateway_socket_end(&client->socket);
-    gateway_client_destroy(client);
-}
 
 static void overdue(struct gateway_deadline *deadline)
 {

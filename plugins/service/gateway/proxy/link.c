@@ -91,7 +91,8 @@ static void take_out(struct gateway_link *link)
 
 void gateway_link_destroy(struct gateway_link *link)
 {
-    gateway_socket_end(&link->socket);
+    if (gateway_socket_is_tls(&link->socket)) /* in order; plain connections have no words for that */
+        gateway_socket_end(&link->socket);
     take_out(link);
     bury(link);
 }
