@@ -580,6 +580,7 @@ void gateway_worker_destroy(struct gateway_worker *worker)
     if (!worker)
         return;
     free_spare(worker);
+    gateway_split_release(worker->split.split);
     hf_buffer_done(&worker->gather.head);
     free(worker);
 }
