@@ -2,6 +2,7 @@
 
 #include "options/options.h"
 #include "plan/plan.h"
+#include "tls/check.h"
 
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/text.h>
@@ -91,6 +92,7 @@ static void check_listener(const struct check *check, const struct gateway_liste
         if (gateway_network_parse(listener->trusted_proxies.items[i], &network, &error) != HF_OK)
             problem(check, "trusted_proxies", "trusted_proxies: %s", error.message);
     }
+    gateway_tls_check_server(&listener->tls, check->report, check->path);
 }
 
 /* ---- Routes ---------------------------------------------------------------------------------------------------------
@@ -237,6 +239,7 @@ static void check_upstream(const struct check *check, const struct gateway_upstr
     check_text(check, "check.path", upstream->check.path);
     check_text(check, "check.host", upstream->check.host);
     check_text(check, "degraded.type", upstream->degraded.type);
+    gateway_tls_check_client(&upstream->tls, check->report, check->path);
 }
 
 /* ---- All ------------------------------------------------------------------------------------------------------------

@@ -53,6 +53,8 @@ static const hf_option listener_options[] = {
                        .minimum = 1000, .maximum = SECONDS(86400), .flags = HF_OPTION_RELOADABLE,
                        .doc = "How long a connection without a request stays open, and one that was upgraded and on "
                               "which nothing moves."),
+    HF_CONFIG_GROUP("tls", struct gateway_listener_options, tls, .members = &gateway_tls_server_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "TLS with clients."),
 };
 static const hf_option_table listener_table = HF_TABLE(listener_options);
 
@@ -163,7 +165,7 @@ static const hf_option server_options[] = {
                       .minimum = 0, .maximum = 1 << 24, .flags = HF_OPTION_RELOADABLE,
                       .doc = "Requests at a time; 0: any number."),
 };
-static const hf_option_table server_table = HF_TABLE(server_options);
+const hf_option_table gateway_server_table = HF_TABLE(server_options);
 
 static const hf_option check_options[] = {
     HF_CONFIG_CHOICE("type", struct gateway_check_options, type, .choices = checks, .default_text = "none",
@@ -270,7 +272,7 @@ static const hf_option upstream_options[] = {
                             "client (its address), path, field NAME, cookie NAME, argument NAME, body NAME (a member "
                             "of the JSON object that is the body), or policy (what gateway.balance_key says)."),
     HF_CONFIG_GROUPS("servers", struct gateway_upstream_options, servers, struct gateway_server_options,
-                     .members = &server_table, .flags = HF_OPTION_REQUIRED | HF_OPTION_RELOADABLE,
+                     .members = &gateway_server_table, .flags = HF_OPTION_REQUIRED | HF_OPTION_RELOADABLE,
                      .doc = "The servers."),
     HF_CONFIG_DURATION("connect_timeout", struct gateway_upstream_options, connect_timeout_us, .default_text = "5s",
                        .minimum = 1000, .maximum = SECONDS(600), .flags = HF_OPTION_RELOADABLE,
@@ -313,6 +315,8 @@ static const hf_option upstream_options[] = {
                     .flags = HF_OPTION_RELOADABLE, .doc = "Servers that fail more often than the others."),
     HF_CONFIG_GROUP("degraded", struct gateway_upstream_options, degraded, .members = &degraded_table,
                     .flags = HF_OPTION_RELOADABLE, .doc = "What is answered when no server can be asked."),
+    HF_CONFIG_GROUP("tls", struct gateway_upstream_options, tls, .members = &gateway_tls_client_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "TLS with the servers."),
 };
 static const hf_option_table upstream_table = HF_TABLE(upstream_options);
 

@@ -2,6 +2,8 @@
 #ifndef GATEWAY_OPTIONS_H
 #define GATEWAY_OPTIONS_H
 
+#include "tls/options.h"
+
 #include <holdfast/holdfast.h>
 
 enum { GATEWAY_PROTOCOL_HTTP /* HTTP/1.1 */ };
@@ -20,6 +22,7 @@ struct gateway_listener_options {
     uint64_t body_timeout_us;
     uint64_t send_timeout_us;
     uint64_t idle_timeout_us;
+    struct gateway_tls_server_options tls;
 };
 
 struct gateway_condition_options {
@@ -141,6 +144,7 @@ struct gateway_upstream_options {
     struct gateway_breaker_options server_breaker;
     struct gateway_outlier_options outlier;
     struct gateway_degraded_options degraded;
+    struct gateway_tls_client_options tls;
 };
 
 struct gateway_options {
@@ -152,5 +156,8 @@ struct gateway_options {
 enum { GATEWAY_OPTION_COUNT = 3 };
 
 extern const hf_option gateway_option_rows[GATEWAY_OPTION_COUNT];
+
+/* The options of a server, gateway_server_options: lists of servers are copied, compared and changed by its rows. */
+extern const hf_option_table gateway_server_table;
 
 #endif

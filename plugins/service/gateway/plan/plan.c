@@ -141,7 +141,7 @@ static int32_t make_upstream(const struct making *making, const struct gateway_u
         if (code != HF_OK)
             return hf_error_prefix(making->error, "upstream '%s'", options->name);
     }
-    return gateway_server_set_build(making->build, upstream->upstream, options, &upstream->set, making->error);
+    return gateway_server_set_build(making->build, upstream->upstream, options, NULL, &upstream->set, making->error);
 }
 
 static int32_t make_upstreams(const struct making *making)
@@ -387,6 +387,9 @@ static int32_t make_listener(const struct making *making, const struct gateway_l
     for (uint64_t i = 0; i < options->trusted_proxies.count && code == HF_OK; i++)
         code = gateway_network_parse(options->trusted_proxies.items[i], &trusted[listener->trusted_count++],
                                      making->error);
+    if (code == HF_OK && options->tls.certificates.count)
+        code = gateway_tls_server_create(making->build->host, making->build->tickets, options->name, &options->tls, 0,
+                                         &listener->tls, making->error);
     if (code == HF_OK)
         code = make_rules(making, listener, options->name);
     return code == HF_OK ? code : hf_error_prefix(making->error, "listener '%s'", options->name);
@@ -452,6 +455,8 @@ void gateway_plan_release(struct gateway_plan *plan)
     }
     for (uint32_t i = 0; plan->routes && i < plan->route_count; i++)
         gateway_admission_release(plan->routes[i].admission);
+    for (uint32_t i = 0; plan->listeners && i < plan->listener_count; i++)
+        gateway_tls_server_release(plan->listeners[i].tls);
     hf_arena_done(&plan->arena);
     free(plan);
 }

@@ -7,6 +7,7 @@
 #include "plan/admission.h"
 #include "plan/network.h"
 #include "route/match.h"
+#include "tls/server.h"
 #include "upstream/build.h"
 
 #include <holdfast/lib/arena.h>
@@ -57,6 +58,7 @@ struct gateway_listener {
     hf_slice name;
     const char *address;
     int32_t protocol, proxy_protocol;
+    struct gateway_tls_server *tls; /* held by the plan; NULL: none */
     const struct gateway_network *trusted;
     uint32_t trusted_count;
     uint32_t connections_maximum;

@@ -179,8 +179,8 @@ static int32_t get_of_request(const hf_lua_object *object, hf_slice name, hf_are
     case CLIENT:
         *ret_value = hf_value_string(exchange->request.client);
         break;
-    case SCHEME: /* of listeners that speak HTTP without TLS, as all do */
-        *ret_value = hf_value_text("http");
+    case SCHEME:
+        *ret_value = hf_value_text(exchange->front->peer->is_tls ? "https" : "http");
         break;
     case VERSION:
         *ret_value = hf_value_text(exchange->head.minor ? "1.1" : "1.0");

@@ -4,7 +4,6 @@
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/value.h>
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,9 +15,9 @@ static void try_next(struct gateway_exchange *exchange);
 
 /* ---- Life ------------------------------------------------------------------------------------------------------ */
 
-struct gateway_exchange *gateway_exchange_create(struct gateway_client *client)
+struct gateway_exchange *gateway_exchange_create(struct gateway_worker *worker, struct gateway_front *front,
+                                                 const struct gateway_listener *listener)
 {
-    struct gateway_worker *worker = client->worker;
     struct gateway_exchange *exchange = worker->spare_exchanges;
 
     if (exchange) {
@@ -31,13 +30,14 @@ struct gateway_exchange *gateway_exchange_create(struct gateway_client *client)
         hf_arena_init(&exchange->arena, GATEWAY_ARENA_MAX);
         hf_buffer_init(&exchange->out, GATEWAY_HEAD_OUT_MAX);
         hf_buffer_init(&exchange->body, GATEWAY_REPLAY_MAX + 2 * GATEWAY_SCRATCH_SIZE);
+        hf_buffer_init(&exchange->trailers, GATEWAY_HEAD_OUT_MAX);
         exchange->deadline.passed = overdue;
     }
     exchange->next = NULL;
     exchange->worker = worker;
-    exchange->client = client;
+    exchange->front = front;
     exchange->generation = gateway_worker_use(worker);
-    exchange->listener = client->port->listener;
+    exchange->listener = listener;
     exchange->began_us = gateway_worker_now(worker);
     exchange->body_kept = 1;
     return exchange;
@@ -51,6 +51,7 @@ static void wipe(struct gateway_exchange *exchange)
 
     hf_arena_clear(&arena);
     hf_buffer_clear(&out);
+    hf_buffer_done(&exchange->trailers);
     if (body.capacity > SPARE_BUFFER_MAX)
         hf_buffer_done(&body);
     hf_buffer_clear(&body);
@@ -59,6 +60,7 @@ static void wipe(struct gateway_exchange *exchange)
     exchange->arena = arena;
     exchange->out = out;
     exchange->body = body;
+    hf_buffer_init(&exchange->trailers, GATEWAY_HEAD_OUT_MAX);
     exchange->deadline.passed = overdue;
 }
 
@@ -75,6 +77,7 @@ void gateway_exchange_free(struct gateway_exchange *exchange)
         hf_arena_done(&exchange->arena);
         hf_buffer_done(&exchange->out);
         hf_buffer_done(&exchange->body);
+        hf_buffer_done(&exchange->trailers);
         free(exchange);
     }
 }
@@ -112,24 +115,18 @@ void gateway_exchange_over(struct gateway_exchange *exchange)
     worker->dead_exchanges = exchange;
 }
 
-void gateway_exchange_abandon(struct gateway_exchange *exchange)
-{
-    exchange->client->exchange = NULL;
-    gateway_exchange_over(exchange);
-}
-
 /* ---- Refusing -----------------------------------------------------------------------------------------------------
  */
 
 void gateway_exchange_refuse(struct gateway_exchange *exchange, uint32_t status, const char *why)
 {
-    struct gateway_client *client = exchange->client;
+    struct gateway_front *front = exchange->front;
 
     if (exchange->link)
         gateway_link_leave(exchange->link, GATEWAY_ABANDONED);
-    if (exchange->answered || client->is_broken) { /* so that nobody takes the answer for a whole one */
-        gateway_client_flush(client);
-        gateway_client_destroy(client);
+    if (exchange->answered || front->is_broken) { /* so that nobody takes the answer for a whole one */
+        front->calls->flush(front);
+        front->calls->destroy(front);
         return;
     }
     gateway_answer_problem(exchange, status, why);
@@ -196,67 +193,50 @@ static void degrade(struct gateway_exchange *exchange, uint32_t upstream, uint32
 /* ---- Choosing a server ---------------------------------------------------------------------------------------------
  */
 
-static int is_keyed(const struct gateway_server_set *set)
+static void mark_tried(uint64_t *tried, const struct gateway_server_set *set, const struct gateway_server *server)
 {
-    return (set->balancer->head.capabilities & HF_BALANCER_KEYED) != 0;
-}
-
-/* Which servers this request may get: well, not yet asked, with room.  *ret_full: some have no room. */
-static void usable_now(struct gateway_exchange *exchange, uint64_t *bits, int *ret_full)
-{
-    struct gateway_server_set *set = exchange->set;
-    struct gateway_usable *usable = &exchange->view->usable;
-
-    *ret_full = 0;
-    gateway_server_set_look(set, usable, gateway_worker_now(exchange->worker));
-    for (uint32_t i = 0; i < (set->count + 63) / 64; i++)
-        bits[i] = usable->bits[i] & ~exchange->tried[i];
     for (uint32_t i = 0; i < set->count; i++)
-        if (set->places[i].requests_maximum && bits[i / 64] >> i % 64 & 1 &&
-            atomic_load_explicit(&set->in_flight[i], memory_order_relaxed) >= set->places[i].requests_maximum) {
-            bits[i / 64] &= ~(UINT64_C(1) << i % 64);
-            *ret_full = 1;
-        }
+        if (set->places[i].server == server)
+            tried[i / 64] |= UINT64_C(1) << i % 64;
 }
 
-static void shift(const uint64_t *bits, uint32_t by, uint32_t count, uint64_t *to)
+/* The servers have changed since the last try: the next is made among those that are there now.  0: no memory. */
+static int follow_servers(struct gateway_exchange *exchange)
 {
-    memset(to, 0, (count + 63) / 64 * sizeof *to);
-    for (uint32_t i = 0; i < count; i++)
-        to[i / 64] |= (bits[(i + by) / 64] >> (i + by) % 64 & 1) << i % 64;
-}
+    struct gateway_server_set *before = exchange->set, *set = exchange->view->set;
 
-static int pick_from(const struct gateway_exchange *exchange, hf_balancer_pool *pool, const uint64_t *bits,
-                     uint32_t first, uint32_t *ret_place)
-{
-    const struct gateway_server_set *set = exchange->set;
-    hf_balancer_request request = {.size = sizeof request,
-                                   .has_key = exchange->has_key,
-                                   .key = exchange->key,
-                                   .now_us = gateway_worker_now(exchange->worker),
-                                   .usable = bits,
-                                   .in_flight = (const uint32_t *)(const void *)(set->in_flight + first)};
-
-    if (!pool || set->balancer->pick(pool, &request, ret_place) != HF_OK)
+    if (before == set)
+        return 1;
+    uint64_t *tried = hf_arena_alloc(&exchange->arena, (set->count / 64 + 1) * sizeof *tried);
+    if (!tried)
         return 0;
-    *ret_place += first;
+    for (uint32_t i = 0; i < before->count; i++)
+        if (exchange->tried[i / 64] >> i % 64 & 1)
+            mark_tried(tried, set, before->places[i].server);
+    if (exchange->is_counted && before->has_breaker != set->has_breaker) { /* it has, or will have, no breaker */
+        gateway_upstream_end(before, &exchange->upstream_call, GATEWAY_ABANDONED, gateway_worker_now(exchange->worker));
+        exchange->is_counted = 0;
+    }
+    gateway_server_set_hold(set);
+    gateway_server_set_release(before);
+    exchange->set = set;
+    exchange->tried = tried;
     return 1;
 }
 
 /* 0: none can be picked. */
-static int pick(struct gateway_exchange *exchange, uint32_t *ret_place, int *ret_full)
+static int pick(struct gateway_exchange *exchange, uint32_t *ret_place, int32_t *ret_full)
 {
-    const struct gateway_server_set *set = exchange->set;
-    const struct gateway_pools *pools = &set->pools[exchange->worker->index];
-    uint64_t bits[HF_BALANCER_SERVERS_MAX / 64], shifted[HF_BALANCER_SERVERS_MAX / 64];
+    struct gateway_view *view = exchange->view;
+    struct gateway_choice choice = {.set = exchange->set,
+                                    .usable = view->set == exchange->set ? &view->usable : NULL,
+                                    .worker = exchange->worker->index,
+                                    .tried = exchange->tried,
+                                    .has_key = exchange->has_key,
+                                    .key = exchange->key,
+                                    .now_us = gateway_worker_now(exchange->worker)};
 
-    usable_now(exchange, bits, ret_full);
-    if (pick_from(exchange, pools->regular, bits, 0, ret_place))
-        return 1;
-    if (!pools->backup)
-        return 0;
-    shift(bits, set->backup_at, set->count - set->backup_at, shifted);
-    return pick_from(exchange, pools->backup, shifted, set->backup_at, ret_place);
+    return gateway_choose(&choice, ret_place, ret_full);
 }
 
 static int was_tried(const struct gateway_exchange *exchange)
@@ -269,7 +249,7 @@ static void wait_in_queue(struct gateway_exchange *exchange)
 {
     struct gateway_view *view = exchange->view;
 
-    if (view->queued >= exchange->set->queue_maximum || view->set != exchange->set) {
+    if (view->queued >= exchange->set->queue_maximum) {
         degrade(exchange, exchange->upstream, 503, "all servers are busy; try again later");
         return;
     }
@@ -303,10 +283,14 @@ static void try_next(struct gateway_exchange *exchange)
 {
     struct gateway_breaker_call call = {0};
     uint32_t place = 0;
-    int full = 0;
+    int32_t full = 0;
 
     if (exchange->tries >= exchange->route->tries) {
         no_server(exchange);
+        return;
+    }
+    if (!follow_servers(exchange)) {
+        gateway_exchange_refuse(exchange, 503, "no memory for the request; try again later");
         return;
     }
     while (pick(exchange, &place, &full)) {
@@ -336,8 +320,13 @@ int32_t gateway_exchange_try_queued(struct gateway_exchange *exchange)
 {
     struct gateway_breaker_call call = {0};
     uint32_t place = 0;
-    int full = 0;
+    int32_t full = 0;
 
+    if (!follow_servers(exchange)) {
+        leave_queue(exchange);
+        gateway_exchange_refuse(exchange, 503, "no memory for the request; try again later");
+        return 1;
+    }
     if (!pick(exchange, &place, &full)) {
         if (full)
             return 0;
@@ -393,7 +382,7 @@ static int is_trusted(const struct gateway_exchange *exchange)
     const struct gateway_listener *listener = exchange->listener;
 
     for (uint32_t i = 0; i < listener->trusted_count; i++)
-        if (gateway_network_has(&listener->trusted[i], &exchange->client->address))
+        if (gateway_network_has(&listener->trusted[i], &exchange->front->peer->address))
             return 1;
     return 0;
 }
@@ -404,6 +393,7 @@ static int32_t make_head(struct gateway_exchange *exchange, hf_error *error)
     struct gateway_forward how = {.edits = exchange->request_edits,
                                   .edit_count = exchange->request_edit_count,
                                   .client = exchange->request.client,
+                                  .is_tls = exchange->front->peer->is_tls,
                                   .is_proxy = is_trusted(exchange),
                                   .upgrades = route->upgrades && exchange->head.body == HF_HTTP1_BODY_NONE,
                                   .host = route->host};
@@ -447,17 +437,17 @@ static void forward(struct gateway_exchange *exchange, uint32_t upstream)
     }
     exchange->is_counted = 1;
     gateway_upstream_pay(exchange->set);
-    exchange->tried = hf_arena_alloc(&exchange->arena, (exchange->set->count + 63) / 64 * sizeof *exchange->tried);
+    exchange->tried = hf_arena_alloc(&exchange->arena, (exchange->set->count / 64 + 1) * sizeof *exchange->tried);
     if (!exchange->tried) {
         gateway_exchange_refuse(exchange, 503, "no memory for the request; try again later");
         return;
     }
-    if (is_keyed(exchange->set) && exchange->set->key.of == GATEWAY_KEY_BODY && !exchange->request_ended &&
-        exchange->body.size < GATEWAY_REPLAY_MAX) {
+    if (gateway_choice_is_keyed(exchange->set) && exchange->set->key.of == GATEWAY_KEY_BODY &&
+        !exchange->request_ended && exchange->body.size < GATEWAY_REPLAY_MAX) {
         exchange->waits_for_body = 1;
         return;
     }
-    if (is_keyed(exchange->set))
+    if (gateway_choice_is_keyed(exchange->set))
         read_key(exchange);
     try_next(exchange);
 }
@@ -483,7 +473,6 @@ static void take_route(struct gateway_exchange *exchange)
         gateway_exchange_refuse(exchange, status_for(code), error.message);
         return;
     }
-    exchange->body_out = exchange->head.body;
     if (exchange->request_ended)
         expect_answer(exchange);
     forward(exchange, gateway_split_choose(exchange, exchange->upstream));
@@ -534,12 +523,12 @@ static void begin_route(struct gateway_exchange *exchange, const struct gateway_
 void gateway_exchange_start(struct gateway_exchange *exchange)
 {
     const struct gateway_listener *listener = exchange->listener;
-    struct gateway_client *client = exchange->client;
+    const struct gateway_peer *peer = exchange->front->peer;
     hf_error error = {0};
 
     atomic_fetch_add_explicit(&exchange->worker->counts.requests, 1, memory_order_relaxed);
     exchange->body_maximum = listener->body_maximum;
-    int32_t code = gateway_request_read(&exchange->head, (hf_slice){(const uint8_t *)client->text, client->text_size},
+    int32_t code = gateway_request_read(&exchange->head, (hf_slice){(const uint8_t *)peer->text, peer->text_size},
                                         &exchange->arena, &exchange->request, &error);
     if (code != HF_OK) {
         gateway_exchange_refuse(exchange, status_for(code), error.message);
@@ -563,17 +552,11 @@ static int is_asked(const struct gateway_exchange *exchange)
 
 static void send_body(struct gateway_exchange *exchange, hf_slice piece)
 {
-    char frame[24];
-    struct iovec pieces[3] = {{frame, 0}, {(void *)(uintptr_t)piece.data, piece.size}, {(void *)(uintptr_t) "\r\n", 2}};
+    struct gateway_link *link = exchange->link;
 
-    if (exchange->body_out == HF_HTTP1_BODY_CHUNKED && !exchange->is_tunnel) {
-        pieces[0].iov_len = (size_t)snprintf(frame, sizeof frame, "%llx\r\n", (unsigned long long)piece.size);
-        gateway_link_send(exchange->link, pieces, 3);
-    } else {
-        gateway_link_send(exchange->link, &pieces[1], 1);
-    }
-    if (exchange->link->waiting.size > GATEWAY_WAITING_MAX)
-        gateway_client_pause(exchange->client);
+    link->calls->body(link, piece);
+    if (link->waiting.size > GATEWAY_WAITING_MAX)
+        exchange->front->calls->pause(exchange->front);
 }
 
 /* While no server has it, all of it is kept; later, as long as it is short. */
@@ -598,7 +581,7 @@ void gateway_exchange_body(struct gateway_exchange *exchange, hf_slice piece)
     } else if (!exchange->body_kept) {
         gateway_exchange_refuse(exchange, 503, "no memory for the request's body; try again later");
     } else if (exchange->body.size >= GATEWAY_REPLAY_MAX) {
-        gateway_client_pause(exchange->client);
+        exchange->front->calls->pause(exchange->front);
         if (exchange->waits_for_body) {
             read_key(exchange);
             try_next(exchange);
@@ -606,20 +589,21 @@ void gateway_exchange_body(struct gateway_exchange *exchange, hf_slice piece)
     }
 }
 
-static void send_last_chunk(struct gateway_exchange *exchange)
+static void end_request(struct gateway_exchange *exchange)
 {
-    struct iovec piece = {(void *)(uintptr_t) "0\r\n\r\n", 5};
-
-    if (exchange->body_out == HF_HTTP1_BODY_CHUNKED)
-        gateway_link_send(exchange->link, &piece, 1);
+    exchange->link->calls->end(exchange->link, (hf_slice){exchange->trailers.data, exchange->trailers.size});
 }
 
-void gateway_exchange_body_ended(struct gateway_exchange *exchange)
+void gateway_exchange_body_ended(struct gateway_exchange *exchange, hf_slice trailers)
 {
+    if (hf_buffer_append(&exchange->trailers, trailers.data, trailers.size) != HF_OK) {
+        gateway_exchange_refuse(exchange, 503, "no memory for the request's trailers; try again later");
+        return;
+    }
     exchange->request_ended = 1;
     expect_answer(exchange);
     if (is_asked(exchange)) {
-        send_last_chunk(exchange);
+        end_request(exchange);
     } else if (exchange->waits_for_body) {
         read_key(exchange);
         try_next(exchange);
@@ -631,34 +615,32 @@ void gateway_exchange_body_ended(struct gateway_exchange *exchange)
 
 void gateway_exchange_link_ready(struct gateway_exchange *exchange)
 {
+    struct gateway_link *link = exchange->link;
     uint64_t try_us = exchange->route->try_timeout_us;
-    hf_slice body = {exchange->body.data, exchange->body.size};
-    struct iovec pieces[2] = {{exchange->out.data, exchange->out.size}, {(void *)(uintptr_t)body.data, body.size}};
-    int is_plain = body.size && exchange->body_out != HF_HTTP1_BODY_CHUNKED;
 
-    gateway_link_send(exchange->link, pieces, is_plain ? 2 : 1);
-    if (body.size && !is_plain)
-        send_body(exchange, body);
+    link->body_out = exchange->head.body;
+    link->calls->begin(link, (hf_slice){exchange->out.data, exchange->out.size},
+                       (hf_slice){exchange->body.data, exchange->body.size});
     if (exchange->request_ended)
-        send_last_chunk(exchange);
+        end_request(exchange);
     if (try_us)
-        gateway_link_expect(exchange->link, gateway_worker_now(exchange->worker) + try_us);
-    if (exchange->link->waiting.size <= GATEWAY_WAITING_MAX)
-        gateway_client_resume(exchange->client);
+        gateway_link_expect(link, gateway_worker_now(exchange->worker) + try_us);
+    if (link->waiting.size <= GATEWAY_WAITING_MAX)
+        exchange->front->calls->resume(exchange->front);
 }
 
 void gateway_exchange_link_writable(struct gateway_exchange *exchange)
 {
     if (exchange->link->waiting.size < GATEWAY_WAITING_MAX / 2)
-        gateway_client_resume(exchange->client);
+        exchange->front->calls->resume(exchange->front);
     if (exchange->is_tunnel)
-        gateway_client_touch(exchange->client);
+        exchange->front->calls->touch(exchange->front);
 }
 
 void gateway_exchange_client_writable(struct gateway_exchange *exchange)
 {
-    if (exchange->link && exchange->client->waiting.size < GATEWAY_WAITING_MAX / 2)
-        gateway_link_resume(exchange->link);
+    if (exchange->link && exchange->front->waiting.size < GATEWAY_WAITING_MAX / 2)
+        exchange->link->calls->resume(exchange->link);
 }
 
 /* ---- Another server -------------------------------------------------------------------------------------------------
@@ -698,7 +680,7 @@ static int may_ask_another(struct gateway_exchange *exchange, int was_sent)
 {
     const struct gateway_route *route = exchange->route;
 
-    if (exchange->answered || !exchange->body_kept || exchange->client->is_broken)
+    if (exchange->answered || !exchange->body_kept || exchange->front->is_broken)
         return 0;
     if (was_sent && !is_idempotent(exchange->head.method) && !(route->retry_on & GATEWAY_RETRY_NON_IDEMPOTENT))
         return 0;
@@ -747,6 +729,7 @@ void gateway_exchange_link_failed(struct gateway_exchange *exchange, int32_t why
     static const uint32_t bits[] = {[LINK_ERROR] = GATEWAY_RETRY_ERROR,
                                     [LINK_TIMEOUT] = GATEWAY_RETRY_TIMEOUT,
                                     [LINK_INVALID] = GATEWAY_RETRY_INVALID_HEADER};
+    struct gateway_front *front = exchange->front;
     struct gateway_link *link = exchange->link;
     int was_sent = link->has_sent;
     /* A server may close a connection that it has kept just when a request goes out on it: that is no failure, and does
@@ -755,8 +738,8 @@ void gateway_exchange_link_failed(struct gateway_exchange *exchange, int32_t why
     uint32_t place = link->place;
 
     if (exchange->is_tunnel) { /* the end of one side is the end of both */
-        gateway_client_flush(exchange->client);
-        gateway_client_end(exchange->client);
+        front->calls->flush(front);
+        front->calls->end(front, (hf_slice){NULL, 0});
         return;
     }
     gateway_link_leave(link, was_stale ? GATEWAY_ABANDONED : GATEWAY_FAILED);
@@ -801,8 +784,8 @@ static void switch_protocols(struct gateway_exchange *exchange)
 {
     exchange->is_tunnel = 1;
     gateway_deadline_clear(&exchange->worker->wheel, &exchange->deadline);
-    gateway_link_tunnel(exchange->link);
-    gateway_client_tunnel(exchange->client);
+    exchange->link->calls->tunnel(exchange->link);
+    exchange->front->calls->tunnel(exchange->front);
 }
 
 static int asked_to_upgrade(const struct gateway_exchange *exchange)
@@ -854,7 +837,7 @@ void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_hea
     }
     if (exchange->route->has_policy && status >= 200 && obey_response_policy(exchange, head))
         return;
-    if (gateway_client_head(exchange->client, head, bytes, &error) != HF_OK) {
+    if (exchange->front->calls->head(exchange->front, head, bytes, &error) != HF_OK) {
         gateway_exchange_link_failed(exchange, LINK_INVALID);
         return;
     }
@@ -871,25 +854,26 @@ void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_hea
 void gateway_exchange_answer_body(struct gateway_exchange *exchange, hf_slice piece)
 {
     exchange->bytes_sent += piece.size;
-    gateway_client_body(exchange->client, piece);
+    exchange->front->calls->body(exchange->front, piece);
 }
 
 void gateway_exchange_answer_flush(struct gateway_exchange *exchange)
 {
-    gateway_client_flush(exchange->client);
+    struct gateway_front *front = exchange->front;
+
+    front->calls->flush(front);
     if (exchange->is_tunnel)
-        gateway_client_touch(exchange->client);
-    if (exchange->client->waiting.size > GATEWAY_WAITING_MAX && exchange->link)
-        gateway_link_pause(exchange->link);
+        front->calls->touch(front);
+    if (front->waiting.size > GATEWAY_WAITING_MAX && exchange->link)
+        exchange->link->calls->pause(exchange->link);
 }
 
-void gateway_exchange_answered(struct gateway_exchange *exchange)
+/* What was gathered lies in memory of the link's, which stays until the callback's end. */
+void gateway_exchange_answered(struct gateway_exchange *exchange, hf_slice trailers)
 {
-    struct gateway_client *client = exchange->client;
     int32_t outcome = outcome_of(exchange, exchange->status);
 
-    gateway_client_flush(client); /* what was gathered may lie in memory of the link's */
     gateway_link_leave(exchange->link, outcome);
     end_call(exchange, outcome);
-    gateway_client_end(client);
+    exchange->front->calls->end(exchange->front, trailers);
 }

@@ -6,12 +6,15 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static void ready(void *arg, int32_t fd, uint32_t events);
 static void overdue(struct gateway_deadline *deadline);
+
+static const struct gateway_link_calls calls;
 
 static struct gateway_place *place_of(const struct gateway_link *link)
 {
@@ -26,6 +29,7 @@ static struct gateway_link *create(struct gateway_exchange *exchange, uint32_t p
 
     if (!link)
         return NULL;
+    link->calls = &calls;
     link->worker = exchange->worker;
     link->set = exchange->set;
     link->server = exchange->set->places[place].server;
@@ -76,6 +80,7 @@ static void take_out(struct gateway_link *link)
 
 void gateway_link_destroy(struct gateway_link *link)
 {
+    gateway_socket_end(&link->socket);
     take_out(link);
     bury(link);
 }
@@ -99,7 +104,8 @@ static int keep(struct gateway_link *link, struct gateway_view *view)
 
     if (!link->keeps || !link->is_complete || link->is_broken || link->waiting.size || link->worker->is_draining)
         return 0;
-    if (view->set != link->set && !find_place(view, link->server, &place))
+    if (view->set != link->set &&
+        (!gateway_tls_client_is_like(view->set->tls, link->set->tls) || !find_place(view, link->server, &place)))
         return 0;
     if (view->idle_count[place] >= view->set->idle_maximum || view->set->places[place].is_draining)
         return 0;
@@ -114,31 +120,11 @@ static int keep(struct gateway_link *link, struct gateway_view *view)
         link->next->previous = link;
     view->idle[place] = link;
     view->idle_count[place]++;
-    hf_buffer_done(&link->partial); /* idle ones are many */
-    hf_buffer_done(&link->waiting);
+    hf_buffer_done(&link->waiting); /* idle ones are many */
     gateway_worker_deadline(link->worker, &link->deadline,
                             gateway_worker_now(link->worker) + view->set->idle_timeout_us);
     gateway_socket_want(&link->socket, HF_WATCH_READ);
     return 1;
-}
-
-/* The balancer learns how it went, if the place still means the same to it. */
-static void tell_balancer(const struct gateway_link *link, const struct gateway_view *view, int32_t outcome)
-{
-    const struct gateway_server_set *set = link->set;
-    const struct gateway_pools *pools = &set->pools[link->worker->index];
-    uint64_t now_us = gateway_worker_now(link->worker);
-    hf_balancer_result result = {.size = sizeof result,
-                                 .failed = outcome == GATEWAY_FAILED,
-                                 .latency_us = now_us - link->picked_us,
-                                 .now_us = now_us};
-
-    if (!set->balancer->ended || view->set != set || outcome == GATEWAY_ABANDONED)
-        return;
-    if (link->place < set->backup_at)
-        set->balancer->ended(pools->regular, link->place, &result);
-    else
-        set->balancer->ended(pools->backup, link->place - set->backup_at, &result);
 }
 
 void gateway_link_leave(struct gateway_link *link, int32_t outcome)
@@ -146,12 +132,19 @@ void gateway_link_leave(struct gateway_link *link, int32_t outcome)
     struct gateway_exchange *exchange = link->exchange;
     struct gateway_view *view = exchange->view;
 
-    tell_balancer(link, view, outcome);
+    if (view->set == link->set) /* else nobody asks that balancer any more */
+        gateway_choice_learn(link->set, link->worker->index, link->place, outcome, link->picked_us,
+                             gateway_worker_now(link->worker));
     gateway_server_end(link->set, link->place, &link->call, outcome, gateway_worker_now(link->worker));
     exchange->link = NULL;
     link->exchange = NULL;
     link->worker->has_room |= view->queued > 0;
-    if (!exchange->request_ended || !keep(link, view))
+    link->calls->left(link, view, exchange->request_ended);
+}
+
+static void left(struct gateway_link *link, struct gateway_view *view, int32_t whole)
+{
+    if (!whole || !keep(link, view))
         bury(link);
 }
 
@@ -214,7 +207,7 @@ static void keep_waiting(struct gateway_link *link, const struct iovec *pieces, 
     }
 }
 
-void gateway_link_send(struct gateway_link *link, struct iovec *pieces, int32_t count)
+static void send_pieces(struct gateway_link *link, struct iovec *pieces, int32_t count)
 {
     int64_t sent = 0;
 
@@ -249,7 +242,40 @@ static void send_waiting(struct gateway_link *link)
         gateway_exchange_link_writable(link->exchange);
 }
 
-void gateway_link_pause(struct gateway_link *link)
+static void send_body(struct gateway_link *link, hf_slice piece)
+{
+    char frame[24];
+    struct iovec pieces[3] = {{frame, 0}, {(void *)(uintptr_t)piece.data, piece.size}, {(void *)(uintptr_t) "\r\n", 2}};
+
+    if (link->body_out == HF_HTTP1_BODY_CHUNKED && link->state != LINK_TUNNEL) {
+        pieces[0].iov_len = (size_t)snprintf(frame, sizeof frame, "%llx\r\n", (unsigned long long)piece.size);
+        send_pieces(link, pieces, 3);
+    } else {
+        send_pieces(link, &pieces[1], 1);
+    }
+}
+
+static void begin_request(struct gateway_link *link, hf_slice head, hf_slice body)
+{
+    struct iovec pieces[2] = {{(void *)(uintptr_t)head.data, head.size}, {(void *)(uintptr_t)body.data, body.size}};
+    int is_plain = body.size && link->body_out != HF_HTTP1_BODY_CHUNKED;
+
+    send_pieces(link, pieces, is_plain ? 2 : 1);
+    if (body.size && !is_plain)
+        send_body(link, body);
+}
+
+static void end_request(struct gateway_link *link, hf_slice trailers)
+{
+    struct iovec pieces[3] = {{(void *)(uintptr_t) "0\r\n", 3},
+                              {(void *)(uintptr_t)trailers.data, trailers.size},
+                              {(void *)(uintptr_t) "\r\n", 2}};
+
+    if (link->body_out == HF_HTTP1_BODY_CHUNKED)
+        send_pieces(link, pieces, 3);
+}
+
+static void pause_reading(struct gateway_link *link)
 {
     if (link->is_paused)
         return;
@@ -258,7 +284,7 @@ void gateway_link_pause(struct gateway_link *link)
     want(link);
 }
 
-void gateway_link_resume(struct gateway_link *link)
+static void resume(struct gateway_link *link)
 {
     if (!link->is_paused)
         return;
@@ -267,12 +293,20 @@ void gateway_link_resume(struct gateway_link *link)
     want(link);
 }
 
-void gateway_link_tunnel(struct gateway_link *link)
+static void tunnel(struct gateway_link *link)
 {
     link->state = LINK_TUNNEL;
     link->keeps = 0;
     gateway_link_expect(link, 0); /* the client's connection has the time-out of both */
 }
+
+static const struct gateway_link_calls calls = {.begin = begin_request,
+                                                .body = send_body,
+                                                .end = end_request,
+                                                .pause = pause_reading,
+                                                .resume = resume,
+                                                .tunnel = tunnel,
+                                                .left = left};
 
 /* ---- Connecting ---------------------------------------------------------------------------------------------------
  */
@@ -321,6 +355,15 @@ static void connected(struct gateway_link *link)
         gateway_socket_close(&link->socket);
         if (connect_from(link, link->address + 1, NULL) != HF_OK)
             fail(link, LINK_ERROR);
+        return;
+    }
+    if (link->set->tls && !gateway_socket_is_tls(&link->socket)) { /* connect_timeout is for both */
+        if (gateway_socket_ask_tls(&link->socket, link->worker->tls, link->set->tls, link->place, NULL) != HF_OK)
+            fail(link, LINK_ERROR);
+        return;
+    }
+    if (!gateway_socket_is_open(&link->socket)) {
+        fail(link, LINK_ERROR);
         return;
     }
     link->state = LINK_HEAD;
@@ -377,7 +420,7 @@ int32_t gateway_link_open(struct gateway_exchange *exchange, uint32_t place, con
 static void complete(struct gateway_link *link)
 {
     link->is_complete = 1;
-    gateway_exchange_answered(link->exchange);
+    gateway_exchange_answered(link->exchange, (hf_slice){NULL, 0});
 }
 
 static void take_chunks(struct gateway_link *link, hf_slice bytes)
@@ -486,7 +529,9 @@ static void take_bytes(struct gateway_link *link, hf_slice bytes)
         gateway_exchange_answer_body(link->exchange, bytes);
     if (link->exchange)
         gateway_exchange_answer_flush(link->exchange);
-    if (!link->is_dead)
+    if (link->state == LINK_IDLE)
+        hf_buffer_done(&link->partial); /* idle ones are many */
+    else if (!link->is_dead)
         hf_buffer_clear(&link->partial);
 }
 
@@ -498,6 +543,15 @@ static void ended(struct gateway_link *link)
         complete(link);
     else
         fail(link, LINK_ERROR);
+}
+
+/* On an idle connection only TLS itself may have something to say, such as a session for the next one. */
+static void receive_idle(struct gateway_link *link)
+{
+    struct gateway_worker *worker = link->worker;
+
+    if (gateway_socket_read(&link->socket, worker->scratch, sizeof worker->scratch) != GATEWAY_AGAIN)
+        gateway_link_destroy(link); /* it ends, or sends what nobody has asked for */
 }
 
 static void receive(struct gateway_link *link)
@@ -530,8 +584,8 @@ static void ready(void *arg, int32_t fd, uint32_t events)
     struct gateway_worker *worker = link->worker;
 
     (void)fd;
-    if (link->state == LINK_IDLE) { /* it ends, or sends what nobody has asked for */
-        gateway_link_destroy(link);
+    if (link->state == LINK_IDLE) {
+        receive_idle(link);
     } else if (link->state == LINK_CONNECTING) {
         connected(link);
     } else {
