@@ -37,7 +37,7 @@ static int write_duration(const cli_run *cli, hf_json_writer *writer, const char
 
     if (!text)
         return CLI_OK;
-    if (hf_config_duration_parse(text, &us) != 0)
+    if (!hf_config_duration_parse(text, &us))
         return refuse(option, text, "a duration such as 500ms or 10m");
     hf_json_name(writer, name);
     hf_json_unsigned(writer, us / 1000);
