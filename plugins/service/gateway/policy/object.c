@@ -115,12 +115,15 @@ static int32_t get_argument(const hf_lua_object *object, hf_slice name, hf_arena
 /* The same number as in other places that name users: for people who compare, not for secrets. */
 static int32_t get_user(const struct gateway_exchange *exchange, hf_arena *arena, hf_value *ret_value, hf_error *error)
 {
-    const struct gateway_key *key =
-        exchange->upstream == GATEWAY_NO_UPSTREAM ? NULL : &exchange->generation->views[exchange->upstream]->set->key;
+    const struct gateway_view *view =
+        exchange->upstream == GATEWAY_NO_UPSTREAM ? NULL : exchange->generation->views[exchange->upstream];
+    const struct gateway_key *key = view ? gateway_split_key(&exchange->worker->split, view->upstream) : NULL;
     hf_slice none = {NULL, 0};
     uint64_t hash = 0;
 
     *ret_value = hf_value_null();
+    if (view && !key)
+        key = &view->set->key;
     if (!key || !gateway_key_hash(key, &exchange->request, none, arena, &hash))
         return HF_OK;
     char *text = hf_arena_alloc(arena, 17);
@@ -176,8 +179,8 @@ static int32_t get_of_request(const hf_lua_object *object, hf_slice name, hf_are
     case CLIENT:
         *ret_value = hf_value_string(exchange->request.client);
         break;
-    case SCHEME: /* of listeners that speak HTTP without TLS, as all do */
-        *ret_value = hf_value_text("http");
+    case SCHEME:
+        *ret_value = hf_value_text(exchange->front->peer->is_tls ? "https" : "http");
         break;
     case VERSION:
         *ret_value = hf_value_text(exchange->head.minor ? "1.1" : "1.0");

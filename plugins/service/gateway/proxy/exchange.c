@@ -103,6 +103,7 @@ void gateway_exchange_over(struct gateway_exchange *exchange)
         return;
     exchange->is_dead = 1;
     gateway_exchange_leave_admission(exchange);
+    gateway_split_count(exchange);
     if (exchange->is_queued)
         gateway_view_dequeue(exchange->view, exchange);
     if (exchange->link)
@@ -183,6 +184,7 @@ static void degrade(struct gateway_exchange *exchange, uint32_t upstream, uint32
     const struct gateway_degraded *degraded = &exchange->generation->plan->upstreams[upstream].degraded;
 
     end_call(exchange, GATEWAY_ABANDONED);
+    exchange->split.has_failed = 1;
     if (degrade_by_policy(exchange, upstream, status, why))
         return;
     if (exchange->may_be_done) {
@@ -482,7 +484,7 @@ static void take_route(struct gateway_exchange *exchange)
     }
     if (exchange->request_ended)
         expect_answer(exchange);
-    forward(exchange, exchange->upstream);
+    forward(exchange, gateway_split_choose(exchange, exchange->upstream));
 }
 
 static void set_route(struct gateway_exchange *exchange, const struct gateway_route *route)
@@ -728,6 +730,7 @@ static void finish_failed(struct gateway_exchange *exchange, int32_t why)
                              gateway_worker_now(exchange->worker));
     exchange->is_counted = 0;
     exchange->may_be_done = !is_idempotent(exchange->head.method);
+    exchange->split.has_failed = 1;
     if (exchange->answered)
         gateway_exchange_refuse(exchange, status_of_failure(why), words_of_failure(why));
     else
@@ -821,6 +824,7 @@ static int obey_response_policy(struct gateway_exchange *exchange, const hf_http
         return 0;
     if (wish.status == 0)
         wish.status = status;
+    exchange->split.has_failed |= status >= 500;
     gateway_link_leave(exchange->link, outcome_of(exchange, status));
     end_call(exchange, outcome_of(exchange, status));
     answer_wish(exchange, &wish);
@@ -854,6 +858,7 @@ void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_hea
     if (status < 200 && status != 101)
         return;
     exchange->answered = 1;
+    exchange->split.head_us = gateway_worker_now(exchange->worker);
     gateway_deadline_clear(&exchange->worker->wheel, &exchange->deadline);
     if (status == 101)
         switch_protocols(exchange);

@@ -141,6 +141,16 @@ void gateway_client_drain(struct gateway_client *client);
 
 /* ---- Exchanges ------------------------------------------------------------------------------------------------- */
 
+/* The version of a release that a request has got. */
+struct gateway_split_share {
+    uint32_t release; /* its id; 0: none, or it counts no more */
+    uint32_t slot;
+    int32_t version;
+    int32_t has_failed;
+    uint64_t slow_us;
+    uint64_t began_us, head_us; /* asked; answered, with a head (0: not yet) */
+};
+
 struct gateway_exchange {
     struct gateway_exchange *next, *previous; /* free list, or the queue of a view */
     struct gateway_worker *worker;
@@ -174,6 +184,7 @@ struct gateway_exchange {
     const struct gateway_edit *request_edits, *response_edits;
     uint32_t request_edit_count, response_edit_count;
     uint64_t body_maximum;
+    struct gateway_split_share split;
     struct gateway_shown *shown;         /* to policies; in the arena; NULL: nothing yet */
     struct gateway_admission *admission; /* that counts it; NULL: none */
     uint32_t retry_after_s;              /* of an answer that refuses it; 0: as the status has it */

@@ -3,6 +3,7 @@
 #define GATEWAY_SERVICE_PRIVATE_H
 
 #include "policy/policy.h"
+#include "release/desk.h"
 #include "service/listeners.h"
 #include "worker/worker.h"
 
@@ -31,6 +32,7 @@ struct gateway {
     const hf_loop_interface *loops;
     const hf_node_interface *node;
     struct gateway_policies policies;
+    struct gateway_desk desk;
     uint32_t worker_count;
     struct gateway_worker **workers;
     struct gateway_plan *first_plan; /* until the start */

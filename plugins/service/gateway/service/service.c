@@ -129,6 +129,7 @@ static void take_step(struct gateway *gateway, struct gateway_step *step)
     gateway->steps_left++;
     for (uint32_t i = 0; i < gateway->worker_count; i++)
         gateway_takeover_post(step->takeovers[i], worker_done, step);
+    gateway_desk_plan(&gateway->desk, plan);
 }
 
 /* ---- Life ----------------------------------------------------------------------------------------------------------
@@ -191,6 +192,8 @@ int32_t gateway_service_create(const hf_host *host, const void *configuration, v
     if (code == HF_OK)
         code = create_workers(gateway, error);
     if (code == HF_OK)
+        code = gateway_desk_open(&gateway->desk, host, gateway->workers, gateway->worker_count, error);
+    if (code == HF_OK)
         code = make_plan(gateway, configuration, &gateway->first_plan, error);
     if (code != HF_OK) {
         gateway_service_destroy(gateway);
@@ -206,6 +209,7 @@ void gateway_service_destroy(void *self)
 
     if (!gateway)
         return;
+    gateway_desk_close(&gateway->desk);
     for (uint32_t i = 0; gateway->workers && i < gateway->worker_count; i++)
         gateway_worker_destroy(gateway->workers[i]);
     free(gateway->workers);
@@ -260,6 +264,7 @@ static void every_moment(void *arg)
     gateway_bin_empty(&gateway->bin);
     for (uint32_t i = 0; gateway->plan && i < gateway->plan->upstream_count; i++)
         judge(gateway->plan->upstreams[i].upstream, now_us);
+    gateway_desk_tick(&gateway->desk);
     if (gateway->plan)
         look_after_tls(gateway, now_us);
 }
@@ -318,7 +323,7 @@ static void all_drained(hf_task *task)
 {
     struct gateway *gateway = (struct gateway *)((char *)task - offsetof(struct gateway, drained_task));
 
-    gateway->drained(gateway->drained_arg);
+    gateway_desk_flush(&gateway->desk, gateway->drained, gateway->drained_arg);
 }
 
 static void worker_drained(void *arg)

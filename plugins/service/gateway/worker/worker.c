@@ -683,6 +683,7 @@ void gateway_worker_destroy(struct gateway_worker *worker)
     if (!worker)
         return;
     free_spare(worker);
+    gateway_split_release(worker->split.split);
     gateway_tls_worker_destroy(worker->tls);
     gateway_http2_release(worker);
     gateway_pipes_done(&worker->pipes);

@@ -4,6 +4,7 @@
 #define GATEWAY_WORKER_H
 
 #include "plan/plan.h"
+#include "release/split.h"
 #include "stream/way.h"
 #include "worker/socket.h"
 #include "worker/wheel.h"
@@ -94,6 +95,7 @@ struct gateway_worker {
     const hf_loop_interface *loops;
     const hf_node_interface *node;
     struct gateway_policies *policies; /* of the process; NULL: none */
+    struct gateway_split_seat split;
     hf_loop *loop;
     uint32_t index;
     struct gateway_generation *generation; /* the present one; NULL: none yet */
