@@ -64,6 +64,12 @@ static void expect(struct gateway_client *client, uint64_t within_us)
     gateway_worker_deadline(client->worker, &client->deadline, gateway_worker_now(client->worker) + within_us);
 }
 
+/* How long a request is awaited: not for long where it is the last one, perhaps of a worker that drains. */
+static uint64_t patience(const struct gateway_client *client, uint64_t usual_us)
+{
+    return client->closes && usual_us > DRAIN_US ? DRAIN_US : usual_us;
+}
+
 static void set_address(struct gateway_client *client, const struct sockaddr_storage *address)
 {
     client->peer.address = *address;
@@ -604,7 +610,7 @@ static void receive_head(struct gateway_client *client)
     }
     next_request(client);
     if (was_empty && !client->is_dead && !client->exchange && client->state == CLIENT_HEAD)
-        expect(client, listener_of(client)->head_timeout_us); /* from the first byte on */
+        expect(client, patience(client, listener_of(client)->head_timeout_us)); /* from the first byte on */
 }
 
 /* Not more than what the block can take of a request that follows. */
@@ -760,7 +766,7 @@ static void send_waiting(struct gateway_client *client)
         if (client->state == CLIENT_LINGERS)
             linger(client);
         else if (client->state == CLIENT_HEAD)
-            expect(client, listener_of(client) ? listener_of(client)->idle_timeout_us : LINGER_US);
+            expect(client, patience(client, listener_of(client) ? listener_of(client)->idle_timeout_us : LINGER_US));
         else if (client->state == CLIENT_WAITS)
             gateway_deadline_clear(&client->worker->wheel, &client->deadline);
     }
@@ -871,8 +877,9 @@ void gateway_client_drain(struct gateway_client *client)
     client->closes = 1;
     if (client->state == CLIENT_HTTP2)
         gateway_http2_drain(client);
-    else if (client->state == CLIENT_HEAD && !client->block)
-        expect(client, DRAIN_US);
+    else if (client->state == CLIENT_PROXY_HEADER ||
+             (client->state == CLIENT_HEAD && client->front.waiting.size == 0))
+        expect(client, DRAIN_US); /* also for the rest of one that has begun */
 }
 
 void gateway_client_settle(struct gateway_client *client)
@@ -880,12 +887,15 @@ void gateway_client_settle(struct gateway_client *client)
     client->is_due = 0;
     if (client->is_dead)
         return;
-    if (client->front.is_broken)
+    if (client->front.is_broken) {
         gateway_client_destroy(client);
-    else if (client->state == CLIENT_HTTP2)
+    } else if (client->state == CLIENT_HTTP2) {
         gateway_http2_settle(client);
-    else if (client->state == CLIENT_HEAD && client->block && !client->exchange)
+    } else if (client->state == CLIENT_HEAD && client->block && !client->exchange) {
         next_request(client);
+        if (!client->is_dead && !client->exchange && client->state == CLIENT_HEAD && client->block)
+            expect(client, patience(client, listener_of(client)->head_timeout_us)); /* it has begun */
+    }
 }
 
 /* ---- For HTTP/2 ----------------------------------------------------------------------------------------------------
