@@ -2,18 +2,26 @@
 #ifndef GATEWAY_OPTIONS_H
 #define GATEWAY_OPTIONS_H
 
+#include "options/stream.h"
 #include "tls/options.h"
 
 #include <holdfast/holdfast.h>
 
-enum { GATEWAY_PROTOCOL_HTTP /* HTTP/1.1 */ };
+enum { GATEWAY_PROTOCOL_HTTP /* HTTP/1.1 */, GATEWAY_PROTOCOL_TCP, GATEWAY_PROTOCOL_UDP };
 enum { GATEWAY_CHECK_NONE, GATEWAY_CHECK_TCP, GATEWAY_CHECK_HTTP };
 
 struct gateway_listener_options {
     const char *name;
     const char *address;
-    int32_t protocol; /* GATEWAY_PROTOCOL_... */
+    int32_t protocol;       /* GATEWAY_PROTOCOL_... */
+    const char *upstream;   /* of tcp and udp */
+    hf_groups server_names; /* of tcp: gateway_name_options */
+    int64_t tries;
+    uint64_t flow_timeout_us;
+    int64_t flows_maximum;
     int32_t proxy_protocol;
+    int32_t http2;
+    int64_t http2_streams_maximum;
     hf_strings trusted_proxies;
     int64_t connections_maximum;
     uint64_t head_maximum;
@@ -127,8 +135,9 @@ struct gateway_degraded_options {
 struct gateway_upstream_options {
     const char *name;
     hf_capability_choice balancer;
-    const char *key;   /* "client", "field NAME", ... */
-    hf_groups servers; /* gateway_server_options */
+    const char *key;    /* "client", "field NAME", ... */
+    hf_groups servers;  /* gateway_server_options */
+    int32_t send_proxy; /* 0, or a version of the PROXY protocol */
     uint64_t connect_timeout_us;
     uint64_t send_timeout_us;
     uint64_t receive_timeout_us;

@@ -364,6 +364,36 @@ static int32_t make_rules(const struct making *making, struct gateway_listener *
     return code;
 }
 
+static int32_t make_names(const struct making *making, const hf_groups *groups, struct gateway_listener *listener)
+{
+    const struct gateway_name_options *options = groups->items;
+    struct gateway_name *names = take(making, groups->count, sizeof *names);
+    int32_t code = names ? HF_OK : no_memory(making);
+
+    for (uint64_t i = 0; i < groups->count && code == HF_OK; i++) {
+        code = copy_list(making, &options[i].hosts, &names[i].hosts, &names[i].host_count);
+        if (code == HF_OK)
+            code = find_upstream(making, options[i].upstream, &names[i].upstream);
+    }
+    listener->names = names;
+    listener->name_count = (uint32_t)groups->count;
+    return code;
+}
+
+/* Where a listener leads that does not look at requests. */
+static int32_t make_way(const struct making *making, const struct gateway_listener_options *options,
+                        struct gateway_listener *listener)
+{
+    listener->tries = (uint32_t)options->tries;
+    listener->flow_timeout_us = options->flow_timeout_us;
+    listener->flows_maximum = (uint32_t)options->flows_maximum;
+    listener->upstream = GATEWAY_NO_UPSTREAM;
+    int32_t code = make_names(making, &options->server_names, listener);
+    if (code == HF_OK && options->upstream[0])
+        code = find_upstream(making, options->upstream, &listener->upstream);
+    return code;
+}
+
 static int32_t make_listener(const struct making *making, const struct gateway_listener_options *options,
                              struct gateway_listener *listener)
 {
@@ -376,6 +406,8 @@ static int32_t make_listener(const struct making *making, const struct gateway_l
         return no_memory(making);
     listener->protocol = options->protocol;
     listener->proxy_protocol = options->proxy_protocol;
+    listener->http2 = options->http2;
+    listener->streams_maximum = (uint32_t)options->http2_streams_maximum;
     listener->connections_maximum = (uint32_t)options->connections_maximum;
     listener->head_maximum = options->head_maximum;
     listener->body_maximum = options->body_maximum;
@@ -392,6 +424,8 @@ static int32_t make_listener(const struct making *making, const struct gateway_l
                                          &listener->tls, making->error);
     if (code == HF_OK)
         code = make_rules(making, listener, options->name);
+    if (code == HF_OK)
+        code = make_way(making, options, listener);
     return code == HF_OK ? code : hf_error_prefix(making->error, "listener '%s'", options->name);
 }
 

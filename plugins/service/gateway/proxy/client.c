@@ -1,6 +1,7 @@
 /* A client's connection, HTTP/1.1: requests are read from it one after the other, answers go out as they come. */
 #include "proxy/private.h"
 
+#include "http2/http2.h"
 #include "wire/proxy_protocol.h"
 
 #include <holdfast/lib/error.h>
@@ -91,6 +92,8 @@ void gateway_client_accept(struct gateway_port *port, int32_t fd, const struct s
     client->front.calls = &calls;
     client->front.peer = &client->peer;
     client->worker = worker;
+    client->peer.id = ++worker->last_client;
+    client->peer.fd = fd;
     client->port = port;
     client->state = port->listener->proxy_protocol ? CLIENT_PROXY_HEADER : CLIENT_HEAD;
     client->deadline.passed = overdue;
@@ -122,6 +125,13 @@ void gateway_client_destroy(struct gateway_client *client)
     if (client->exchange)
         gateway_exchange_over(client->exchange);
     client->exchange = NULL;
+    if (client->http2)
+        gateway_http2_close(client);
+    if (client->peer.owns_links)
+        gateway_links_disown(worker, client->peer.id);
+    free(client->peer.destination);
+    client->peer.destination = NULL;
+    client->peer.is_gone = 1;
     link_out(client);
     gateway_deadline_clear(&worker->wheel, &client->deadline);
     gateway_socket_close(&client->socket);
@@ -393,7 +403,7 @@ static void body_ended(struct gateway_client *client)
 {
     client->state = CLIENT_WAITS;
     gateway_deadline_clear(&client->worker->wheel, &client->deadline);
-    gateway_exchange_body_ended(client->exchange, (hf_slice){NULL, 0});
+    gateway_exchange_body_ended(client->exchange);
 }
 
 static int is_too_large(struct gateway_client *client, uint64_t more)
@@ -473,7 +483,7 @@ static void begin_body(struct gateway_client *client)
     struct gateway_block *block = client->block;
 
     client->state = CLIENT_BODY;
-    client->chunked = (hf_http1_chunked){0};
+    client->chunked = (hf_http1_chunked){.trailers = &exchange->trailers};
     client->body_left = exchange->head.body == HF_HTTP1_BODY_LENGTH ? exchange->head.content_length : 0;
     client->body_size = 0;
     expect(client, exchange->listener->body_timeout_us);
@@ -500,6 +510,20 @@ static void begin_exchange(struct gateway_client *client, uint64_t head_size)
         begin_body(client);
 }
 
+/* Whether the connection's first bytes say that it does not speak HTTP/1.1, or do not say it yet. */
+static int is_another_version(struct gateway_client *client)
+{
+    struct gateway_block *block = client->block;
+    int32_t begins = client->is_http1 || !listener_of(client)->http2
+                         ? 0
+                         : gateway_http2_begins((hf_slice){block->bytes + client->taken, block->size - client->taken});
+
+    client->is_http1 = begins == 0;
+    if (begins > 0 && gateway_http2_accept(client) != HF_OK)
+        gateway_client_destroy(client);
+    return begins != 0;
+}
+
 /* Reads the head at the front of the block; the request begins when it is complete. */
 static void next_request(struct gateway_client *client)
 {
@@ -510,6 +534,8 @@ static void next_request(struct gateway_client *client)
         gateway_client_destroy(client);
         return;
     }
+    if (is_another_version(client))
+        return;
     client->exchange = gateway_exchange_create(client->worker, &client->front, listener_of(client));
     if (!client->exchange) {
         gateway_client_destroy(client);
@@ -556,6 +582,15 @@ static int64_t read_block(struct gateway_client *client)
     return got;
 }
 
+/* A connection without a request ends in order, which only TLS has words for; what is under way is cut off. */
+static void end_now(struct gateway_client *client)
+{
+    if (client->state == CLIENT_HEAD && !client->front.is_broken && client->front.waiting.size == 0 &&
+        gateway_socket_is_tls(&client->socket))
+        gateway_socket_end(&client->socket);
+    gateway_client_destroy(client);
+}
+
 static void receive_head(struct gateway_client *client)
 {
     int was_empty = client->block == NULL;
@@ -564,7 +599,7 @@ static void receive_head(struct gateway_client *client)
     if (got == GATEWAY_AGAIN)
         return;
     if (got <= 0) {
-        gateway_client_destroy(client);
+        end_now(client);
         return;
     }
     next_request(client);
@@ -664,8 +699,12 @@ static void receive_proxy_header(struct gateway_client *client)
     }
     if (size == 0)
         return;
-    if (!header.is_local)
+    if (!header.is_local) {
         set_address(client, &header.source);
+        client->peer.destination = malloc(sizeof *client->peer.destination);
+        if (client->peer.destination) /* else servers are told where the proxy has connected to */
+            *client->peer.destination = header.destination;
+    }
     client->taken = (uint32_t)size;
     client->state = CLIENT_HEAD;
     drop_taken(client);
@@ -694,6 +733,9 @@ static void receive(struct gateway_client *client)
         break;
     case CLIENT_TUNNEL:
         receive_tunnel(client);
+        break;
+    case CLIENT_HTTP2:
+        gateway_http2_receive(client);
         break;
     default:
         receive_rest(client);
@@ -725,6 +767,8 @@ static void send_waiting(struct gateway_client *client)
     want(client);
     if (client->exchange)
         gateway_exchange_client_writable(client->exchange);
+    else if (client->state == CLIENT_HTTP2)
+        gateway_http2_writable(client);
 }
 
 static void ready(void *arg, int32_t fd, uint32_t events)
@@ -807,22 +851,16 @@ static const struct gateway_front_calls calls = {.head = send_head,
 /* ---- Time-outs and the end of the worker ----------------------------------------------------------------------------
  */
 
-/* A connection without a request ends in order; what is under way is cut off. */
-static void end_now(struct gateway_client *client)
-{
-    if (client->state == CLIENT_HEAD && !client->front.is_broken && client->front.waiting.size == 0)
-        gateway_socket_end(&client->socket);
-    gateway_client_destroy(client);
-}
-
 static void overdue(struct gateway_deadline *deadline)
 {
     struct gateway_client *client =
         (struct gateway_client *)((char *)deadline - offsetof(struct gateway_client, deadline));
 
-    if (client->front.is_broken || client->front.waiting.size || client->state == CLIENT_LINGERS ||
-        client->state == CLIENT_TUNNEL || client->state == CLIENT_PROXY_HEADER ||
-        (client->state == CLIENT_HEAD && !client->block))
+    if (client->state == CLIENT_HTTP2)
+        gateway_http2_overdue(client);
+    else if (client->front.is_broken || client->front.waiting.size || client->state == CLIENT_LINGERS ||
+             client->state == CLIENT_TUNNEL || client->state == CLIENT_PROXY_HEADER ||
+             (client->state == CLIENT_HEAD && !client->block))
         end_now(client); /* there is nothing to say, or nobody who listens */
     else
         refuse(client, 408, "the request did not come in time");
@@ -831,7 +869,9 @@ static void overdue(struct gateway_deadline *deadline)
 void gateway_client_drain(struct gateway_client *client)
 {
     client->closes = 1;
-    if (client->state == CLIENT_HEAD && !client->block)
+    if (client->state == CLIENT_HTTP2)
+        gateway_http2_drain(client);
+    else if (client->state == CLIENT_HEAD && !client->block)
         expect(client, DRAIN_US);
 }
 
@@ -842,6 +882,36 @@ void gateway_client_settle(struct gateway_client *client)
         return;
     if (client->front.is_broken)
         gateway_client_destroy(client);
+    else if (client->state == CLIENT_HTTP2)
+        gateway_http2_settle(client);
     else if (client->state == CLIENT_HEAD && client->block && !client->exchange)
         next_request(client);
+}
+
+/* ---- For HTTP/2 ----------------------------------------------------------------------------------------------------
+ */
+
+void gateway_client_make_due(struct gateway_client *client)
+{
+    make_due(client);
+}
+
+void gateway_client_break_off(struct gateway_client *client)
+{
+    break_off(client);
+}
+
+void gateway_client_want(struct gateway_client *client)
+{
+    want(client);
+}
+
+void gateway_client_expect(struct gateway_client *client, uint64_t within_us)
+{
+    expect(client, within_us);
+}
+
+void gateway_client_linger(struct gateway_client *client)
+{
+    linger(client);
 }

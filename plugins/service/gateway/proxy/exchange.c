@@ -134,7 +134,15 @@ void gateway_exchange_refuse(struct gateway_exchange *exchange, uint32_t status,
 
 static uint32_t status_for(int32_t code)
 {
-    return code == HF_EINVAL ? 400 : code == HF_ETOOLARGE ? 431 : 503;
+    return code == HF_EINVAL ? 400 : code == HF_ETOOLARGE ? 431 : code == HF_EUNSUPPORTED ? 501 : 503;
+}
+
+/* The request is malformed, or too large to go on.  Whoever writes such a one may mean something else by what follows,
+ * too: nothing more is read from that connection. */
+static void refuse_head(struct gateway_exchange *exchange, int32_t code, const char *why)
+{
+    exchange->head.keep_alive &= code == HF_ENOMEM;
+    gateway_exchange_refuse(exchange, status_for(code), why);
 }
 
 int32_t gateway_exchange_can_degrade(const struct gateway_exchange *exchange)
@@ -462,15 +470,16 @@ static void expect_answer(struct gateway_exchange *exchange)
 
 static void take_route(struct gateway_exchange *exchange)
 {
+    int forwards = exchange->upstream != GATEWAY_NO_UPSTREAM;
     hf_error error = {0};
+    int32_t code = forwards ? make_head(exchange, &error) : gateway_forward_look(&exchange->head, &error);
 
-    if (exchange->upstream == GATEWAY_NO_UPSTREAM) {
-        gateway_answer_route(exchange);
+    if (code != HF_OK) {
+        refuse_head(exchange, code, error.message);
         return;
     }
-    int32_t code = make_head(exchange, &error);
-    if (code != HF_OK) {
-        gateway_exchange_refuse(exchange, status_for(code), error.message);
+    if (!forwards) {
+        gateway_answer_route(exchange);
         return;
     }
     if (exchange->request_ended)
@@ -531,7 +540,7 @@ void gateway_exchange_start(struct gateway_exchange *exchange)
     int32_t code = gateway_request_read(&exchange->head, (hf_slice){(const uint8_t *)peer->text, peer->text_size},
                                         &exchange->arena, &exchange->request, &error);
     if (code != HF_OK) {
-        gateway_exchange_refuse(exchange, status_for(code), error.message);
+        refuse_head(exchange, code, error.message);
         return;
     }
     int32_t rule = gateway_match(listener->rules, listener->rule_count, &exchange->request, &exchange->arena);
@@ -594,10 +603,13 @@ static void end_request(struct gateway_exchange *exchange)
     exchange->link->calls->end(exchange->link, (hf_slice){exchange->trailers.data, exchange->trailers.size});
 }
 
-void gateway_exchange_body_ended(struct gateway_exchange *exchange, hf_slice trailers)
+void gateway_exchange_body_ended(struct gateway_exchange *exchange)
 {
-    if (hf_buffer_append(&exchange->trailers, trailers.data, trailers.size) != HF_OK) {
-        gateway_exchange_refuse(exchange, 503, "no memory for the request's trailers; try again later");
+    hf_error error = {0};
+
+    if (exchange->trailers.size && gateway_forward_trailers(exchange->request_edits, exchange->request_edit_count,
+                                                            &exchange->trailers, &error) != HF_OK) {
+        gateway_exchange_refuse(exchange, 400, error.message);
         return;
     }
     exchange->request_ended = 1;
@@ -869,11 +881,17 @@ void gateway_exchange_answer_flush(struct gateway_exchange *exchange)
 }
 
 /* What was gathered lies in memory of the link's, which stays until the callback's end. */
-void gateway_exchange_answered(struct gateway_exchange *exchange, hf_slice trailers)
+void gateway_exchange_answered(struct gateway_exchange *exchange)
 {
+    hf_buffer *trailers = &exchange->link->trailers;
     int32_t outcome = outcome_of(exchange, exchange->status);
 
+    if (trailers->size &&
+        gateway_forward_trailers(exchange->response_edits, exchange->response_edit_count, trailers, NULL) != HF_OK) {
+        gateway_exchange_link_failed(exchange, LINK_INVALID);
+        return;
+    }
     gateway_link_leave(exchange->link, outcome);
     end_call(exchange, outcome);
-    exchange->front->calls->end(exchange->front, trailers);
+    exchange->front->calls->end(exchange->front, (hf_slice){trailers->data, trailers->size});
 }

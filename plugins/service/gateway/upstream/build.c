@@ -250,6 +250,7 @@ static void fill_rules(struct gateway_server_set *set, const struct gateway_upst
     set->receive_timeout_us = options->receive_timeout_us;
     set->idle_timeout_us = options->idle_timeout_us;
     set->idle_maximum = (uint32_t)options->idle_maximum;
+    set->send_proxy = options->send_proxy;
     set->queue_maximum = (uint32_t)options->queue_maximum;
     set->queue_timeout_us = options->queue_timeout_us;
     set->has_check = options->check.type != GATEWAY_CHECK_NONE;
