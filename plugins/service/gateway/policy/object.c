@@ -15,7 +15,7 @@ const hf_lua_parameter gateway_shown_members[GATEWAY_SHOWN_MEMBERS] = {
     {"request.host", "what the client asks for, without a port; \"\": nothing", HF_VALUE_STRING, 0},
     {"request.client", "the client's address", HF_VALUE_STRING, 0},
     {"request.scheme", "of the client's connection", HF_VALUE_STRING, 0},
-    {"request.version", "of HTTP: \"1.1\"", HF_VALUE_STRING, 0},
+    {"request.version", "of HTTP: \"1.1\", \"2\"", HF_VALUE_STRING, 0},
     {"request.headers", "by name in lower case; the first of a name", HF_LUA_OBJECT, 0},
     {"request.cookies", "by name", HF_LUA_OBJECT, 0},
     {"request.arguments", "of the query, by name, decoded", HF_LUA_OBJECT, 0},
@@ -183,7 +183,9 @@ static int32_t get_of_request(const hf_lua_object *object, hf_slice name, hf_are
         *ret_value = hf_value_text(exchange->front->peer->is_tls ? "https" : "http");
         break;
     case VERSION:
-        *ret_value = hf_value_text(exchange->head.minor ? "1.1" : "1.0");
+        *ret_value = hf_value_text(exchange->front->calls->version ? exchange->front->calls->version
+                                   : exchange->head.minor          ? "1.1"
+                                                                   : "1.0");
         break;
     case HEADERS:
         *ret_value = hf_value_object(&shown->headers);

@@ -605,10 +605,9 @@ static void end_request(struct gateway_exchange *exchange)
 
 void gateway_exchange_body_ended(struct gateway_exchange *exchange)
 {
-    const struct gateway_route *route = exchange->route;
     hf_error error = {0};
 
-    if (exchange->trailers.size && gateway_forward_trailers(route->request_edits, route->request_edit_count,
+    if (exchange->trailers.size && gateway_forward_trailers(exchange->request_edits, exchange->request_edit_count,
                                                             &exchange->trailers, &error) != HF_OK) {
         gateway_exchange_refuse(exchange, 400, error.message);
         return;
@@ -884,12 +883,11 @@ void gateway_exchange_answer_flush(struct gateway_exchange *exchange)
 /* What was gathered lies in memory of the link's, which stays until the callback's end. */
 void gateway_exchange_answered(struct gateway_exchange *exchange)
 {
-    const struct gateway_route *route = exchange->route;
     hf_buffer *trailers = &exchange->link->trailers;
     int32_t outcome = outcome_of(exchange, exchange->status);
 
     if (trailers->size &&
-        gateway_forward_trailers(route->response_edits, route->response_edit_count, trailers, NULL) != HF_OK) {
+        gateway_forward_trailers(exchange->response_edits, exchange->response_edit_count, trailers, NULL) != HF_OK) {
         gateway_exchange_link_failed(exchange, LINK_INVALID);
         return;
     }

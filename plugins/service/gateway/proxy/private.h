@@ -42,6 +42,8 @@ struct gateway_front;
 
 /* What an exchange wants of the side of its client. */
 struct gateway_front_calls {
+    const char *version; /* of HTTP: "2"; NULL: that of the request's head */
+
     /* The answer's head, without sending it yet; `bytes` is what `head` was read from.  HF_EINVAL, HF_ETOOLARGE,
      * HF_ENOMEM: it cannot be sent, nothing was done. */
     int32_t (*head)(struct gateway_front *front, const hf_http1_head *head, hf_slice bytes, hf_error *error);
