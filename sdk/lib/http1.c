@@ -345,6 +345,28 @@ int64_t hf_http1_parse_response(hf_slice bytes, hf_slice request_method, hf_http
     return size;
 }
 
+int32_t hf_http1_parse_trailers(hf_slice lines, hf_http1_head *ret_head, hf_error *error)
+{
+    static const char *const forbidden[] = {"content-length", "transfer-encoding", "host"};
+    uint64_t position = 0;
+    hf_slice line = {NULL, 0};
+
+    memset(ret_head, 0, offsetof(hf_http1_head, headers));
+    while (position < lines.size) {
+        int32_t result = next_line(lines, &position, &line, error);
+
+        if (result == 0)
+            return hf_error_set(error, HF_EINVAL, "a trailer that is not ended by carriage return and line feed");
+        result = result < 0 ? result : parse_field(line, ret_head, error);
+        if (result != HF_OK)
+            return result;
+        for (size_t i = 0; i < sizeof forbidden / sizeof *forbidden; i++)
+            if (same_ignoring_case(ret_head->headers[ret_head->header_count - 1].name, forbidden[i]))
+                return hf_error_set(error, HF_EINVAL, "%s cannot be a trailer", forbidden[i]);
+    }
+    return HF_OK;
+}
+
 hf_slice hf_http1_header_find(const hf_http1_head *head, const char *name)
 {
     hf_slice wanted = {(const uint8_t *)name, strlen(name)};

@@ -1,4 +1,4 @@
-/* Chunked transfer coding (RFC 9112, 7.1).  Chunk extensions are passed over; trailers too. */
+/* Chunked transfer coding (RFC 9112, 7.1).  Chunk extensions are passed over; trailers too, unless they are wanted. */
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/http1.h>
 
@@ -125,6 +125,18 @@ static int32_t take_byte(hf_http1_chunked *chunked, uint8_t c, hf_error *error)
     }
 }
 
+/* A byte of the trailers, which are rare and short.  The last line, which is empty, is none of them. */
+static int32_t keep_trailer(const hf_http1_chunked *chunked, uint8_t c, hf_error *error)
+{
+    int32_t result = hf_buffer_append(chunked->trailers, &c, 1);
+
+    if (result != HF_OK)
+        return hf_error_set(error, result, "no room for the trailers of a body");
+    if (chunked->state == ENDED)
+        chunked->trailers->size -= 2;
+    return HF_OK;
+}
+
 int32_t hf_http1_chunked_next(hf_http1_chunked *chunked, hf_slice bytes, uint64_t *ret_taken, hf_slice *ret_data,
                               hf_error *error)
 {
@@ -143,8 +155,11 @@ int32_t hf_http1_chunked_next(hf_http1_chunked *chunked, hf_slice bytes, uint64_
             break;
         }
 
+        int32_t is_trailer = chunked->trailers && chunked->state >= TRAILER;
         int32_t result = take_byte(chunked, bytes.data[i], error);
 
+        if (result == HF_OK && is_trailer)
+            result = keep_trailer(chunked, bytes.data[i], error);
         if (result != HF_OK)
             return result;
         i++;

@@ -509,6 +509,75 @@ int32_t gateway_forward_response(const struct gateway_forward *how, hf_slice byt
     return finish(&passage, before, error);
 }
 
+static int add_field(hf_http1_header *fields, uint32_t maximum, uint32_t *count, hf_slice name, hf_slice value)
+{
+    if (*count == maximum)
+        return 0;
+    fields[(*count)++] = (hf_http1_header){.name = name, .value = value};
+    return 1;
+}
+
+int32_t gateway_forward_fields(const struct gateway_forward *how, const hf_http1_head *head, hf_http1_header *fields,
+                               uint32_t maximum, uint32_t *ret_count, int32_t *ret_body, int32_t *ret_length,
+                               hf_error *error)
+{
+    struct passage passage = {.how = how, .head = head};
+    uint32_t count = 0;
+    int has_room = 1;
+    int32_t code = begin(&passage, 0, error);
+
+    for (uint32_t i = 0; code == HF_OK && has_room && i < head->header_count; i++)
+        if (passage.fate[i] == PASSES)
+            has_room = add_field(fields, maximum, &count, head->headers[i].name, head->headers[i].value);
+    for (uint32_t i = 0; code == HF_OK && has_room && i < how->edit_count; i++)
+        if (how->edits[i].value.data)
+            has_room = add_field(fields, maximum, &count, how->edits[i].name, how->edits[i].value);
+    if (!has_room)
+        return hf_error_set(error, HF_ETOOLARGE, "more than %u header fields", maximum);
+    *ret_count = count;
+    *ret_body = body_for(how, head);
+    *ret_length = tells_length(head);
+    return code;
+}
+
+/* ---- Trailers -------------------------------------------------------------------------------------------------- */
+
+static int may_be_trailer(hf_slice name)
+{
+    static const char *const too_late[] = {
+        "authorization", "cache-control",   "content-encoding",    "content-range",
+        "content-type",  "cookie",          "max-forwards",        "pragma",
+        "range",         "set-cookie",      "proxy-authorization", "proxy-authenticate",
+        "trailer",       "www-authenticate"};
+
+    for (size_t i = 0; i < sizeof too_late / sizeof *too_late; i++)
+        if (is(name, too_late[i]))
+            return 0;
+    return fate_of_name(name) == PASSES;
+}
+
+int32_t gateway_forward_trailers(const struct gateway_edit *edits, uint32_t edit_count, hf_buffer *lines,
+                                 hf_error *error)
+{
+    struct gateway_forward how = {.edits = edits, .edit_count = edit_count};
+    hf_http1_head head;
+    uint64_t to = 0;
+    int32_t code = hf_http1_parse_trailers((hf_slice){lines->data, lines->size}, &head, error);
+
+    for (uint32_t i = 0; code == HF_OK && i < head.header_count; i++) {
+        const uint8_t *from = head.headers[i].name.data;
+        const uint8_t *end = i + 1 < head.header_count ? head.headers[i + 1].name.data : lines->data + lines->size;
+
+        if (!may_be_trailer(head.headers[i].name) || is_edited(&how, head.headers[i].name))
+            continue;
+        memmove(lines->data + to, from, (size_t)(end - from));
+        to += (uint64_t)(end - from);
+    }
+    if (code == HF_OK)
+        lines->size = to;
+    return code;
+}
+
 int32_t gateway_forward_may_edit(hf_slice name)
 {
     int32_t fate = fate_of_name(name);

@@ -1,6 +1,7 @@
 /* A client's connection, HTTP/1.1: requests are read from it one after the other, answers go out as they come. */
 #include "proxy/private.h"
 
+#include "http2/http2.h"
 #include "wire/proxy_protocol.h"
 
 #include <holdfast/lib/error.h>
@@ -16,6 +17,7 @@
 enum {
     LINGER_US = 2000000, /* for what a client still sends when all is said */
     LINGER_MAX = 1 << 20,
+    JOINED_MAX = 4096, /* bytes of a piece that is copied behind the head before it */
     DRAIN_US = 1000000 /* for a request that is on its way when the worker begins to drain */
 };
 
@@ -68,6 +70,15 @@ static void set_address(struct gateway_client *client, const struct sockaddr_sto
     client->peer.text_size = gateway_address_text(address, client->peer.text);
 }
 
+/* Where the listener has TLS; `first` was read already. */
+static int32_t begin_tls(struct gateway_client *client, hf_slice first)
+{
+    struct gateway_tls_server *tls = client->port->listener->tls;
+
+    client->peer.is_tls = tls != NULL;
+    return tls ? gateway_socket_serve_tls(&client->socket, client->worker->tls, tls, first, NULL) : HF_OK;
+}
+
 void gateway_client_accept(struct gateway_port *port, int32_t fd, const struct sockaddr_storage *address)
 {
     struct gateway_worker *worker = port->worker;
@@ -81,6 +92,8 @@ void gateway_client_accept(struct gateway_port *port, int32_t fd, const struct s
     client->front.calls = &calls;
     client->front.peer = &client->peer;
     client->worker = worker;
+    client->peer.id = ++worker->last_client;
+    client->peer.fd = fd;
     client->port = port;
     client->state = port->listener->proxy_protocol ? CLIENT_PROXY_HEADER : CLIENT_HEAD;
     client->deadline.passed = overdue;
@@ -90,6 +103,11 @@ void gateway_client_accept(struct gateway_port *port, int32_t fd, const struct s
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* it is only slower without */
     if (gateway_socket_open(&client->socket, worker->loops, worker->loop, fd, HF_WATCH_READ, ready, client, NULL) !=
         HF_OK) {
+        free(client);
+        return;
+    }
+    if (client->state == CLIENT_HEAD && begin_tls(client, (hf_slice){NULL, 0}) != HF_OK) {
+        gateway_socket_close(&client->socket);
         free(client);
         return;
     }
@@ -107,6 +125,13 @@ void gateway_client_destroy(struct gateway_client *client)
     if (client->exchange)
         gateway_exchange_over(client->exchange);
     client->exchange = NULL;
+    if (client->http2)
+        gateway_http2_close(client);
+    if (client->peer.owns_links)
+        gateway_links_disown(worker, client->peer.id);
+    free(client->peer.destination);
+    client->peer.destination = NULL;
+    client->peer.is_gone = 1;
     link_out(client);
     gateway_deadline_clear(&worker->wheel, &client->deadline);
     gateway_socket_close(&client->socket);
@@ -191,10 +216,23 @@ static void flush(struct gateway_front *front)
     gather->head.size = 0;
 }
 
+/* A short piece directly behind the head goes into the same memory: one piece costs the kernel less than two.  0: it is
+ * none, or there is no memory. */
+static int join_head(struct gateway_gather *gather, const void *bytes, uint64_t size)
+{
+    if (gather->count != 1 || gather->head.size == 0 || size > JOINED_MAX ||
+        hf_buffer_append(&gather->head, bytes, size) != HF_OK)
+        return 0;
+    gather->pieces[0] = (struct iovec){gather->head.data, gather->head.size};
+    return 1;
+}
+
 static void gather_piece(struct gateway_client *client, const void *bytes, uint64_t size)
 {
     struct gateway_gather *gather = &client->worker->gather;
 
+    if (join_head(gather, bytes, size))
+        return;
     gather->pieces[gather->count++] = (struct iovec){(void *)(uintptr_t)bytes, size};
 }
 
@@ -238,12 +276,12 @@ static int32_t send_head(struct gateway_front *front, const hf_http1_head *head,
     struct gateway_exchange *exchange = client->exchange;
     struct gateway_gather *gather = &client->worker->gather;
     int last = is_last(client, head->status);
-    struct gateway_forward how = {.method = exchange->head.method, .minor = exchange->head.minor, .keep_alive = !last};
+    struct gateway_forward how = {.edits = exchange->response_edits,
+                                  .edit_count = exchange->response_edit_count,
+                                  .method = exchange->head.method,
+                                  .minor = exchange->head.minor,
+                                  .keep_alive = !last};
 
-    if (exchange->route) {
-        how.edits = exchange->route->response_edits;
-        how.edit_count = exchange->route->response_edit_count;
-    }
     if (gather->count) /* an interim answer, whose bytes would move */
         flush(front);
     int32_t code = gateway_forward_response(&how, bytes, head, &gather->head, &client->body_out, error);
@@ -376,13 +414,13 @@ static void body_ended(struct gateway_client *client)
 {
     client->state = CLIENT_WAITS;
     gateway_deadline_clear(&client->worker->wheel, &client->deadline);
-    gateway_exchange_body_ended(client->exchange, (hf_slice){NULL, 0});
+    gateway_exchange_body_ended(client->exchange);
 }
 
 static int is_too_large(struct gateway_client *client, uint64_t more)
 {
     client->body_size += more;
-    if (client->body_size <= client->exchange->listener->body_maximum)
+    if (client->body_size <= client->exchange->body_maximum)
         return 0;
     refuse(client, 413, "the body of the request is larger than allowed");
     return 1;
@@ -456,7 +494,7 @@ static void begin_body(struct gateway_client *client)
     struct gateway_block *block = client->block;
 
     client->state = CLIENT_BODY;
-    client->chunked = (hf_http1_chunked){0};
+    client->chunked = (hf_http1_chunked){.trailers = &exchange->trailers};
     client->body_left = exchange->head.body == HF_HTTP1_BODY_LENGTH ? exchange->head.content_length : 0;
     client->body_size = 0;
     expect(client, exchange->listener->body_timeout_us);
@@ -483,6 +521,20 @@ static void begin_exchange(struct gateway_client *client, uint64_t head_size)
         begin_body(client);
 }
 
+/* Whether the connection's first bytes say that it does not speak HTTP/1.1, or do not say it yet. */
+static int is_another_version(struct gateway_client *client)
+{
+    struct gateway_block *block = client->block;
+    int32_t begins = client->is_http1 || !listener_of(client)->http2
+                         ? 0
+                         : gateway_http2_begins((hf_slice){block->bytes + client->taken, block->size - client->taken});
+
+    client->is_http1 = begins == 0;
+    if (begins > 0 && gateway_http2_accept(client) != HF_OK)
+        gateway_client_destroy(client);
+    return begins != 0;
+}
+
 /* Reads the head at the front of the block; the request begins when it is complete. */
 static void next_request(struct gateway_client *client)
 {
@@ -493,6 +545,8 @@ static void next_request(struct gateway_client *client)
         gateway_client_destroy(client);
         return;
     }
+    if (is_another_version(client))
+        return;
     client->exchange = gateway_exchange_create(client->worker, &client->front, listener_of(client));
     if (!client->exchange) {
         gateway_client_destroy(client);
@@ -539,6 +593,15 @@ static int64_t read_block(struct gateway_client *client)
     return got;
 }
 
+/* A connection without a request ends in order, which only TLS has words for; what is under way is cut off. */
+static void end_now(struct gateway_client *client)
+{
+    if (client->state == CLIENT_HEAD && !client->front.is_broken && client->front.waiting.size == 0 &&
+        gateway_socket_is_tls(&client->socket))
+        gateway_socket_end(&client->socket);
+    gateway_client_destroy(client);
+}
+
 static void receive_head(struct gateway_client *client)
 {
     int was_empty = client->block == NULL;
@@ -547,7 +610,7 @@ static void receive_head(struct gateway_client *client)
     if (got == GATEWAY_AGAIN)
         return;
     if (got <= 0) {
-        gateway_client_destroy(client);
+        end_now(client);
         return;
     }
     next_request(client);
@@ -618,6 +681,20 @@ static void receive_rest(struct gateway_client *client)
         gateway_client_destroy(client);
 }
 
+/* TLS begins behind the header; what is there of it goes to the socket. */
+static void receive_tls(struct gateway_client *client)
+{
+    struct gateway_block *block = client->block;
+    hf_slice first = {block ? block->bytes : NULL, block ? block->size : 0};
+
+    if (begin_tls(client, first) != HF_OK) {
+        gateway_client_destroy(client);
+        return;
+    }
+    gateway_worker_give_back(client->worker, block);
+    client->block = NULL;
+}
+
 static void receive_proxy_header(struct gateway_client *client)
 {
     struct gateway_proxy_header header;
@@ -633,11 +710,19 @@ static void receive_proxy_header(struct gateway_client *client)
     }
     if (size == 0)
         return;
-    if (!header.is_local)
+    if (!header.is_local) {
         set_address(client, &header.source);
+        client->peer.destination = malloc(sizeof *client->peer.destination);
+        if (client->peer.destination) /* else servers are told where the proxy has connected to */
+            *client->peer.destination = header.destination;
+    }
     client->taken = (uint32_t)size;
     client->state = CLIENT_HEAD;
     drop_taken(client);
+    if (client->port->listener && client->port->listener->tls) {
+        receive_tls(client);
+        return;
+    }
     if (client->block)
         next_request(client);
 }
@@ -659,6 +744,9 @@ static void receive(struct gateway_client *client)
         break;
     case CLIENT_TUNNEL:
         receive_tunnel(client);
+        break;
+    case CLIENT_HTTP2:
+        gateway_http2_receive(client);
         break;
     default:
         receive_rest(client);
@@ -690,6 +778,8 @@ static void send_waiting(struct gateway_client *client)
     want(client);
     if (client->exchange)
         gateway_exchange_client_writable(client->exchange);
+    else if (client->state == CLIENT_HTTP2)
+        gateway_http2_writable(client);
 }
 
 static void ready(void *arg, int32_t fd, uint32_t events)
@@ -777,10 +867,12 @@ static void overdue(struct gateway_deadline *deadline)
     struct gateway_client *client =
         (struct gateway_client *)((char *)deadline - offsetof(struct gateway_client, deadline));
 
-    if (client->front.is_broken || client->front.waiting.size || client->state == CLIENT_LINGERS ||
-        client->state == CLIENT_TUNNEL || client->state == CLIENT_PROXY_HEADER ||
-        (client->state == CLIENT_HEAD && !client->block))
-        gateway_client_destroy(client); /* there is nothing to say, or nobody who listens */
+    if (client->state == CLIENT_HTTP2)
+        gateway_http2_overdue(client);
+    else if (client->front.is_broken || client->front.waiting.size || client->state == CLIENT_LINGERS ||
+             client->state == CLIENT_TUNNEL || client->state == CLIENT_PROXY_HEADER ||
+             (client->state == CLIENT_HEAD && !client->block))
+        end_now(client); /* there is nothing to say, or nobody who listens */
     else
         refuse(client, 408, "the request did not come in time");
 }
@@ -788,7 +880,9 @@ static void overdue(struct gateway_deadline *deadline)
 void gateway_client_drain(struct gateway_client *client)
 {
     client->closes = 1;
-    if (client->state == CLIENT_HEAD && !client->block)
+    if (client->state == CLIENT_HTTP2)
+        gateway_http2_drain(client);
+    else if (client->state == CLIENT_HEAD && !client->block)
         expect(client, DRAIN_US);
 }
 
@@ -799,6 +893,36 @@ void gateway_client_settle(struct gateway_client *client)
         return;
     if (client->front.is_broken)
         gateway_client_destroy(client);
+    else if (client->state == CLIENT_HTTP2)
+        gateway_http2_settle(client);
     else if (client->state == CLIENT_HEAD && client->block && !client->exchange)
         next_request(client);
+}
+
+/* ---- For HTTP/2 ----------------------------------------------------------------------------------------------------
+ */
+
+void gateway_client_make_due(struct gateway_client *client)
+{
+    make_due(client);
+}
+
+void gateway_client_break_off(struct gateway_client *client)
+{
+    break_off(client);
+}
+
+void gateway_client_want(struct gateway_client *client)
+{
+    want(client);
+}
+
+void gateway_client_expect(struct gateway_client *client, uint64_t within_us)
+{
+    expect(client, within_us);
+}
+
+void gateway_client_linger(struct gateway_client *client)
+{
+    linger(client);
 }

@@ -102,6 +102,7 @@ void gateway_exchange_over(struct gateway_exchange *exchange)
     if (exchange->is_dead)
         return;
     exchange->is_dead = 1;
+    gateway_exchange_leave_admission(exchange);
     if (exchange->is_queued)
         gateway_view_dequeue(exchange->view, exchange);
     if (exchange->link)
@@ -143,16 +144,51 @@ static void refuse_head(struct gateway_exchange *exchange, int32_t code, const c
     gateway_exchange_refuse(exchange, status_for(code), why);
 }
 
-/* No server can be asked: what the upstream's configuration says for that. */
+int32_t gateway_exchange_can_degrade(const struct gateway_exchange *exchange)
+{
+    return exchange->degraded_hops < DEGRADED_HOPS_MAX && exchange->body_kept && !exchange->may_be_done;
+}
+
+static void forward_instead(struct gateway_exchange *exchange, uint32_t upstream)
+{
+    exchange->degraded_hops++;
+    forward(exchange, upstream);
+}
+
+static void answer_wish(struct gateway_exchange *exchange, const struct gateway_wish *wish)
+{
+    gateway_answer(exchange, wish->status, wish->type, wish->body, wish->location);
+}
+
+/* 0: no policy says what is to be done. */
+static int degrade_by_policy(struct gateway_exchange *exchange, uint32_t upstream, uint32_t status, const char *why)
+{
+    struct gateway_wish wish;
+
+    if (!exchange->route->has_policy)
+        return 0;
+    gateway_policy_error(exchange, upstream, status, why, &wish);
+    if (wish.what == GATEWAY_WISH_FORWARD && gateway_exchange_can_degrade(exchange))
+        forward_instead(exchange, wish.upstream);
+    else if (wish.what == GATEWAY_WISH_ANSWER)
+        answer_wish(exchange, &wish);
+    else
+        return 0;
+    return 1;
+}
+
+/* No server can be asked: what a policy, or the upstream's configuration, says for that. */
 static void degrade(struct gateway_exchange *exchange, uint32_t upstream, uint32_t status, const char *why)
 {
     const struct gateway_degraded *degraded = &exchange->generation->plan->upstreams[upstream].degraded;
 
     end_call(exchange, GATEWAY_ABANDONED);
-    if (degraded->upstream != GATEWAY_NO_UPSTREAM && exchange->degraded_hops < DEGRADED_HOPS_MAX &&
-        exchange->body_kept) {
-        exchange->degraded_hops++;
-        forward(exchange, degraded->upstream);
+    if (degrade_by_policy(exchange, upstream, status, why))
+        return;
+    if (exchange->may_be_done) {
+        gateway_exchange_refuse(exchange, status, why);
+    } else if (degraded->upstream != GATEWAY_NO_UPSTREAM && gateway_exchange_can_degrade(exchange)) {
+        forward_instead(exchange, degraded->upstream);
     } else if (degraded->body.size) {
         gateway_answer(exchange, degraded->status, degraded->type, degraded->body, (hf_slice){NULL, 0});
     } else {
@@ -326,6 +362,8 @@ static int32_t make_target(struct gateway_exchange *exchange, hf_slice *ret_targ
 
     if (!with.data || route->path_match != GATEWAY_PATH_PREFIX)
         return HF_OK;
+    if (exchange->is_rerouted && !hf_slice_begins(target, route->path))
+        return HF_OK;
     if (!hf_slice_begins(target, route->path))
         return hf_error_set(error, HF_EINVAL, "the path is written in a way that its beginning cannot be replaced");
     if (with.data[with.size - 1] == '/' && size < target.size && target.data[size] == '/')
@@ -358,9 +396,10 @@ static int is_trusted(const struct gateway_exchange *exchange)
 static int32_t make_head(struct gateway_exchange *exchange, hf_error *error)
 {
     const struct gateway_route *route = exchange->route;
-    struct gateway_forward how = {.edits = route->request_edits,
-                                  .edit_count = route->request_edit_count,
+    struct gateway_forward how = {.edits = exchange->request_edits,
+                                  .edit_count = exchange->request_edit_count,
                                   .client = exchange->request.client,
+                                  .is_tls = exchange->front->peer->is_tls,
                                   .is_proxy = is_trusted(exchange),
                                   .upgrades = route->upgrades && exchange->head.body == HF_HTTP1_BODY_NONE,
                                   .host = route->host};
@@ -374,9 +413,18 @@ static void read_key(struct gateway_exchange *exchange)
 {
     hf_slice body = {exchange->body.data, exchange->body.size};
 
+    const struct gateway_key *key = &exchange->set->key;
+    const struct gateway_key client = {.of = GATEWAY_KEY_CLIENT};
+
     exchange->waits_for_body = 0;
-    exchange->has_key =
-        gateway_key_hash(&exchange->set->key, &exchange->request, body, &exchange->arena, &exchange->key);
+    if (key->of == GATEWAY_KEY_POLICY) {
+        exchange->has_key = gateway_policy_key(exchange, &exchange->key);
+        key = &client;
+    } else {
+        exchange->has_key = 0;
+    }
+    if (!exchange->has_key)
+        exchange->has_key = gateway_key_hash(key, &exchange->request, body, &exchange->arena, &exchange->key);
 }
 
 static void forward(struct gateway_exchange *exchange, uint32_t upstream)
@@ -420,8 +468,7 @@ static void expect_answer(struct gateway_exchange *exchange)
 
 static void take_route(struct gateway_exchange *exchange)
 {
-    const struct gateway_route *route = exchange->route;
-    int forwards = route->kind == GATEWAY_ROUTE_FORWARDS;
+    int forwards = exchange->upstream != GATEWAY_NO_UPSTREAM;
     hf_error error = {0};
     int32_t code = forwards ? make_head(exchange, &error) : gateway_forward_look(&exchange->head, &error);
 
@@ -435,7 +482,49 @@ static void take_route(struct gateway_exchange *exchange)
     }
     if (exchange->request_ended)
         expect_answer(exchange);
-    forward(exchange, route->upstream);
+    forward(exchange, exchange->upstream);
+}
+
+static void set_route(struct gateway_exchange *exchange, const struct gateway_route *route)
+{
+    exchange->route = route;
+    exchange->upstream = route->upstream;
+}
+
+/* What the route's policy says comes before the route itself.  0: the request was answered. */
+static int obey_policy(struct gateway_exchange *exchange)
+{
+    struct gateway_wish wish;
+
+    gateway_policy_route(exchange, &wish);
+    switch (wish.what) {
+    case GATEWAY_WISH_FORWARD:
+        exchange->upstream = wish.upstream;
+        return 1;
+    case GATEWAY_WISH_ROUTE: /* the edits are those of the new one already */
+        gateway_exchange_leave_admission(exchange);
+        set_route(exchange, &exchange->generation->plan->routes[wish.route]);
+        exchange->is_rerouted = 1;
+        return gateway_exchange_admit(exchange);
+    case GATEWAY_WISH_ANSWER:
+        if (wish.status == 0)
+            wish.status = 200;
+        answer_wish(exchange, &wish);
+        return 0;
+    default:
+        return 1;
+    }
+}
+
+static void begin_route(struct gateway_exchange *exchange, const struct gateway_route *route)
+{
+    set_route(exchange, route);
+    exchange->request_edits = route->request_edits;
+    exchange->request_edit_count = route->request_edit_count;
+    exchange->response_edits = route->response_edits;
+    exchange->response_edit_count = route->response_edit_count;
+    if (gateway_exchange_admit(exchange) && (!route->has_policy || obey_policy(exchange)))
+        take_route(exchange);
 }
 
 void gateway_exchange_start(struct gateway_exchange *exchange)
@@ -445,10 +534,7 @@ void gateway_exchange_start(struct gateway_exchange *exchange)
     hf_error error = {0};
 
     atomic_fetch_add_explicit(&exchange->worker->counts.requests, 1, memory_order_relaxed);
-    if (exchange->head.body == HF_HTTP1_BODY_LENGTH && exchange->head.content_length > listener->body_maximum) {
-        gateway_exchange_refuse(exchange, 413, "the body of the request is larger than allowed");
-        return;
-    }
+    exchange->body_maximum = listener->body_maximum;
     int32_t code = gateway_request_read(&exchange->head, (hf_slice){(const uint8_t *)peer->text, peer->text_size},
                                         &exchange->arena, &exchange->request, &error);
     if (code != HF_OK) {
@@ -460,8 +546,7 @@ void gateway_exchange_start(struct gateway_exchange *exchange)
         gateway_exchange_refuse(exchange, 404, "no route of the gateway matches the request");
         return;
     }
-    exchange->route = &exchange->generation->plan->routes[listener->routes[rule]];
-    take_route(exchange);
+    begin_route(exchange, &exchange->generation->plan->routes[listener->routes[rule]]);
 }
 
 /* ---- The request's body ---------------------------------------------------------------------------------------------
@@ -516,10 +601,14 @@ static void end_request(struct gateway_exchange *exchange)
     exchange->link->calls->end(exchange->link, (hf_slice){exchange->trailers.data, exchange->trailers.size});
 }
 
-void gateway_exchange_body_ended(struct gateway_exchange *exchange, hf_slice trailers)
+void gateway_exchange_body_ended(struct gateway_exchange *exchange)
 {
-    if (hf_buffer_append(&exchange->trailers, trailers.data, trailers.size) != HF_OK) {
-        gateway_exchange_refuse(exchange, 503, "no memory for the request's trailers; try again later");
+    const struct gateway_route *route = exchange->route;
+    hf_error error = {0};
+
+    if (exchange->trailers.size && gateway_forward_trailers(route->request_edits, route->request_edit_count,
+                                                            &exchange->trailers, &error) != HF_OK) {
+        gateway_exchange_refuse(exchange, 400, error.message);
         return;
     }
     exchange->request_ended = 1;
@@ -597,18 +686,23 @@ static uint32_t retry_bit_of(uint32_t status)
     }
 }
 
-/* Whether another server may be asked, now that one has failed for a reason of retry_on.  `was_sent`: the server may
- * have done what was asked. */
-static int may_retry(struct gateway_exchange *exchange, uint32_t bit, int was_sent)
+/* Whether another server may be asked.  `was_sent`: the one before may have done what was asked. */
+static int may_ask_another(struct gateway_exchange *exchange, int was_sent)
 {
     const struct gateway_route *route = exchange->route;
 
-    if (!(route->retry_on & bit) || exchange->answered || !exchange->body_kept || exchange->front->is_broken)
+    if (exchange->answered || !exchange->body_kept || exchange->front->is_broken)
         return 0;
     if (was_sent && !is_idempotent(exchange->head.method) && !(route->retry_on & GATEWAY_RETRY_NON_IDEMPOTENT))
         return 0;
     return exchange->tries < route->tries &&
            gateway_upstream_may_retry(exchange->set, gateway_worker_now(exchange->worker));
+}
+
+/* The same, now that one has failed for a reason of retry_on. */
+static int may_retry(struct gateway_exchange *exchange, uint32_t bit, int was_sent)
+{
+    return (exchange->route->retry_on & bit) != 0 && may_ask_another(exchange, was_sent);
 }
 
 static uint32_t status_of_failure(int32_t why)
@@ -633,7 +727,8 @@ static void finish_failed(struct gateway_exchange *exchange, int32_t why)
         gateway_upstream_end(exchange->set, &exchange->upstream_call, GATEWAY_FAILED,
                              gateway_worker_now(exchange->worker));
     exchange->is_counted = 0;
-    if (exchange->answered || !is_idempotent(exchange->head.method))
+    exchange->may_be_done = !is_idempotent(exchange->head.method);
+    if (exchange->answered)
         gateway_exchange_refuse(exchange, status_of_failure(why), words_of_failure(why));
     else
         degrade(exchange, upstream, status_of_failure(why), words_of_failure(why));
@@ -709,6 +804,29 @@ static int asked_to_upgrade(const struct gateway_exchange *exchange)
            hf_http1_header_find(&exchange->head, "upgrade").data != NULL;
 }
 
+/* 1: the policy has decided otherwise: another server is asked, or the client has another answer. */
+static int obey_response_policy(struct gateway_exchange *exchange, const hf_http1_head *head)
+{
+    uint32_t status = head->status;
+    struct gateway_wish wish;
+
+    gateway_policy_response(exchange, head, &wish);
+    if (wish.what == GATEWAY_WISH_RETRY && may_ask_another(exchange, 1)) {
+        exchange->last_status = status;
+        gateway_link_leave(exchange->link, outcome_of(exchange, status));
+        try_next(exchange);
+        return 1;
+    }
+    if (wish.what != GATEWAY_WISH_ANSWER)
+        return 0;
+    if (wish.status == 0)
+        wish.status = status;
+    gateway_link_leave(exchange->link, outcome_of(exchange, status));
+    end_call(exchange, outcome_of(exchange, status));
+    answer_wish(exchange, &wish);
+    return 1;
+}
+
 void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_head *head, hf_slice bytes)
 {
     uint32_t status = head->status;
@@ -726,6 +844,8 @@ void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_hea
         try_next(exchange);
         return;
     }
+    if (exchange->route->has_policy && status >= 200 && obey_response_policy(exchange, head))
+        return;
     if (exchange->front->calls->head(exchange->front, head, bytes, &error) != HF_OK) {
         gateway_exchange_link_failed(exchange, LINK_INVALID);
         return;
@@ -757,11 +877,18 @@ void gateway_exchange_answer_flush(struct gateway_exchange *exchange)
 }
 
 /* What was gathered lies in memory of the link's, which stays until the callback's end. */
-void gateway_exchange_answered(struct gateway_exchange *exchange, hf_slice trailers)
+void gateway_exchange_answered(struct gateway_exchange *exchange)
 {
+    const struct gateway_route *route = exchange->route;
+    hf_buffer *trailers = &exchange->link->trailers;
     int32_t outcome = outcome_of(exchange, exchange->status);
 
+    if (trailers->size &&
+        gateway_forward_trailers(route->response_edits, route->response_edit_count, trailers, NULL) != HF_OK) {
+        gateway_exchange_link_failed(exchange, LINK_INVALID);
+        return;
+    }
     gateway_link_leave(exchange->link, outcome);
     end_call(exchange, outcome);
-    exchange->front->calls->end(exchange->front, trailers);
+    exchange->front->calls->end(exchange->front, (hf_slice){trailers->data, trailers->size});
 }

@@ -11,6 +11,7 @@
 #ifndef GATEWAY_PROXY_PRIVATE_H
 #define GATEWAY_PROXY_PRIVATE_H
 
+#include "policy/policy.h"
 #include "upstream/choose.h"
 #include "worker/worker.h"
 
@@ -27,8 +28,14 @@ enum {
 /* Who sends requests: as the socket says it, or the header of a PROXY protocol. */
 struct gateway_peer {
     struct sockaddr_storage address;
+    struct sockaddr_storage *destination; /* that a proxy has told; owned by the connection; NULL: that of the socket */
+    int32_t fd;                           /* the socket */
+    int32_t owns_links;                   /* some server's connections are kept for it alone */
+    int32_t is_gone;
+    uint64_t id; /* of all connections of the worker, from 1 on */
     uint32_t text_size;
     char text[GATEWAY_ADDRESS_TEXT]; /* of the address */
+    int32_t is_tls;                  /* its connection to us */
 };
 
 struct gateway_front;
@@ -45,8 +52,8 @@ struct gateway_front_calls {
     /* Sends what was gathered. */
     void (*flush)(struct gateway_front *front);
 
-    /* The answer is complete, with trailers as gateway_forward_trailers writes them (empty: none): sends what was
-     * gathered, and goes on to the next request. */
+    /* The answer is complete, with lines of trailers (none: empty): sends what was gathered, and goes on to the next
+     * request. */
     void (*end)(struct gateway_front *front, hf_slice trailers);
 
     /* The rest of the request is not read for a while; and is. */
@@ -66,7 +73,7 @@ struct gateway_front_calls {
 /* The side of the client: first member of whatever it is. */
 struct gateway_front {
     const struct gateway_front_calls *calls;
-    const struct gateway_peer *peer;
+    struct gateway_peer *peer;
     hf_buffer waiting; /* bytes that the client has not taken yet */
     int32_t is_broken; /* nothing can be sent any more */
 };
@@ -79,6 +86,7 @@ enum {
     CLIENT_BODY,         /* of a request whose exchange is under way */
     CLIENT_WAITS,        /* the request is complete, the answer is not */
     CLIENT_TUNNEL,       /* another protocol, both ways */
+    CLIENT_HTTP2,        /* all is its affair */
     CLIENT_LINGERS       /* all is said; what the client still sends is thrown away */
 };
 
@@ -105,7 +113,9 @@ struct gateway_client {
     int32_t has_ended;  /* it sends no more */
     int32_t closes;     /* after the answer */
     int32_t is_dead;
-    int32_t body_out; /* HF_HTTP1_BODY_...: how the answer's body goes out */
+    int32_t is_http1;            /* it has begun like that */
+    int32_t body_out;            /* HF_HTTP1_BODY_...: how the answer's body goes out */
+    struct gateway_http2 *http2; /* NULL: it does not speak it */
     struct gateway_peer peer;
 };
 
@@ -117,6 +127,14 @@ void gateway_client_destroy(struct gateway_client *client);
 /* What is to be done when the callback ends: it is freed if nothing can be sent to it any more, or the request that is
  * in its block already begins. */
 void gateway_client_settle(struct gateway_client *client);
+
+/* For HTTP/2, which has the connection then: to be called when the callback ends; that nothing can be sent any more; to
+ * be called for what is to be written; a deadline; that all is said. */
+void gateway_client_make_due(struct gateway_client *client);
+void gateway_client_break_off(struct gateway_client *client);
+void gateway_client_want(struct gateway_client *client);
+void gateway_client_expect(struct gateway_client *client, uint64_t within_us);
+void gateway_client_linger(struct gateway_client *client);
 
 /* The worker drains: a connection without a request ends, others after theirs. */
 void gateway_client_drain(struct gateway_client *client);
@@ -136,7 +154,7 @@ struct gateway_exchange {
     struct gateway_request request;
     hf_buffer out;                    /* the head as it goes on */
     hf_buffer body;                   /* what has come of the body, while it is all kept */
-    hf_buffer trailers;               /* of the request */
+    hf_buffer trailers;               /* of the request, as lines: the front puts them there */
     struct gateway_deadline deadline; /* of the head of the answer, or of waiting in the queue */
     uint64_t began_us, due_us;
     int32_t request_ended;
@@ -152,8 +170,18 @@ struct gateway_exchange {
     uint64_t key;
     int32_t has_key;
 
+    /* What the route says, or a policy in its place. */
+    const struct gateway_edit *request_edits, *response_edits;
+    uint32_t request_edit_count, response_edit_count;
+    uint64_t body_maximum;
+    struct gateway_shown *shown;         /* to policies; in the arena; NULL: nothing yet */
+    struct gateway_admission *admission; /* that counts it; NULL: none */
+    uint32_t retry_after_s;              /* of an answer that refuses it; 0: as the status has it */
+    int32_t is_rerouted;                 /* by a policy: the path may not be the route's */
+    int32_t may_be_done; /* some server may have done what was asked, and must not be the first of two */
+
     /* The server that is asked. */
-    uint32_t upstream;    /* of the plan */
+    uint32_t upstream;    /* of the plan; before, the one to ask, or GATEWAY_NO_UPSTREAM */
     uint32_t last_status; /* of the last server that failed; 0: none */
     struct gateway_view *view;
     struct gateway_server_set *set; /* held */
@@ -171,10 +199,9 @@ struct gateway_exchange *gateway_exchange_create(struct gateway_worker *worker, 
 /* Its head has been read. */
 void gateway_exchange_start(struct gateway_exchange *exchange);
 
-/* From the client: a piece of the body; the end of it, with trailers as gateway_forward_trailers writes them; that it
- * takes more. */
+/* From the client: a piece of the body; the end of it, its trailers being in the exchange's; that it takes more. */
 void gateway_exchange_body(struct gateway_exchange *exchange, hf_slice piece);
-void gateway_exchange_body_ended(struct gateway_exchange *exchange, hf_slice trailers);
+void gateway_exchange_body_ended(struct gateway_exchange *exchange);
 void gateway_exchange_client_writable(struct gateway_exchange *exchange);
 
 /* It is over: what is still under way for it ends. */
@@ -186,6 +213,13 @@ void gateway_exchange_free(struct gateway_exchange *exchange);
 /* A server may have room for what has waited.  0: it has none. */
 int32_t gateway_exchange_try_queued(struct gateway_exchange *exchange);
 
+/* Whether another upstream may be asked in the place of one whose servers cannot answer. */
+int32_t gateway_exchange_can_degrade(const struct gateway_exchange *exchange);
+
+/* Whether the route lets it in; 0: it was refused, with an answer (admit.c).  What was let in leaves once. */
+int32_t gateway_exchange_admit(struct gateway_exchange *exchange);
+void gateway_exchange_leave_admission(struct gateway_exchange *exchange);
+
 /* Answers with a problem document that says why, without a server.  Where an answer has begun already, it breaks off.
  */
 void gateway_exchange_refuse(struct gateway_exchange *exchange, uint32_t status, const char *why);
@@ -194,12 +228,13 @@ void gateway_exchange_refuse(struct gateway_exchange *exchange, uint32_t status,
 void gateway_exchange_link_ready(struct gateway_exchange *exchange);
 void gateway_exchange_link_writable(struct gateway_exchange *exchange);
 
-/* From the link: the head of an answer; a piece of its body; that what has come can be sent; that it is complete.  The
+/* From the link: the head of an answer; a piece of its body; that what has come can be sent; that it is complete, its
+ * trailers being in the link's.  The
  * exchange may have left the link after each. */
 void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_head *head, hf_slice bytes);
 void gateway_exchange_answer_body(struct gateway_exchange *exchange, hf_slice piece);
 void gateway_exchange_answer_flush(struct gateway_exchange *exchange);
-void gateway_exchange_answered(struct gateway_exchange *exchange, hf_slice trailers);
+void gateway_exchange_answered(struct gateway_exchange *exchange);
 
 /* Why a link failed. */
 enum { LINK_ERROR, LINK_TIMEOUT, LINK_INVALID };
@@ -244,7 +279,7 @@ struct gateway_link_calls {
      * answer is read: it may have answered. */
     void (*begin)(struct gateway_link *link, hf_slice head, hf_slice body);
 
-    /* More of the body; its end, with trailers as gateway_forward_trailers writes them. */
+    /* More of the body; its end, with lines of trailers. */
     void (*body)(struct gateway_link *link, hf_slice piece);
     void (*end)(struct gateway_link *link, hf_slice trailers);
 
@@ -271,11 +306,13 @@ struct gateway_link {
     struct gateway_deadline deadline;
     struct gateway_exchange *exchange;
     struct gateway_breaker_call call;
-    hf_buffer waiting; /* bytes that the server has not taken yet */
-    hf_buffer partial; /* a head that is not complete */
+    hf_buffer waiting;  /* bytes that the server has not taken yet */
+    hf_buffer partial;  /* a head that is not complete */
+    hf_buffer trailers; /* of the answer, as lines */
     hf_http1_chunked chunked;
     uint64_t body_left;
     uint64_t picked_us;
+    uint64_t owner;   /* the client whose requests alone it may carry, since the server was told; 0: any */
     int32_t body;     /* HF_HTTP1_BODY_... of the answer */
     int32_t body_out; /* of the request */
     int32_t state;
@@ -302,6 +339,9 @@ void gateway_link_expect(struct gateway_link *link, uint64_t due_us);
 /* The exchange has no more use for it: it is kept for another if its answer is complete, else closed.  `outcome` is
  * what the server is to be thought of, GATEWAY_.... */
 void gateway_link_leave(struct gateway_link *link, int32_t outcome);
+
+/* Those that are kept for a client that goes. */
+void gateway_links_disown(struct gateway_worker *worker, uint64_t owner);
 
 /* Of an idle one. */
 void gateway_link_destroy(struct gateway_link *link);

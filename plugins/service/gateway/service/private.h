@@ -2,6 +2,7 @@
 #ifndef GATEWAY_SERVICE_PRIVATE_H
 #define GATEWAY_SERVICE_PRIVATE_H
 
+#include "policy/policy.h"
 #include "service/listeners.h"
 #include "worker/worker.h"
 
@@ -29,12 +30,14 @@ struct gateway {
     const hf_host *host;
     const hf_loop_interface *loops;
     const hf_node_interface *node;
+    struct gateway_policies policies;
     uint32_t worker_count;
     struct gateway_worker **workers;
     struct gateway_plan *first_plan; /* until the start */
     struct gateway_plan *plan;       /* the present one */
     uint32_t next_upstream_id;
     struct gateway_bin bin;
+    struct gateway_tickets *tickets;
     hf_timer *timer; /* empties it, and compares servers */
     struct gateway_listeners listeners;
     struct gateway_step *prepared;

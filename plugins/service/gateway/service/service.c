@@ -78,6 +78,7 @@ struct gateway_build gateway_build_with(struct gateway *gateway)
     return (struct gateway_build){.host = gateway->host,
                                   .node = gateway->node,
                                   .bin = &gateway->bin,
+                                  .tickets = gateway->tickets,
                                   .worker_count = gateway->worker_count,
                                   .now_us = gateway->loops->now_us(gateway->loops->main_loop(gateway->host))};
 }
@@ -169,6 +170,8 @@ static int32_t create_workers(struct gateway *gateway, hf_error *error)
         return hf_error_set(error, HF_ENOMEM, "no memory for the gateway");
     for (uint32_t i = 0; i < gateway->worker_count && code == HF_OK; i++)
         code = gateway_worker_create(gateway->host, gateway->loops, gateway->node, i, &gateway->workers[i], error);
+    for (uint32_t i = 0; i < gateway->worker_count && code == HF_OK; i++)
+        gateway->workers[i]->policies = &gateway->policies;
     return code;
 }
 
@@ -181,6 +184,10 @@ int32_t gateway_service_create(const hf_host *host, const void *configuration, v
     gateway->host = host;
     gateway->options = configuration;
     int32_t code = query_host(gateway, error);
+    if (code == HF_OK)
+        code = gateway_policies_declare(host, &gateway->policies, error);
+    if (code == HF_OK)
+        code = gateway_tickets_create(host, gateway->node, &gateway->tickets, error);
     if (code == HF_OK)
         code = create_workers(gateway, error);
     if (code == HF_OK)
@@ -209,6 +216,7 @@ void gateway_service_destroy(void *self)
     gateway_plan_release(gateway->first_plan);
     gateway_bin_empty(&gateway->bin);
     gateway_listeners_forget(&gateway->listeners);
+    gateway_tickets_destroy(gateway->tickets);
     free(gateway);
 }
 
@@ -223,6 +231,27 @@ static void judge(struct gateway_upstream *upstream, uint64_t now_us)
     }
 }
 
+/* Looks whether certificates have changed, and whether it is time for other keys of tickets. */
+static void look_after_tls(struct gateway *gateway, uint64_t now_us)
+{
+    const struct gateway_plan *plan = gateway->plan;
+    uint64_t lifetime_us = 0;
+
+    for (uint32_t i = 0; i < plan->listener_count; i++) {
+        struct gateway_tls_server *tls = plan->listeners[i].tls;
+        if (!tls)
+            continue;
+        gateway_tls_server_look(tls, now_us);
+        if (gateway_tls_server_lifetime(tls) > lifetime_us)
+            lifetime_us = gateway_tls_server_lifetime(tls);
+    }
+    for (uint32_t i = 0; i < plan->upstream_count; i++)
+        if (plan->upstreams[i].set->tls)
+            gateway_tls_client_look(plan->upstreams[i].set->tls, now_us);
+    if (lifetime_us)
+        gateway_tickets_turn(gateway->tickets, lifetime_us, now_us);
+}
+
 static void every_moment(void *arg)
 {
     struct gateway *gateway = arg;
@@ -231,6 +260,8 @@ static void every_moment(void *arg)
     gateway_bin_empty(&gateway->bin);
     for (uint32_t i = 0; gateway->plan && i < gateway->plan->upstream_count; i++)
         judge(gateway->plan->upstreams[i].upstream, now_us);
+    if (gateway->plan)
+        look_after_tls(gateway, now_us);
 }
 
 int32_t gateway_service_start(void *self, hf_error *error)

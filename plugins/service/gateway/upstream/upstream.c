@@ -97,6 +97,7 @@ static void free_set(struct gateway_server_set *set)
     for (uint32_t i = 0; set->places && i < set->count; i++)
         gateway_server_release(set->places[i].server);
     gateway_upstream_release(set->upstream);
+    gateway_tls_client_release(set->tls);
     for (size_t i = 0; i < sizeof set->texts / sizeof *set->texts; i++)
         free(set->texts[i]);
     gateway_server_list_done(&set->servers);

@@ -13,6 +13,7 @@
 #include "guard/token_bucket.h"
 #include "options/options.h"
 #include "route/key.h"
+#include "tls/client.h"
 #include "upstream/list.h"
 
 #include <holdfast/kind/balancer.h>
@@ -85,9 +86,10 @@ struct gateway_server_set {
     /* By place.  Regular servers come first: the places of the backups' pool begin at backup_at. */
     struct gateway_place *places;
     uint32_t backup_at;
-    int32_t has_maximum;    /* some server takes a bounded number of requests at a time */
-    atomic_uint *in_flight; /* as balancers read it */
-    atomic_int is_old;      /* the upstream has a newer one */
+    int32_t has_maximum;            /* some server takes a bounded number of requests at a time */
+    atomic_uint *in_flight;         /* as balancers read it */
+    atomic_int is_old;              /* the upstream has a newer one */
+    struct gateway_tls_client *tls; /* NULL: none */
 
     /* What the upstream's options say. */
     struct gateway_key key;
@@ -100,6 +102,7 @@ struct gateway_server_set {
     uint64_t outlier_interval_us;
     uint64_t connect_timeout_us, send_timeout_us, receive_timeout_us, idle_timeout_us, queue_timeout_us;
     uint32_t idle_maximum, queue_maximum;
+    int32_t send_proxy; /* 0, or the version */
     char *texts[4];
     struct gateway_server_list servers; /* that it was made from; [main] */
 };

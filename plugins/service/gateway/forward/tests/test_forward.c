@@ -294,6 +294,33 @@ static void upgrades_are_answered(void **state)
     expect_response(&how, "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n");
 }
 
+static int32_t forward_trailers(const char *lines, const struct gateway_edit *edits, uint32_t count, char *to)
+{
+    hf_buffer buffer;
+
+    hf_buffer_init(&buffer, 4096);
+    assert_int_equal(hf_buffer_append(&buffer, lines, strlen(lines)), HF_OK);
+    int32_t code = gateway_forward_trailers(edits, count, &buffer, NULL);
+
+    snprintf(to, 4096, "%.*s", (int)buffer.size, (const char *)buffer.data);
+    hf_buffer_done(&buffer);
+    return code;
+}
+
+static void trailers_pass_unless_they_come_too_late(void **state)
+{
+    struct gateway_edit edit = {.name = hf_slice_of("x-inner")};
+    char lines[4096];
+
+    (void)state;
+    assert_int_equal(forward_trailers("grpc-status: 0\r\nSet-Cookie: a=b\r\nX-Forwarded-For: 1.2.3.4\r\n"
+                                      "connection: x\r\nContent-Type: a/b\r\nX-Inner: 1\r\ngrpc-message:ok\r\n",
+                                      &edit, 1, lines),
+                     HF_OK);
+    assert_string_equal(lines, "grpc-status: 0\r\ngrpc-message:ok\r\n");
+    assert_int_equal(forward_trailers("a: b\r\ncontent-length: 1\r\n", NULL, 0, lines), HF_EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +336,7 @@ int main(void)
         cmocka_unit_test(responses_go_to_the_client),
         cmocka_unit_test(old_clients_get_what_they_know),
         cmocka_unit_test(upgrades_are_answered),
+        cmocka_unit_test(trailers_pass_unless_they_come_too_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
