@@ -328,12 +328,23 @@ static void drop_taken(struct gateway_client *client)
     }
 }
 
+/* Of the next head something may be there already. */
+static void expect_request(struct gateway_client *client)
+{
+    const struct gateway_listener *listener = listener_of(client);
+
+    if (listener)
+        expect(client, patience(client, client->block ? listener->head_timeout_us : listener->idle_timeout_us));
+    else
+        expect(client, LINGER_US);
+}
+
 static void go_on(struct gateway_client *client)
 {
     client->state = CLIENT_HEAD;
     client->is_paused = 0;
     drop_taken(client);
-    expect(client, listener_of(client)->idle_timeout_us);
+    expect_request(client);
     want(client);
     if (client->block)
         make_due(client); /* pipelined: in its turn, not deeper and deeper */
@@ -609,8 +620,8 @@ static void receive_head(struct gateway_client *client)
         return;
     }
     next_request(client);
-    if (was_empty && !client->is_dead && !client->exchange && client->state == CLIENT_HEAD)
-        expect(client, patience(client, listener_of(client)->head_timeout_us)); /* from the first byte on */
+    if (was_empty && client->block && !client->is_dead && !client->exchange && client->state == CLIENT_HEAD)
+        expect_request(client); /* from the first byte on */
 }
 
 /* Not more than what the block can take of a request that follows. */
@@ -766,7 +777,7 @@ static void send_waiting(struct gateway_client *client)
         if (client->state == CLIENT_LINGERS)
             linger(client);
         else if (client->state == CLIENT_HEAD)
-            expect(client, patience(client, listener_of(client) ? listener_of(client)->idle_timeout_us : LINGER_US));
+            expect_request(client);
         else if (client->state == CLIENT_WAITS)
             gateway_deadline_clear(&client->worker->wheel, &client->deadline);
     }
@@ -894,7 +905,7 @@ void gateway_client_settle(struct gateway_client *client)
     } else if (client->state == CLIENT_HEAD && client->block && !client->exchange) {
         next_request(client);
         if (!client->is_dead && !client->exchange && client->state == CLIENT_HEAD && client->block)
-            expect(client, patience(client, listener_of(client)->head_timeout_us)); /* it has begun */
+            expect_request(client); /* it has begun */
     }
 }
 
