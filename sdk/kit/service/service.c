@@ -1,5 +1,6 @@
 /* The services' suite: routes, messages of other nodes, reloads, the end, and health. */
 #include "host_private.h"
+#include "memory.h"
 #include "options.h"
 #include "suites.h"
 
@@ -17,7 +18,8 @@ enum {
     ANSWER_US = 15000000,
     CLOCK_US = 5000000,
     THREAD_END_MS = 1000,
-    REFUSED_MAX = 64
+    REFUSED_MAX = 64,
+    AGAIN = 16
 };
 
 static hf_kit_instance begin(const hf_kit_subject *subject, uint32_t nodes)
@@ -381,6 +383,79 @@ static void check_refused(const hf_kit_subject *subject)
     end(&instance);
 }
 
+/* ---- Reloading without memory ------------------------------------------------------------------------------------ */
+
+/* Returns whether the `number`-th block was asked for, of the host or of the C library. */
+static int32_t reload_without_block(hf_kit_instance *instance, const hf_kit_subject *subject, uint64_t number,
+                                    int32_t of_host)
+{
+    const hf_instance_interface *calls = instance->capability.interface;
+    hf_kit_configuration *next = hf_kit_configuration_create(subject, instance->capability.provide);
+    hf_error error = {0};
+
+    hf_kit_step("config_prepare without its %llu-th block of %s memory", (unsigned long long)number,
+                of_host ? "host" : "the C library's");
+    if (of_host)
+        hf_kit_host_fail_allocation(instance->host, number);
+    else
+        kit_memory_fail(number);
+    int32_t result = calls->config_prepare(instance->self, hf_kit_configuration_get(next), &error);
+    int32_t failed = of_host ? hf_kit_host_allocation_failed(instance->host) : kit_memory_failed();
+    hf_kit_host_fail_allocation(instance->host, 0);
+    kit_memory_fail(0);
+    if (result != HF_OK && (!failed || result != HF_ENOMEM))
+        hf_kit_fail("config_prepare had %s memory and returned %d (%s)", failed ? "no" : "all", result, error.message);
+    if (result == HF_OK)
+        calls->config_abort(instance->self);
+    hf_kit_configuration_free(next);
+    hf_kit_host_advance(instance->host, SETTLE_US); /* what it only puts aside goes */
+    return failed;
+}
+
+/* Whether it leaves memory behind, every time.  Instances of capabilities that it chose have roots in the kit until the
+ * host goes: whoever got that far is not judged. */
+static int32_t leaks_without_block(hf_kit_instance *instance, const hf_kit_subject *subject, uint64_t number,
+                                   int32_t of_host, uint64_t *ret_size)
+{
+    *ret_size = 1;
+    for (int32_t again = 0; again<AGAIN && * ret_size> 0; again++) { /* the first times may fill caches */
+        const struct kit_root *roots = instance->host->roots;
+        uint64_t before = kit_allocated();
+        reload_without_block(instance, subject, number, of_host);
+        uint64_t after = kit_allocated();
+        if (instance->host->roots != roots)
+            return 0;
+        *ret_size = after > before ? after - before : 0;
+    }
+    return *ret_size > 0;
+}
+
+static void check_reload_memory(const hf_kit_subject *subject)
+{
+    hf_kit_instance instance = begin(subject, 1);
+    uint64_t asked = 0;
+
+    if (!instance.capability.interface->config_prepare)
+        hf_kit_not_applicable("it cannot be reloaded: it has no config_prepare");
+    for (uint32_t round = 0; round < 2; round++) {
+        for (int32_t of_host = 1; of_host >= 0; of_host--)
+            for (uint64_t number = 1; reload_without_block(&instance, subject, number, of_host); number++) {
+                uint64_t size = 0;
+                if (leaks_without_block(&instance, subject, number, of_host, &size))
+                    hf_kit_fail("config_prepare without its %llu-th block of %s memory leaves %llu bytes of malloc "
+                                "behind",
+                                (unsigned long long)number, of_host ? "host" : "the C library's",
+                                (unsigned long long)size);
+                asked++;
+            }
+        kit_listeners_look(instance.host);
+        reload(&instance, subject, &(struct round){0, UINT32_MAX}); /* so that more is new the second time */
+    }
+    if (asked == 0)
+        hf_kit_not_applicable("config_prepare asks for no memory");
+    end(&instance);
+}
+
 /* ---- The end ----------------------------------------------------------------------------------------------------- */
 
 static uint32_t thread_count(void)
@@ -449,6 +524,8 @@ static const hf_kit_check checks[] = {
      check_refused, 60},
     {"reload", "A reload is prepared, then committed or forgotten; the old configuration is not looked at again.",
      check_reload, 60},
+    {"reload_out_of_memory", "config_prepare fails cleanly whichever of its allocations fails.", check_reload_memory,
+     60},
     {"end", "After drain, stop and destroy nothing of it is left, no thread either.", check_end, 0},
     {"drain_under_load", "What arrives while it drains is answered.", check_drain_under_load, 120},
 };

@@ -74,6 +74,8 @@ static const struct {
     {"listener_closed_twice", LISTENERS "--only reload", "which is not open, or was closed before"},
     {"listener_watched", LISTENERS "--only reload", "still has a watch"},
     {"listener_by_hand", LISTENERS "--only reload", "was closed with close() while the process goes on"},
+    {"listener_unchecked", LISTENERS "--only reload_out_of_memory", "config_prepare without its 1-th block of the C"},
+    {"listener_forgets", "--only out_of_memory", "create without its 2-th block of the C library's memory leaves"},
     {"detector_samples", "--only odd_samples", "it raised a signal while"},
     {"detector_flaps", "--only raises_and_clears", "times and cleared"},
     {"detector_grows", "--only bounded_memory", "with nothing new to see"},

@@ -171,10 +171,17 @@ static int32_t open_listener(struct service *self, const char *address, hf_error
 #ifdef BAD_OPEN_COUNT
     count = 0;
 #endif
-    int32_t result = self->listen->open(self->host, HF_LISTEN_STREAM, address, count, listener->descriptors, error);
-    if (result)
-        return result;
     listener->address = strdup(address);
+#ifdef BAD_UNCHECKED
+    listener->is_new = listener->address[0] != '\0';
+#endif
+    if (!listener->address)
+        return hf_error_set(error, HF_ENOMEM, "no memory for a listener");
+    int32_t result = self->listen->open(self->host, HF_LISTEN_STREAM, address, count, listener->descriptors, error);
+    if (result) {
+        free(listener->address);
+        return result;
+    }
     listener->is_new = 1;
     memset(listener->watches, 0, sizeof listener->watches);
     self->count++;
@@ -231,6 +238,13 @@ static int32_t create(const hf_host *host, const void *configuration, void **ret
         self->clients[i].fd = -1;
     self->loops = (const hf_loop_interface *)(const void *)host->query(host, HF_LOOP_INTERFACE);
     self->listen = (const hf_listen_interface *)(const void *)host->query(host, HF_LISTEN_INTERFACE);
+#ifdef BAD_FORGETS /* what was made before, when it cannot go on */
+    char *kept = malloc(100), *more = malloc(100);
+    if (!kept || !more)
+        return hf_error_set(error, HF_ENOMEM, "no memory for the service");
+    free(kept);
+    free(more);
+#endif
     if (!self->loops || !self->listen) {
         free(self);
         return hf_error_set(error, HF_EUNSUPPORTED, "the host offers no loops or no listeners");
