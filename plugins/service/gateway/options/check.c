@@ -88,7 +88,9 @@ static void check_listener(const struct check *check, const struct gateway_liste
             problem(check, "address", "address: '%s' is that of the listener '%s', too", listener->address,
                     other->name);
     if (listener->http2 && !gateway_http2_is_there())
-        problem(check, "http2", "http2: this gateway was built without HTTP/2; expected false");
+        problem(check, "http2", "http2: this gateway was built without HTTP/2 (nghttp2); expected false");
+    if (!listener->http1 && !listener->http2)
+        problem(check, "http1", "http1: it is false, and http2, too; expected one of them to be true");
     for (uint64_t i = 0; i < listener->trusted_proxies.count; i++) {
         struct gateway_network network;
         if (gateway_network_parse(listener->trusted_proxies.items[i], &network, &error) != HF_OK)

@@ -23,6 +23,10 @@ static const hf_option listener_options[] = {
                       .doc = "Where clients connect to."),
     HF_CONFIG_CHOICE("protocol", struct gateway_listener_options, protocol, .choices = protocols,
                      .default_text = "http", .doc = "What clients speak; http is HTTP/1.1, 1.0 and 2."),
+    HF_CONFIG_BOOLEAN("http1", struct gateway_listener_options, http1, .default_text = "true",
+                      .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Whether clients may speak HTTP/1.1 and 1.0; without it every connection must begin as "
+                             "HTTP/2."),
     HF_CONFIG_BOOLEAN("http2", struct gateway_listener_options, http2, .default_text = GATEWAY_HTTP2_DEFAULT,
                       .flags = HF_OPTION_RELOADABLE,
                       .doc = "Whether clients may speak HTTP/2, too: over TLS when they offer it (ALPN), else when a "

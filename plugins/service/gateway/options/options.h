@@ -12,6 +12,7 @@ struct gateway_listener_options {
     const char *address;
     int32_t protocol; /* GATEWAY_PROTOCOL_... */
     int32_t proxy_protocol;
+    int32_t http1;
     int32_t http2;
     int64_t http2_streams_maximum;
     hf_strings trusted_proxies;

@@ -338,6 +338,7 @@ static int32_t make_listener(const struct making *making, const struct gateway_l
         return no_memory(making);
     listener->protocol = options->protocol;
     listener->proxy_protocol = options->proxy_protocol;
+    listener->http1 = options->http1;
     listener->http2 = options->http2;
     listener->streams_maximum = (uint32_t)options->http2_streams_maximum;
     listener->connections_maximum = (uint32_t)options->connections_maximum;

@@ -49,7 +49,7 @@ struct gateway_listener {
     hf_slice name;
     const char *address;
     int32_t protocol, proxy_protocol;
-    int32_t http2;
+    int32_t http1, http2;
     uint32_t streams_maximum; /* of a connection that speaks it */
     const struct gateway_network *trusted;
     uint32_t trusted_count;
