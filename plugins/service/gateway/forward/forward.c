@@ -3,10 +3,12 @@
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/value.h>
 
-#include <stdio.h>
 #include <string.h>
 
-enum { CONNECTION_OPTIONS_MAX = 32 };
+enum {
+    CONNECTION_OPTIONS_MAX = 32,
+    ROOM = 1024 /* bytes, taken at a time beside what is needed just then */
+};
 
 /* What becomes of a field. */
 enum {
@@ -25,29 +27,42 @@ enum {
     FORWARDED_HOST
 };
 
+#define KNOWN(name, fate)                                                                                              \
+    {                                                                                                                  \
+        (name), sizeof(name) - 1, (fate)                                                                               \
+    }
+
 static const struct {
     const char *name;
+    uint32_t size;
     int32_t fate;
 } known[] = {
-    {"te", TE},
-    {"host", HOST},
-    {"expect", EXPECT},
-    {"upgrade", UPGRADE},
-    {"forwarded", FORWARDED},
-    {"keep-alive", OF_THE_HOP},
-    {"connection", CONNECTION},
-    {"content-length", FRAMING},
-    {"http2-settings", OF_THE_HOP},
-    {"x-forwarded-for", FORWARDED_FOR},
-    {"proxy-connection", OF_THE_HOP},
-    {"x-forwarded-host", FORWARDED_HOST},
-    {"transfer-encoding", FRAMING},
-    {"x-forwarded-proto", FORWARDED_PROTO},
+    /* by size */
+    KNOWN("te", TE),
+    KNOWN("host", HOST),
+    KNOWN("expect", EXPECT),
+    KNOWN("upgrade", UPGRADE),
+    KNOWN("forwarded", FORWARDED),
+    KNOWN("keep-alive", OF_THE_HOP),
+    KNOWN("connection", CONNECTION),
+    KNOWN("content-length", FRAMING),
+    KNOWN("http2-settings", OF_THE_HOP),
+    KNOWN("x-forwarded-for", FORWARDED_FOR),
+    KNOWN("proxy-connection", OF_THE_HOP),
+    KNOWN("x-forwarded-host", FORWARDED_HOST),
+    KNOWN("transfer-encoding", FRAMING),
+    KNOWN("x-forwarded-proto", FORWARDED_PROTO),
 };
 
-static int is(hf_slice name, const char *text)
+/* Inline, so that the size of a constant is one. */
+static inline hf_slice slice_of(const char *text)
 {
-    return hf_http1_same(name, hf_slice_of(text));
+    return (hf_slice){(const uint8_t *)text, strlen(text)};
+}
+
+static inline int is(hf_slice name, const char *text)
+{
+    return hf_http1_same(name, slice_of(text));
 }
 
 /* ---- The fields of a head -------------------------------------------------------------------------------------- */
@@ -58,25 +73,42 @@ struct passage {
     const hf_http1_head *head;
     hf_slice bytes;
     hf_buffer *to;
-    int32_t code;   /* of the first append that failed */
-    uint32_t fates; /* bits of those that some field has */
+    uint8_t *at, *end; /* of the room in `to` */
+    int32_t code;      /* of the first append that failed */
+    uint32_t fates;    /* bits of those that some field has */
     uint8_t fate[HF_HTTP1_HEADERS_MAX];
 };
 
-static void put(struct passage *passage, hf_slice bytes)
+/* Room for so many bytes more, and some; 0: there is none. */
+static int make_room(struct passage *passage, uint64_t size)
 {
-    int32_t code = passage->code == HF_OK ? hf_buffer_append(passage->to, bytes.data, bytes.size) : HF_OK;
+    hf_buffer *to = passage->to;
 
-    if (code != HF_OK)
-        passage->code = code;
+    if (passage->code != HF_OK)
+        return 0;
+    if (passage->at)
+        to->size = (uint64_t)(passage->at - to->data);
+    passage->code = hf_buffer_reserve(to, size + ROOM <= to->maximum - to->size ? size + ROOM : size);
+    passage->at = to->data + to->size;
+    passage->end = to->data + to->capacity;
+    return passage->code == HF_OK;
 }
 
-static void put_text(struct passage *passage, const char *text)
+static inline void put(struct passage *passage, hf_slice bytes)
 {
-    put(passage, hf_slice_of(text));
+    if ((uint64_t)(passage->end - passage->at) < bytes.size && !make_room(passage, bytes.size))
+        return;
+    if (bytes.size)
+        memcpy(passage->at, bytes.data, bytes.size);
+    passage->at += bytes.size;
 }
 
-static void put_field(struct passage *passage, const char *name, hf_slice value)
+static inline void put_text(struct passage *passage, const char *text)
+{
+    put(passage, slice_of(text));
+}
+
+static inline void put_field(struct passage *passage, const char *name, hf_slice value)
 {
     put_text(passage, name);
     put_text(passage, ": ");
@@ -84,12 +116,22 @@ static void put_field(struct passage *passage, const char *name, hf_slice value)
     put_text(passage, "\r\n");
 }
 
+static void put_number(struct passage *passage, uint64_t number)
+{
+    uint8_t digits[20];
+    uint32_t count = 0;
+
+    do
+        digits[sizeof digits - ++count] = (uint8_t)('0' + number % 10);
+    while (number /= 10);
+    put(passage, (hf_slice){digits + sizeof digits - count, count});
+}
+
 static void put_length(struct passage *passage, uint64_t length)
 {
-    char text[48];
-
-    snprintf(text, sizeof text, "Content-Length: %llu\r\n", (unsigned long long)length);
-    put_text(passage, text);
+    put_text(passage, "Content-Length: ");
+    put_number(passage, length);
+    put_text(passage, "\r\n");
 }
 
 static int has(const struct passage *passage, int32_t fate)
@@ -117,8 +159,8 @@ static int any_list_has(const struct passage *passage, int32_t fate, const char 
 
 static int32_t fate_of_name(hf_slice name)
 {
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (is(name, known[i].name))
+    for (size_t i = 0; i < sizeof known / sizeof *known && known[i].size <= name.size; i++)
+        if (known[i].size == name.size && hf_http1_same(name, (hf_slice){(const uint8_t *)known[i].name, name.size}))
             return known[i].fate;
     return PASSES;
 }
@@ -207,8 +249,10 @@ static void put_edits(struct passage *passage)
 static int32_t finish(struct passage *passage, uint64_t size_before, hf_error *error)
 {
     put_text(passage, "\r\n");
-    if (passage->code == HF_OK)
+    if (passage->code == HF_OK) {
+        passage->to->size = (uint64_t)(passage->at - passage->to->data);
         return HF_OK;
+    }
     passage->to->size = size_before;
     return hf_error_set(error, passage->code,
                         passage->code == HF_ETOOLARGE ? "the head and what is added to it take more than %llu bytes"
@@ -299,7 +343,7 @@ static void put_connection(struct passage *passage)
  * otherwise, nothing is to come. */
 static int begin_appended(struct passage *passage, const char *name, int32_t fate)
 {
-    if (is_edited(passage->how, hf_slice_of(name)))
+    if (is_edited(passage->how, slice_of(name)))
         return 0;
     put_text(passage, name);
     put_text(passage, ": ");
@@ -316,7 +360,7 @@ static void put_kept(struct passage *passage, const char *name, int32_t fate, hf
 {
     hf_slice said = value_of(passage, fate);
 
-    if (!is_edited(passage->how, hf_slice_of(name)))
+    if (!is_edited(passage->how, slice_of(name)))
         put_field(passage, name, passage->how->is_proxy && said.size ? said : own);
 }
 
@@ -346,7 +390,7 @@ static void put_client(struct passage *passage, hf_slice host)
         put(passage, passage->how->client);
         put_text(passage, "\r\n");
     }
-    put_kept(passage, "X-Forwarded-Proto", FORWARDED_PROTO, hf_slice_of(passage->how->is_tls ? "https" : "http"));
+    put_kept(passage, "X-Forwarded-Proto", FORWARDED_PROTO, slice_of(passage->how->is_tls ? "https" : "http"));
     if (host.size)
         put_kept(passage, "X-Forwarded-Host", FORWARDED_HOST, host);
     put_forwarded(passage, host);
@@ -420,13 +464,13 @@ int32_t gateway_forward_response(const struct gateway_forward *how, hf_slice byt
 {
     struct passage passage = {.how = how, .head = head, .bytes = bytes, .to = to};
     uint64_t before = to->size;
-    char status[24];
     int32_t code = begin(&passage, 0, error);
 
     if (code != HF_OK)
         return code;
-    snprintf(status, sizeof status, "HTTP/1.1 %u ", head->status);
-    put_text(&passage, status);
+    put_text(&passage, "HTTP/1.1 ");
+    put_number(&passage, head->status);
+    put_text(&passage, " ");
     put(&passage, head->reason);
     put_text(&passage, "\r\n");
     put_passing(&passage);

@@ -3,6 +3,7 @@
 #include "http2/http2.h"
 #include "options/options.h"
 #include "plan/plan.h"
+#include "tls/check.h"
 
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/text.h>
@@ -96,6 +97,7 @@ static void check_listener(const struct check *check, const struct gateway_liste
         if (gateway_network_parse(listener->trusted_proxies.items[i], &network, &error) != HF_OK)
             problem(check, "trusted_proxies", "trusted_proxies: %s", error.message);
     }
+    gateway_tls_check_server(&listener->tls, check->report, check->path);
 }
 
 /* ---- Routes ---------------------------------------------------------------------------------------------------------
@@ -138,6 +140,20 @@ static void check_target(const struct check *check, const struct gateway_route_o
                 "replace_prefix: it begins with '/', and takes the place of a path that is matched as a prefix");
 }
 
+static void check_limit(const struct check *check, const struct gateway_limit_options *limit)
+{
+    struct gateway_key key;
+    hf_error error;
+
+    if (gateway_key_parse(limit->key, &key, &error) != HF_OK)
+        problem(check, "limit.key", "key: %s", error.message);
+    else if (key.of == GATEWAY_KEY_BODY || key.of == GATEWAY_KEY_POLICY)
+        problem(check, "limit.key",
+                "key: '%s' is not known when a request is let in; expected client, path, field NAME, cookie NAME or "
+                "argument NAME",
+                limit->key);
+}
+
 static void check_route(const struct check *check, const struct gateway_route_options *route)
 {
     for (uint64_t i = 0; i < route->listeners.count; i++)
@@ -152,6 +168,7 @@ static void check_route(const struct check *check, const struct gateway_route_op
     check_text(check, "type", route->type);
     check_text(check, "redirect", route->redirect);
     check_text(check, "replace_prefix", route->replace_prefix);
+    check_limit(check, &route->limit);
     for (uint64_t i = 0; i < route->retry_on.count; i++)
         if (!gateway_retry_bit(route->retry_on.items[i]))
             problem(
@@ -216,6 +233,8 @@ static void check_upstream(const struct check *check, const struct gateway_upstr
     hf_error error;
 
     check_servers(check, upstream);
+    if (upstream->protocol == GATEWAY_SPEAKS_HTTP2 && !gateway_http2_is_there())
+        problem(check, "protocol", "protocol: this gateway was built without HTTP/2 (nghttp2); expected http1");
     check_fallback(check, upstream);
     if (gateway_key_parse(upstream->key, &key, &error) != HF_OK)
         problem(check, "key", "key: %s", error.message);
@@ -227,6 +246,7 @@ static void check_upstream(const struct check *check, const struct gateway_upstr
     check_text(check, "check.path", upstream->check.path);
     check_text(check, "check.host", upstream->check.host);
     check_text(check, "degraded.type", upstream->degraded.type);
+    gateway_tls_check_client(&upstream->tls, check->report, check->path);
 }
 
 /* ---- All ------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 #define SECONDS(n) (INT64_C(1000000) * (n))
 
 static const char *const protocols[] = {"http", NULL};
+static const char *const versions[] = {[GATEWAY_SPEAKS_HTTP1] = "http1", [GATEWAY_SPEAKS_HTTP2] = "http2", NULL};
 static const char *const parts[] = {
     [GATEWAY_OF_FIELD] = "field", [GATEWAY_OF_COOKIE] = "cookie", [GATEWAY_OF_ARGUMENT] = "argument", NULL};
 static const char *const tests[] = {[GATEWAY_IS_PRESENT] = "present",
@@ -65,6 +66,8 @@ static const hf_option listener_options[] = {
                        .minimum = 1000, .maximum = SECONDS(86400), .flags = HF_OPTION_RELOADABLE,
                        .doc = "How long a connection without a request stays open, and one that was upgraded and on "
                               "which nothing moves."),
+    HF_CONFIG_GROUP("tls", struct gateway_listener_options, tls, .members = &gateway_tls_server_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "TLS with clients."),
 };
 static const hf_option_table listener_table = HF_TABLE(listener_options);
 
@@ -137,6 +140,18 @@ static const hf_option route_options[] = {
     HF_CONFIG_DURATION("try_timeout", struct gateway_route_options, try_timeout_us, .default_text = "0s", .minimum = 0,
                        .maximum = SECONDS(86400), .flags = HF_OPTION_RELOADABLE,
                        .doc = "In which the head of an answer must come from one server; 0: as long as timeout."),
+    HF_CONFIG_BOOLEAN("policy", struct gateway_route_options, policy, .default_text = "false",
+                      .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Whether the policies for gateway.route, gateway.on_response and gateway.on_error are "
+                             "asked about its requests."),
+    HF_CONFIG_GROUP("limit", struct gateway_route_options, limit, .members = &gateway_limit_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "How often each client, or user, may ask."),
+    HF_CONFIG_INTEGER("requests_maximum", struct gateway_route_options, requests_maximum, .default_text = "0",
+                      .minimum = 0, .maximum = 1 << 24, .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Requests at a time, at all workers together; more are answered with 503; 0: any number."),
+    HF_CONFIG_SIZE("body_maximum", struct gateway_route_options, body_maximum, .default_text = "0", .minimum = 0,
+                   .maximum = INT64_C(1) << 50, .flags = HF_OPTION_RELOADABLE,
+                   .doc = "Bytes of a request's body, in place of the listener's body_maximum; 0: that one."),
 };
 static const hf_option_table route_table = HF_TABLE(route_options);
 
@@ -163,7 +178,7 @@ static const hf_option server_options[] = {
                       .minimum = 0, .maximum = 1 << 24, .flags = HF_OPTION_RELOADABLE,
                       .doc = "Requests at a time; 0: any number."),
 };
-static const hf_option_table server_table = HF_TABLE(server_options);
+const hf_option_table gateway_server_table = HF_TABLE(server_options);
 
 static const hf_option check_options[] = {
     HF_CONFIG_CHOICE("type", struct gateway_check_options, type, .choices = checks, .default_text = "none",
@@ -261,16 +276,24 @@ static const hf_option degraded_options[] = {
 static const hf_option_table degraded_table = HF_TABLE(degraded_options);
 
 static const hf_option upstream_options[] = {
+    HF_CONFIG_CHOICE("protocol", struct gateway_upstream_options, protocol, .choices = versions,
+                     .default_text = "http1", .flags = HF_OPTION_RELOADABLE,
+                     .doc = "What the servers speak: HTTP/1.1, or HTTP/2, with TLS by ALPN and without it at once "
+                            "(prior knowledge)."),
+    HF_CONFIG_INTEGER("http2_streams_maximum", struct gateway_upstream_options, http2_streams_maximum,
+                      .default_text = "100", .minimum = 1, .maximum = 65536, .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Requests at a time on a connection to a server that speaks HTTP/2, as far as that allows "
+                             "so many."),
     HF_CONFIG_CAPABILITY("balancer", struct gateway_upstream_options, balancer, "balancer",
                          .default_text = "round_robin", .flags = HF_OPTION_RELOADABLE,
                          .doc = "What chooses among the servers."),
     HF_CONFIG_STRING("key", struct gateway_upstream_options, key, .default_text = "client",
                      .flags = HF_OPTION_RELOADABLE,
                      .doc = "What requests must have in common to meet the same server, for balancers that use a key: "
-                            "client (its address), path, field NAME, cookie NAME, argument NAME, or body NAME (a "
-                            "member of the JSON object that is the body)."),
+                            "client (its address), path, field NAME, cookie NAME, argument NAME, body NAME (a member "
+                            "of the JSON object that is the body), or policy (what gateway.balance_key says)."),
     HF_CONFIG_GROUPS("servers", struct gateway_upstream_options, servers, struct gateway_server_options,
-                     .members = &server_table, .flags = HF_OPTION_REQUIRED | HF_OPTION_RELOADABLE,
+                     .members = &gateway_server_table, .flags = HF_OPTION_REQUIRED | HF_OPTION_RELOADABLE,
                      .doc = "The servers."),
     HF_CONFIG_DURATION("connect_timeout", struct gateway_upstream_options, connect_timeout_us, .default_text = "5s",
                        .minimum = 1000, .maximum = SECONDS(600), .flags = HF_OPTION_RELOADABLE,
@@ -313,6 +336,8 @@ static const hf_option upstream_options[] = {
                     .flags = HF_OPTION_RELOADABLE, .doc = "Servers that fail more often than the others."),
     HF_CONFIG_GROUP("degraded", struct gateway_upstream_options, degraded, .members = &degraded_table,
                     .flags = HF_OPTION_RELOADABLE, .doc = "What is answered when no server can be asked."),
+    HF_CONFIG_GROUP("tls", struct gateway_upstream_options, tls, .members = &gateway_tls_client_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "TLS with the servers."),
 };
 static const hf_option_table upstream_table = HF_TABLE(upstream_options);
 

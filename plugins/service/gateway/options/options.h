@@ -2,9 +2,12 @@
 #ifndef GATEWAY_OPTIONS_H
 #define GATEWAY_OPTIONS_H
 
+#include "tls/options.h"
+
 #include <holdfast/holdfast.h>
 
 enum { GATEWAY_PROTOCOL_HTTP /* HTTP/1.1 */ };
+enum { GATEWAY_SPEAKS_HTTP1, GATEWAY_SPEAKS_HTTP2 };
 enum { GATEWAY_CHECK_NONE, GATEWAY_CHECK_TCP, GATEWAY_CHECK_HTTP };
 
 struct gateway_listener_options {
@@ -23,6 +26,7 @@ struct gateway_listener_options {
     uint64_t body_timeout_us;
     uint64_t send_timeout_us;
     uint64_t idle_timeout_us;
+    struct gateway_tls_server_options tls;
 };
 
 struct gateway_condition_options {
@@ -32,6 +36,16 @@ struct gateway_condition_options {
     int32_t test; /* GATEWAY_IS_..., GATEWAY_BEGINS */
     const char *value;
 };
+
+/* What each key may do at a route; see limit.c. */
+struct gateway_limit_options {
+    double rate; /* 0: there is no limit */
+    int64_t burst;
+    const char *key;
+    int64_t status;
+};
+
+extern const hf_option_table gateway_limit_table;
 
 struct gateway_route_options {
     const char *name;
@@ -57,6 +71,10 @@ struct gateway_route_options {
     int64_t tries;
     hf_strings retry_on;
     uint64_t try_timeout_us;
+    int32_t policy;
+    struct gateway_limit_options limit;
+    int64_t requests_maximum;
+    uint64_t body_maximum; /* 0: the listener's */
 };
 
 struct gateway_server_options {
@@ -112,6 +130,8 @@ struct gateway_degraded_options {
 
 struct gateway_upstream_options {
     const char *name;
+    int32_t protocol; /* GATEWAY_SPEAKS_... */
+    int64_t http2_streams_maximum;
     hf_capability_choice balancer;
     const char *key;   /* "client", "field NAME", ... */
     hf_groups servers; /* gateway_server_options */
@@ -130,6 +150,7 @@ struct gateway_upstream_options {
     struct gateway_breaker_options server_breaker;
     struct gateway_outlier_options outlier;
     struct gateway_degraded_options degraded;
+    struct gateway_tls_client_options tls;
 };
 
 struct gateway_options {
@@ -141,5 +162,8 @@ struct gateway_options {
 enum { GATEWAY_OPTION_COUNT = 3 };
 
 extern const hf_option gateway_option_rows[GATEWAY_OPTION_COUNT];
+
+/* The options of a server, gateway_server_options: lists of servers are copied, compared and changed by its rows. */
+extern const hf_option_table gateway_server_table;
 
 #endif

@@ -141,7 +141,7 @@ static int32_t make_upstream(const struct making *making, const struct gateway_u
         if (code != HF_OK)
             return hf_error_prefix(making->error, "upstream '%s'", options->name);
     }
-    return gateway_server_set_build(making->build, upstream->upstream, options, &upstream->set, making->error);
+    return gateway_server_set_build(making->build, upstream->upstream, options, NULL, &upstream->set, making->error);
 }
 
 static int32_t make_upstreams(const struct making *making)
@@ -259,6 +259,42 @@ static int32_t make_retries(const struct making *making, const struct gateway_ro
     return HF_OK;
 }
 
+/* One that was there before goes on counting. */
+static int32_t make_admission(const struct making *making, const char *name, struct gateway_route *route)
+{
+    uint64_t seed;
+
+    for (uint32_t i = 0; making->before && i < making->before->route_count; i++) {
+        struct gateway_admission *admission = making->before->routes[i].admission;
+
+        if (admission && strcmp(admission->route, name) == 0) {
+            gateway_admission_hold(admission);
+            route->admission = admission;
+            return HF_OK;
+        }
+    }
+    making->build->node->random(making->build->host, &seed, sizeof seed);
+    return gateway_admission_create(making->build->host, name, seed, &route->admission, making->error);
+}
+
+static int32_t make_limits(const struct making *making, const struct gateway_route_options *options,
+                           struct gateway_route *route)
+{
+    hf_slice key = copy(making, options->limit.key);
+
+    if (!key.data)
+        return no_memory(making);
+    route->has_policy = options->policy;
+    route->limit = (struct gateway_bucket_rules){.rate = options->limit.rate, .burst = (double)options->limit.burst};
+    route->limit_status = (uint32_t)options->limit.status;
+    route->requests_maximum = (uint32_t)options->requests_maximum;
+    route->body_maximum = options->body_maximum;
+    int32_t code = gateway_key_parse((const char *)key.data, &route->limit_key, making->error);
+    if (code == HF_OK && (route->limit.rate > 0 || route->requests_maximum))
+        code = make_admission(making, options->name, route);
+    return code;
+}
+
 static int32_t make_route(const struct making *making, const struct gateway_route_options *options,
                           struct gateway_route *route)
 {
@@ -279,6 +315,8 @@ static int32_t make_route(const struct making *making, const struct gateway_rout
         code = make_edits(making, &options->request_fields, &route->request_edits, &route->request_edit_count);
     if (code == HF_OK)
         code = make_edits(making, &options->response_fields, &route->response_edits, &route->response_edit_count);
+    if (code == HF_OK)
+        code = make_limits(making, options, route);
     return code == HF_OK ? code : hf_error_prefix(making->error, "route '%s'", options->name);
 }
 
@@ -352,6 +390,9 @@ static int32_t make_listener(const struct making *making, const struct gateway_l
     for (uint64_t i = 0; i < options->trusted_proxies.count && code == HF_OK; i++)
         code = gateway_network_parse(options->trusted_proxies.items[i], &trusted[listener->trusted_count++],
                                      making->error);
+    if (code == HF_OK && options->tls.certificates.count)
+        code = gateway_tls_server_create(making->build->host, making->build->tickets, options->name, &options->tls,
+                                         options->http2, &listener->tls, making->error);
     if (code == HF_OK)
         code = make_rules(making, listener, options->name);
     return code == HF_OK ? code : hf_error_prefix(making->error, "listener '%s'", options->name);
@@ -415,6 +456,10 @@ void gateway_plan_release(struct gateway_plan *plan)
         gateway_server_set_release(plan->upstreams[i].set);
         gateway_upstream_release(plan->upstreams[i].upstream);
     }
+    for (uint32_t i = 0; plan->routes && i < plan->route_count; i++)
+        gateway_admission_release(plan->routes[i].admission);
+    for (uint32_t i = 0; plan->listeners && i < plan->listener_count; i++)
+        gateway_tls_server_release(plan->listeners[i].tls);
     hf_arena_done(&plan->arena);
     free(plan);
 }

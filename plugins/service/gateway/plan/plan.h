@@ -4,8 +4,10 @@
 #define GATEWAY_PLAN_H
 
 #include "forward/forward.h"
+#include "plan/admission.h"
 #include "plan/network.h"
 #include "route/match.h"
+#include "tls/server.h"
 #include "upstream/build.h"
 
 #include <holdfast/lib/arena.h>
@@ -43,12 +45,20 @@ struct gateway_route {
     uint32_t tries;
     uint32_t retry_on;
     uint64_t timeout_us, try_timeout_us; /* the second 0: as long as the first */
+    int32_t has_policy;
+    struct gateway_admission *admission; /* held; NULL: lets everything in */
+    struct gateway_bucket_rules limit;   /* rate 0: none */
+    struct gateway_key limit_key;
+    uint32_t limit_status;
+    uint32_t requests_maximum; /* 0: any number */
+    uint64_t body_maximum;     /* 0: the listener's */
 };
 
 struct gateway_listener {
     hf_slice name;
     const char *address;
     int32_t protocol, proxy_protocol;
+    struct gateway_tls_server *tls; /* held by the plan; NULL: none */
     int32_t http1, http2;
     uint32_t streams_maximum; /* of a connection that speaks it */
     const struct gateway_network *trusted;

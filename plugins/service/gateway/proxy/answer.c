@@ -18,8 +18,9 @@ static int write_head(struct gateway_exchange *exchange, hf_buffer *text, uint32
         code = hf_buffer_append_format(text, "Content-Type: %.*s\r\n", (int)type.size, (const char *)type.data);
     if (code == HF_OK && location.size)
         code = hf_buffer_append_format(text, "Location: %.*s\r\n", (int)location.size, (const char *)location.data);
-    if (code == HF_OK && status == 503)
-        code = hf_buffer_append_format(text, "Retry-After: 1\r\n");
+    if (code == HF_OK && (status == 503 || exchange->retry_after_s))
+        code =
+            hf_buffer_append_format(text, "Retry-After: %u\r\n", exchange->retry_after_s ? exchange->retry_after_s : 1);
     return code == HF_OK && hf_buffer_append(text, "\r\n", 2) == HF_OK;
 }
 

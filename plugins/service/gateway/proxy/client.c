@@ -2,6 +2,7 @@
 #include "proxy/private.h"
 
 #include "http2/http2.h"
+#include "tls/server.h"
 #include "wire/proxy_protocol.h"
 
 #include <holdfast/lib/error.h>
@@ -17,6 +18,7 @@
 enum {
     LINGER_US = 2000000, /* for what a client still sends when all is said */
     LINGER_MAX = 1 << 20,
+    JOINED_MAX = 4096, /* bytes of a piece that is copied behind the head before it */
     DRAIN_US = 1000000 /* for a request that is on its way when the worker begins to drain */
 };
 
@@ -69,6 +71,15 @@ static void set_address(struct gateway_client *client, const struct sockaddr_sto
     client->peer.text_size = gateway_address_text(address, client->peer.text);
 }
 
+/* Where the listener has TLS; `first` was read already. */
+static int32_t begin_tls(struct gateway_client *client, hf_slice first)
+{
+    struct gateway_tls_server *tls = client->port->listener->tls;
+
+    client->peer.is_tls = tls != NULL;
+    return tls ? gateway_socket_serve_tls(&client->socket, client->worker->tls, tls, first, NULL) : HF_OK;
+}
+
 void gateway_client_accept(struct gateway_port *port, int32_t fd, const struct sockaddr_storage *address)
 {
     struct gateway_worker *worker = port->worker;
@@ -91,6 +102,11 @@ void gateway_client_accept(struct gateway_port *port, int32_t fd, const struct s
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* it is only slower without */
     if (gateway_socket_open(&client->socket, worker->loops, worker->loop, fd, HF_WATCH_READ, ready, client, NULL) !=
         HF_OK) {
+        free(client);
+        return;
+    }
+    if (client->state == CLIENT_HEAD && begin_tls(client, (hf_slice){NULL, 0}) != HF_OK) {
+        gateway_socket_close(&client->socket);
         free(client);
         return;
     }
@@ -194,10 +210,23 @@ static void flush(struct gateway_front *front)
     gather->head.size = 0;
 }
 
+/* A short piece directly behind the head goes into the same memory: one piece costs the kernel less than two.  0: it is
+ * none, or there is no memory. */
+static int join_head(struct gateway_gather *gather, const void *bytes, uint64_t size)
+{
+    if (gather->count != 1 || gather->head.size == 0 || size > JOINED_MAX ||
+        hf_buffer_append(&gather->head, bytes, size) != HF_OK)
+        return 0;
+    gather->pieces[0] = (struct iovec){gather->head.data, gather->head.size};
+    return 1;
+}
+
 static void gather_piece(struct gateway_client *client, const void *bytes, uint64_t size)
 {
     struct gateway_gather *gather = &client->worker->gather;
 
+    if (join_head(gather, bytes, size))
+        return;
     gather->pieces[gather->count++] = (struct iovec){(void *)(uintptr_t)bytes, size};
 }
 
@@ -241,12 +270,12 @@ static int32_t send_head(struct gateway_front *front, const hf_http1_head *head,
     struct gateway_exchange *exchange = client->exchange;
     struct gateway_gather *gather = &client->worker->gather;
     int last = is_last(client, head->status);
-    struct gateway_forward how = {.method = exchange->head.method, .minor = exchange->head.minor, .keep_alive = !last};
+    struct gateway_forward how = {.edits = exchange->response_edits,
+                                  .edit_count = exchange->response_edit_count,
+                                  .method = exchange->head.method,
+                                  .minor = exchange->head.minor,
+                                  .keep_alive = !last};
 
-    if (exchange->route) {
-        how.edits = exchange->route->response_edits;
-        how.edit_count = exchange->route->response_edit_count;
-    }
     if (gather->count) /* an interim answer, whose bytes would move */
         flush(front);
     int32_t code = gateway_forward_response(&how, bytes, head, &gather->head, &client->body_out, error);
@@ -298,6 +327,17 @@ static void go_on(struct gateway_client *client)
         make_due(client); /* pipelined: in its turn, not deeper and deeper */
 }
 
+static void finish(struct gateway_client *client)
+{
+    client->is_over = 0;
+    if (client->front.is_broken)
+        return;
+    if (client->closes)
+        linger(client);
+    else
+        go_on(client);
+}
+
 /* RFC 9110, 6.5.1: only to clients that say they take them. */
 static int takes_trailers(const struct gateway_exchange *exchange)
 {
@@ -319,20 +359,18 @@ static void end(struct gateway_front *front, hf_slice trailers)
 {
     struct gateway_client *client = client_of(front);
     struct gateway_exchange *exchange = client->exchange;
-    int whole = exchange->request_ended;
 
     if (client->body_out == HF_HTTP1_BODY_CHUNKED && !exchange->is_tunnel)
         gather_last_chunk(client, trailers);
     flush(front);
+    client->closes |= !exchange->request_ended;
     gateway_exchange_over(exchange);
     client->exchange = NULL;
     client->body_out = HF_HTTP1_BODY_NONE;
-    if (client->front.is_broken)
-        return;
-    if (client->closes || !whole)
-        linger(client);
+    if (client->is_taking)
+        client->is_over = 1;
     else
-        go_on(client);
+        finish(client);
 }
 
 /* ---- Requests ------------------------------------------------------------------------------------------------------
@@ -365,7 +403,7 @@ static void body_ended(struct gateway_client *client)
 static int is_too_large(struct gateway_client *client, uint64_t more)
 {
     client->body_size += more;
-    if (client->body_size <= client->exchange->listener->body_maximum)
+    if (client->body_size <= client->exchange->body_maximum)
         return 0;
     refuse(client, 413, "the body of the request is larger than allowed");
     return 1;
@@ -395,12 +433,8 @@ static uint64_t take_chunks(struct gateway_client *client, hf_slice bytes)
     return all;
 }
 
-/* Takes what there is of the body from the front of the bytes; how many bytes of them it took. */
-static uint64_t take_body(struct gateway_client *client, hf_slice bytes)
+static uint64_t take_length(struct gateway_client *client, hf_slice bytes)
 {
-    if (client->exchange->head.body == HF_HTTP1_BODY_CHUNKED)
-        return take_chunks(client, bytes);
-
     uint64_t size = bytes.size < client->body_left ? bytes.size : client->body_left;
 
     client->body_left -= size;
@@ -409,6 +443,24 @@ static uint64_t take_body(struct gateway_client *client, hf_slice bytes)
     if (client->body_left == 0 && client->exchange && client->state == CLIENT_BODY)
         body_ended(client);
     return size;
+}
+
+/* Takes what there is of the body from the front of the bytes, and leaves in the block what stands behind it: the next
+ * request, perhaps.  The answer may be complete meanwhile; what comes after it waits until the bytes are in order. */
+static void take_body(struct gateway_client *client, hf_slice bytes)
+{
+    uint32_t head_end = client->taken;
+
+    client->is_taking = 1;
+    uint64_t taken =
+        client->exchange->head.body == HF_HTTP1_BODY_CHUNKED ? take_chunks(client, bytes) : take_length(client, bytes);
+    client->is_taking = 0;
+    if (client->is_dead)
+        return;
+    memmove(client->block->bytes + head_end, bytes.data + taken, bytes.size - taken);
+    client->block->size = head_end + (uint32_t)(bytes.size - taken);
+    if (client->is_over)
+        finish(client);
 }
 
 static void send_continue(struct gateway_client *client)
@@ -432,8 +484,7 @@ static void begin_body(struct gateway_client *client)
     if (exchange->head.expect_continue && exchange->head.minor == 1 && client->taken == block->size)
         send_continue(client);
     if (client->taken < block->size)
-        client->taken +=
-            (uint32_t)take_body(client, (hf_slice){block->bytes + client->taken, block->size - client->taken});
+        take_body(client, (hf_slice){block->bytes + client->taken, block->size - client->taken});
     else
         want(client);
 }
@@ -458,7 +509,10 @@ static int is_another_version(struct gateway_client *client)
 {
     const struct gateway_listener *listener = listener_of(client);
     hf_slice bytes = {client->block->bytes + client->taken, client->block->size - client->taken};
-    int32_t begins = client->is_http1 || !listener->http2 ? 0 : listener->http1 ? gateway_http2_begins(bytes) : 1;
+    int32_t negotiated = client->is_http1 ? GATEWAY_ALPN_NONE : gateway_socket_protocol(&client->socket);
+    int32_t begins = client->is_http1 || !listener->http2                ? 0
+                     : negotiated == GATEWAY_ALPN_H2 || !listener->http1 ? 1
+                                                                         : gateway_http2_begins(bytes);
 
     client->is_http1 = begins == 0;
     if (begins > 0 && gateway_http2_accept(client) != HF_OK)
@@ -544,8 +598,7 @@ static void receive_head(struct gateway_client *client)
 static void receive_body(struct gateway_client *client)
 {
     struct gateway_worker *worker = client->worker;
-    struct gateway_block *block = client->block;
-    uint64_t room = sizeof block->bytes - client->taken;
+    uint64_t room = sizeof client->block->bytes - client->taken;
     uint64_t most = client->exchange->head.body == HF_HTTP1_BODY_LENGTH && client->body_left < sizeof worker->scratch
                         ? client->body_left
                         : sizeof worker->scratch;
@@ -560,15 +613,7 @@ static void receive_body(struct gateway_client *client)
         return;
     }
     expect(client, client->exchange->listener->body_timeout_us);
-    uint64_t taken = take_body(client, (hf_slice){worker->scratch, (uint64_t)got});
-    if (client->is_dead || !client->block || client->state == CLIENT_LINGERS)
-        return;
-    /* `taken` bytes of the block are done with, and what is left now follows them. */
-    block->size = client->taken;
-    memcpy(block->bytes + block->size, worker->scratch + taken, (uint64_t)got - taken);
-    block->size += (uint32_t)((uint64_t)got - taken);
-    if (client->state == CLIENT_HEAD) /* the exchange is over already */
-        go_on(client);
+    take_body(client, (hf_slice){worker->scratch, (uint64_t)got});
 }
 
 static void receive_ahead(struct gateway_client *client)
@@ -612,6 +657,20 @@ static void receive_rest(struct gateway_client *client)
         gateway_client_destroy(client);
 }
 
+/* TLS begins behind the header; what is there of it goes to the socket. */
+static void receive_tls(struct gateway_client *client)
+{
+    struct gateway_block *block = client->block;
+    hf_slice first = {block ? block->bytes : NULL, block ? block->size : 0};
+
+    if (begin_tls(client, first) != HF_OK) {
+        gateway_client_destroy(client);
+        return;
+    }
+    gateway_worker_give_back(client->worker, block);
+    client->block = NULL;
+}
+
 static void receive_proxy_header(struct gateway_client *client)
 {
     struct gateway_proxy_header header;
@@ -632,6 +691,10 @@ static void receive_proxy_header(struct gateway_client *client)
     client->taken = (uint32_t)size;
     client->state = CLIENT_HEAD;
     drop_taken(client);
+    if (client->port->listener && client->port->listener->tls) {
+        receive_tls(client);
+        return;
+    }
     if (client->block)
         next_request(client);
 }
@@ -771,6 +834,14 @@ static const struct gateway_front_calls calls = {.head = send_head,
 /* ---- Time-outs and the end of the worker ----------------------------------------------------------------------------
  */
 
+/* A connection without a request ends in order; what is under way is cut off. */
+static void end_now(struct gateway_client *client)
+{
+    if (client->state == CLIENT_HEAD && !client->front.is_broken && client->front.waiting.size == 0)
+        gateway_socket_end(&client->socket);
+    gateway_client_destroy(client);
+}
+
 static void overdue(struct gateway_deadline *deadline)
 {
     struct gateway_client *client =
@@ -781,7 +852,7 @@ static void overdue(struct gateway_deadline *deadline)
     else if (client->front.is_broken || client->front.waiting.size || client->state == CLIENT_LINGERS ||
              client->state == CLIENT_TUNNEL || client->state == CLIENT_PROXY_HEADER ||
              (client->state == CLIENT_HEAD && !client->block))
-        gateway_client_destroy(client); /* there is nothing to say, or nobody who listens */
+        end_now(client); /* there is nothing to say, or nobody who listens */
     else
         refuse(client, 408, "the request did not come in time");
 }

@@ -102,6 +102,7 @@ void gateway_exchange_over(struct gateway_exchange *exchange)
     if (exchange->is_dead)
         return;
     exchange->is_dead = 1;
+    gateway_exchange_leave_admission(exchange);
     if (exchange->is_queued)
         gateway_view_dequeue(exchange->view, exchange);
     if (exchange->link)
@@ -135,16 +136,51 @@ static uint32_t status_for(int32_t code)
     return code == HF_EINVAL ? 400 : code == HF_ETOOLARGE ? 431 : 503;
 }
 
-/* No server can be asked: what the upstream's configuration says for that. */
+int32_t gateway_exchange_can_degrade(const struct gateway_exchange *exchange)
+{
+    return exchange->degraded_hops < DEGRADED_HOPS_MAX && exchange->body_kept && !exchange->may_be_done;
+}
+
+static void forward_instead(struct gateway_exchange *exchange, uint32_t upstream)
+{
+    exchange->degraded_hops++;
+    forward(exchange, upstream);
+}
+
+static void answer_wish(struct gateway_exchange *exchange, const struct gateway_wish *wish)
+{
+    gateway_answer(exchange, wish->status, wish->type, wish->body, wish->location);
+}
+
+/* 0: no policy says what is to be done. */
+static int degrade_by_policy(struct gateway_exchange *exchange, uint32_t upstream, uint32_t status, const char *why)
+{
+    struct gateway_wish wish;
+
+    if (!exchange->route->has_policy)
+        return 0;
+    gateway_policy_error(exchange, upstream, status, why, &wish);
+    if (wish.what == GATEWAY_WISH_FORWARD && gateway_exchange_can_degrade(exchange))
+        forward_instead(exchange, wish.upstream);
+    else if (wish.what == GATEWAY_WISH_ANSWER)
+        answer_wish(exchange, &wish);
+    else
+        return 0;
+    return 1;
+}
+
+/* No server can be asked: what a policy, or the upstream's configuration, says for that. */
 static void degrade(struct gateway_exchange *exchange, uint32_t upstream, uint32_t status, const char *why)
 {
     const struct gateway_degraded *degraded = &exchange->generation->plan->upstreams[upstream].degraded;
 
     end_call(exchange, GATEWAY_ABANDONED);
-    if (degraded->upstream != GATEWAY_NO_UPSTREAM && exchange->degraded_hops < DEGRADED_HOPS_MAX &&
-        exchange->body_kept) {
-        exchange->degraded_hops++;
-        forward(exchange, degraded->upstream);
+    if (degrade_by_policy(exchange, upstream, status, why))
+        return;
+    if (exchange->may_be_done) {
+        gateway_exchange_refuse(exchange, status, why);
+    } else if (degraded->upstream != GATEWAY_NO_UPSTREAM && gateway_exchange_can_degrade(exchange)) {
+        forward_instead(exchange, degraded->upstream);
     } else if (degraded->body.size) {
         gateway_answer(exchange, degraded->status, degraded->type, degraded->body, (hf_slice){NULL, 0});
     } else {
@@ -155,67 +191,50 @@ static void degrade(struct gateway_exchange *exchange, uint32_t upstream, uint32
 /* ---- Choosing a server ---------------------------------------------------------------------------------------------
  */
 
-static int is_keyed(const struct gateway_server_set *set)
+static void mark_tried(uint64_t *tried, const struct gateway_server_set *set, const struct gateway_server *server)
 {
-    return (set->balancer->head.capabilities & HF_BALANCER_KEYED) != 0;
-}
-
-/* Which servers this request may get: well, not yet asked, with room.  *ret_full: some have no room. */
-static void usable_now(struct gateway_exchange *exchange, uint64_t *bits, int *ret_full)
-{
-    struct gateway_server_set *set = exchange->set;
-    struct gateway_usable *usable = &exchange->view->usable;
-
-    *ret_full = 0;
-    gateway_server_set_look(set, usable, gateway_worker_now(exchange->worker));
-    for (uint32_t i = 0; i < (set->count + 63) / 64; i++)
-        bits[i] = usable->bits[i] & ~exchange->tried[i];
     for (uint32_t i = 0; i < set->count; i++)
-        if (set->places[i].requests_maximum && bits[i / 64] >> i % 64 & 1 &&
-            atomic_load_explicit(&set->in_flight[i], memory_order_relaxed) >= set->places[i].requests_maximum) {
-            bits[i / 64] &= ~(UINT64_C(1) << i % 64);
-            *ret_full = 1;
-        }
+        if (set->places[i].server == server)
+            tried[i / 64] |= UINT64_C(1) << i % 64;
 }
 
-static void shift(const uint64_t *bits, uint32_t by, uint32_t count, uint64_t *to)
+/* The servers have changed since the last try: the next is made among those that are there now.  0: no memory. */
+static int follow_servers(struct gateway_exchange *exchange)
 {
-    memset(to, 0, (count + 63) / 64 * sizeof *to);
-    for (uint32_t i = 0; i < count; i++)
-        to[i / 64] |= (bits[(i + by) / 64] >> (i + by) % 64 & 1) << i % 64;
-}
+    struct gateway_server_set *before = exchange->set, *set = exchange->view->set;
 
-static int pick_from(const struct gateway_exchange *exchange, hf_balancer_pool *pool, const uint64_t *bits,
-                     uint32_t first, uint32_t *ret_place)
-{
-    const struct gateway_server_set *set = exchange->set;
-    hf_balancer_request request = {.size = sizeof request,
-                                   .has_key = exchange->has_key,
-                                   .key = exchange->key,
-                                   .now_us = gateway_worker_now(exchange->worker),
-                                   .usable = bits,
-                                   .in_flight = (const uint32_t *)(const void *)(set->in_flight + first)};
-
-    if (!pool || set->balancer->pick(pool, &request, ret_place) != HF_OK)
+    if (before == set)
+        return 1;
+    uint64_t *tried = hf_arena_alloc(&exchange->arena, (set->count / 64 + 1) * sizeof *tried);
+    if (!tried)
         return 0;
-    *ret_place += first;
+    for (uint32_t i = 0; i < before->count; i++)
+        if (exchange->tried[i / 64] >> i % 64 & 1)
+            mark_tried(tried, set, before->places[i].server);
+    if (exchange->is_counted && before->has_breaker != set->has_breaker) { /* it has, or will have, no breaker */
+        gateway_upstream_end(before, &exchange->upstream_call, GATEWAY_ABANDONED, gateway_worker_now(exchange->worker));
+        exchange->is_counted = 0;
+    }
+    gateway_server_set_hold(set);
+    gateway_server_set_release(before);
+    exchange->set = set;
+    exchange->tried = tried;
     return 1;
 }
 
 /* 0: none can be picked. */
-static int pick(struct gateway_exchange *exchange, uint32_t *ret_place, int *ret_full)
+static int pick(struct gateway_exchange *exchange, uint32_t *ret_place, int32_t *ret_full)
 {
-    const struct gateway_server_set *set = exchange->set;
-    const struct gateway_pools *pools = &set->pools[exchange->worker->index];
-    uint64_t bits[HF_BALANCER_SERVERS_MAX / 64], shifted[HF_BALANCER_SERVERS_MAX / 64];
+    struct gateway_view *view = exchange->view;
+    struct gateway_choice choice = {.set = exchange->set,
+                                    .usable = view->set == exchange->set ? &view->usable : NULL,
+                                    .worker = exchange->worker->index,
+                                    .tried = exchange->tried,
+                                    .has_key = exchange->has_key,
+                                    .key = exchange->key,
+                                    .now_us = gateway_worker_now(exchange->worker)};
 
-    usable_now(exchange, bits, ret_full);
-    if (pick_from(exchange, pools->regular, bits, 0, ret_place))
-        return 1;
-    if (!pools->backup)
-        return 0;
-    shift(bits, set->backup_at, set->count - set->backup_at, shifted);
-    return pick_from(exchange, pools->backup, shifted, set->backup_at, ret_place);
+    return gateway_choose(&choice, ret_place, ret_full);
 }
 
 static int was_tried(const struct gateway_exchange *exchange)
@@ -228,7 +247,7 @@ static void wait_in_queue(struct gateway_exchange *exchange)
 {
     struct gateway_view *view = exchange->view;
 
-    if (view->queued >= exchange->set->queue_maximum || view->set != exchange->set) {
+    if (view->queued >= exchange->set->queue_maximum) {
         degrade(exchange, exchange->upstream, 503, "all servers are busy; try again later");
         return;
     }
@@ -262,10 +281,14 @@ static void try_next(struct gateway_exchange *exchange)
 {
     struct gateway_breaker_call call = {0};
     uint32_t place = 0;
-    int full = 0;
+    int32_t full = 0;
 
     if (exchange->tries >= exchange->route->tries) {
         no_server(exchange);
+        return;
+    }
+    if (!follow_servers(exchange)) {
+        gateway_exchange_refuse(exchange, 503, "no memory for the request; try again later");
         return;
     }
     while (pick(exchange, &place, &full)) {
@@ -295,8 +318,13 @@ int32_t gateway_exchange_try_queued(struct gateway_exchange *exchange)
 {
     struct gateway_breaker_call call = {0};
     uint32_t place = 0;
-    int full = 0;
+    int32_t full = 0;
 
+    if (!follow_servers(exchange)) {
+        leave_queue(exchange);
+        gateway_exchange_refuse(exchange, 503, "no memory for the request; try again later");
+        return 1;
+    }
     if (!pick(exchange, &place, &full)) {
         if (full)
             return 0;
@@ -325,6 +353,8 @@ static int32_t make_target(struct gateway_exchange *exchange, hf_slice *ret_targ
     uint64_t size = route->path.size;
 
     if (!with.data || route->path_match != GATEWAY_PATH_PREFIX)
+        return HF_OK;
+    if (exchange->is_rerouted && !hf_slice_begins(target, route->path))
         return HF_OK;
     if (!hf_slice_begins(target, route->path))
         return hf_error_set(error, HF_EINVAL, "the path is written in a way that its beginning cannot be replaced");
@@ -358,9 +388,10 @@ static int is_trusted(const struct gateway_exchange *exchange)
 static int32_t make_head(struct gateway_exchange *exchange, hf_error *error)
 {
     const struct gateway_route *route = exchange->route;
-    struct gateway_forward how = {.edits = route->request_edits,
-                                  .edit_count = route->request_edit_count,
+    struct gateway_forward how = {.edits = exchange->request_edits,
+                                  .edit_count = exchange->request_edit_count,
                                   .client = exchange->request.client,
+                                  .is_tls = exchange->front->peer->is_tls,
                                   .is_proxy = is_trusted(exchange),
                                   .upgrades = route->upgrades && exchange->head.body == HF_HTTP1_BODY_NONE,
                                   .host = route->host};
@@ -374,9 +405,18 @@ static void read_key(struct gateway_exchange *exchange)
 {
     hf_slice body = {exchange->body.data, exchange->body.size};
 
+    const struct gateway_key *key = &exchange->set->key;
+    const struct gateway_key client = {.of = GATEWAY_KEY_CLIENT};
+
     exchange->waits_for_body = 0;
-    exchange->has_key =
-        gateway_key_hash(&exchange->set->key, &exchange->request, body, &exchange->arena, &exchange->key);
+    if (key->of == GATEWAY_KEY_POLICY) {
+        exchange->has_key = gateway_policy_key(exchange, &exchange->key);
+        key = &client;
+    } else {
+        exchange->has_key = 0;
+    }
+    if (!exchange->has_key)
+        exchange->has_key = gateway_key_hash(key, &exchange->request, body, &exchange->arena, &exchange->key);
 }
 
 static void forward(struct gateway_exchange *exchange, uint32_t upstream)
@@ -395,17 +435,17 @@ static void forward(struct gateway_exchange *exchange, uint32_t upstream)
     }
     exchange->is_counted = 1;
     gateway_upstream_pay(exchange->set);
-    exchange->tried = hf_arena_alloc(&exchange->arena, (exchange->set->count + 63) / 64 * sizeof *exchange->tried);
+    exchange->tried = hf_arena_alloc(&exchange->arena, (exchange->set->count / 64 + 1) * sizeof *exchange->tried);
     if (!exchange->tried) {
         gateway_exchange_refuse(exchange, 503, "no memory for the request; try again later");
         return;
     }
-    if (is_keyed(exchange->set) && exchange->set->key.of == GATEWAY_KEY_BODY && !exchange->request_ended &&
-        exchange->body.size < GATEWAY_REPLAY_MAX) {
+    if (gateway_choice_is_keyed(exchange->set) && exchange->set->key.of == GATEWAY_KEY_BODY &&
+        !exchange->request_ended && exchange->body.size < GATEWAY_REPLAY_MAX) {
         exchange->waits_for_body = 1;
         return;
     }
-    if (is_keyed(exchange->set))
+    if (gateway_choice_is_keyed(exchange->set))
         read_key(exchange);
     try_next(exchange);
 }
@@ -420,10 +460,9 @@ static void expect_answer(struct gateway_exchange *exchange)
 
 static void take_route(struct gateway_exchange *exchange)
 {
-    const struct gateway_route *route = exchange->route;
     hf_error error = {0};
 
-    if (route->kind != GATEWAY_ROUTE_FORWARDS) {
+    if (exchange->upstream == GATEWAY_NO_UPSTREAM) {
         gateway_answer_route(exchange);
         return;
     }
@@ -434,7 +473,49 @@ static void take_route(struct gateway_exchange *exchange)
     }
     if (exchange->request_ended)
         expect_answer(exchange);
-    forward(exchange, route->upstream);
+    forward(exchange, exchange->upstream);
+}
+
+static void set_route(struct gateway_exchange *exchange, const struct gateway_route *route)
+{
+    exchange->route = route;
+    exchange->upstream = route->upstream;
+}
+
+/* What the route's policy says comes before the route itself.  0: the request was answered. */
+static int obey_policy(struct gateway_exchange *exchange)
+{
+    struct gateway_wish wish;
+
+    gateway_policy_route(exchange, &wish);
+    switch (wish.what) {
+    case GATEWAY_WISH_FORWARD:
+        exchange->upstream = wish.upstream;
+        return 1;
+    case GATEWAY_WISH_ROUTE: /* the edits are those of the new one already */
+        gateway_exchange_leave_admission(exchange);
+        set_route(exchange, &exchange->generation->plan->routes[wish.route]);
+        exchange->is_rerouted = 1;
+        return gateway_exchange_admit(exchange);
+    case GATEWAY_WISH_ANSWER:
+        if (wish.status == 0)
+            wish.status = 200;
+        answer_wish(exchange, &wish);
+        return 0;
+    default:
+        return 1;
+    }
+}
+
+static void begin_route(struct gateway_exchange *exchange, const struct gateway_route *route)
+{
+    set_route(exchange, route);
+    exchange->request_edits = route->request_edits;
+    exchange->request_edit_count = route->request_edit_count;
+    exchange->response_edits = route->response_edits;
+    exchange->response_edit_count = route->response_edit_count;
+    if (gateway_exchange_admit(exchange) && (!route->has_policy || obey_policy(exchange)))
+        take_route(exchange);
 }
 
 void gateway_exchange_start(struct gateway_exchange *exchange)
@@ -444,10 +525,7 @@ void gateway_exchange_start(struct gateway_exchange *exchange)
     hf_error error = {0};
 
     atomic_fetch_add_explicit(&exchange->worker->counts.requests, 1, memory_order_relaxed);
-    if (exchange->head.body == HF_HTTP1_BODY_LENGTH && exchange->head.content_length > listener->body_maximum) {
-        gateway_exchange_refuse(exchange, 413, "the body of the request is larger than allowed");
-        return;
-    }
+    exchange->body_maximum = listener->body_maximum;
     int32_t code = gateway_request_read(&exchange->head, (hf_slice){(const uint8_t *)peer->text, peer->text_size},
                                         &exchange->arena, &exchange->request, &error);
     if (code != HF_OK) {
@@ -459,8 +537,7 @@ void gateway_exchange_start(struct gateway_exchange *exchange)
         gateway_exchange_refuse(exchange, 404, "no route of the gateway matches the request");
         return;
     }
-    exchange->route = &exchange->generation->plan->routes[listener->routes[rule]];
-    take_route(exchange);
+    begin_route(exchange, &exchange->generation->plan->routes[listener->routes[rule]]);
 }
 
 /* ---- The request's body ---------------------------------------------------------------------------------------------
@@ -517,10 +594,9 @@ static void end_request(struct gateway_exchange *exchange)
 
 void gateway_exchange_body_ended(struct gateway_exchange *exchange)
 {
-    const struct gateway_route *route = exchange->route;
     hf_error error = {0};
 
-    if (exchange->trailers.size && gateway_forward_trailers(route->request_edits, route->request_edit_count,
+    if (exchange->trailers.size && gateway_forward_trailers(exchange->request_edits, exchange->request_edit_count,
                                                             &exchange->trailers, &error) != HF_OK) {
         gateway_exchange_refuse(exchange, 400, error.message);
         return;
@@ -600,18 +676,23 @@ static uint32_t retry_bit_of(uint32_t status)
     }
 }
 
-/* Whether another server may be asked, now that one has failed for a reason of retry_on.  `was_sent`: the server may
- * have done what was asked. */
-static int may_retry(struct gateway_exchange *exchange, uint32_t bit, int was_sent)
+/* Whether another server may be asked.  `was_sent`: the one before may have done what was asked. */
+static int may_ask_another(struct gateway_exchange *exchange, int was_sent)
 {
     const struct gateway_route *route = exchange->route;
 
-    if (!(route->retry_on & bit) || exchange->answered || !exchange->body_kept || exchange->front->is_broken)
+    if (exchange->answered || !exchange->body_kept || exchange->front->is_broken)
         return 0;
     if (was_sent && !is_idempotent(exchange->head.method) && !(route->retry_on & GATEWAY_RETRY_NON_IDEMPOTENT))
         return 0;
     return exchange->tries < route->tries &&
            gateway_upstream_may_retry(exchange->set, gateway_worker_now(exchange->worker));
+}
+
+/* The same, now that one has failed for a reason of retry_on. */
+static int may_retry(struct gateway_exchange *exchange, uint32_t bit, int was_sent)
+{
+    return (exchange->route->retry_on & bit) != 0 && may_ask_another(exchange, was_sent);
 }
 
 static uint32_t status_of_failure(int32_t why)
@@ -636,7 +717,8 @@ static void finish_failed(struct gateway_exchange *exchange, int32_t why)
         gateway_upstream_end(exchange->set, &exchange->upstream_call, GATEWAY_FAILED,
                              gateway_worker_now(exchange->worker));
     exchange->is_counted = 0;
-    if (exchange->answered || !is_idempotent(exchange->head.method))
+    exchange->may_be_done = !is_idempotent(exchange->head.method);
+    if (exchange->answered)
         gateway_exchange_refuse(exchange, status_of_failure(why), words_of_failure(why));
     else
         degrade(exchange, upstream, status_of_failure(why), words_of_failure(why));
@@ -712,6 +794,29 @@ static int asked_to_upgrade(const struct gateway_exchange *exchange)
            hf_http1_header_find(&exchange->head, "upgrade").data != NULL;
 }
 
+/* 1: the policy has decided otherwise: another server is asked, or the client has another answer. */
+static int obey_response_policy(struct gateway_exchange *exchange, const hf_http1_head *head)
+{
+    uint32_t status = head->status;
+    struct gateway_wish wish;
+
+    gateway_policy_response(exchange, head, &wish);
+    if (wish.what == GATEWAY_WISH_RETRY && may_ask_another(exchange, 1)) {
+        exchange->last_status = status;
+        gateway_link_leave(exchange->link, outcome_of(exchange, status));
+        try_next(exchange);
+        return 1;
+    }
+    if (wish.what != GATEWAY_WISH_ANSWER)
+        return 0;
+    if (wish.status == 0)
+        wish.status = status;
+    gateway_link_leave(exchange->link, outcome_of(exchange, status));
+    end_call(exchange, outcome_of(exchange, status));
+    answer_wish(exchange, &wish);
+    return 1;
+}
+
 void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_head *head, hf_slice bytes)
 {
     uint32_t status = head->status;
@@ -729,6 +834,8 @@ void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_hea
         try_next(exchange);
         return;
     }
+    if (exchange->route->has_policy && status >= 200 && obey_response_policy(exchange, head))
+        return;
     if (exchange->front->calls->head(exchange->front, head, bytes, &error) != HF_OK) {
         gateway_exchange_link_failed(exchange, LINK_INVALID);
         return;
@@ -762,12 +869,11 @@ void gateway_exchange_answer_flush(struct gateway_exchange *exchange)
 /* What was gathered lies in memory of the link's, which stays until the callback's end. */
 void gateway_exchange_answered(struct gateway_exchange *exchange)
 {
-    const struct gateway_route *route = exchange->route;
     hf_buffer *trailers = &exchange->link->trailers;
     int32_t outcome = outcome_of(exchange, exchange->status);
 
     if (trailers->size &&
-        gateway_forward_trailers(route->response_edits, route->response_edit_count, trailers, NULL) != HF_OK) {
+        gateway_forward_trailers(exchange->response_edits, exchange->response_edit_count, trailers, NULL) != HF_OK) {
         gateway_exchange_link_failed(exchange, LINK_INVALID);
         return;
     }

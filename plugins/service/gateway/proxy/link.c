@@ -1,6 +1,8 @@
 /* A connection to a server: from the pool of its place, or new; an answer is read from it as it comes. */
 #include "proxy/private.h"
 
+#include "http2/http2.h"
+
 #include <holdfast/lib/error.h>
 
 #include <errno.h>
@@ -23,12 +25,8 @@ static struct gateway_place *place_of(const struct gateway_link *link)
 
 /* ---- Life ------------------------------------------------------------------------------------------------------ */
 
-static struct gateway_link *create(struct gateway_exchange *exchange, uint32_t place)
+void gateway_link_init(struct gateway_link *link, struct gateway_exchange *exchange, uint32_t place)
 {
-    struct gateway_link *link = calloc(1, sizeof *link);
-
-    if (!link)
-        return NULL;
     link->calls = &calls;
     link->worker = exchange->worker;
     link->set = exchange->set;
@@ -42,11 +40,18 @@ static struct gateway_link *create(struct gateway_exchange *exchange, uint32_t p
     link->chunked.trailers = &link->trailers;
     gateway_server_hold(link->server);
     gateway_server_set_hold(link->set);
+}
+
+struct gateway_link *gateway_link_create(struct gateway_exchange *exchange, uint32_t place)
+{
+    struct gateway_link *link = calloc(1, sizeof *link);
+
+    if (link)
+        gateway_link_init(link, exchange, place);
     return link;
 }
 
-/* Closed at once, freed when the callback ends. */
-static void bury(struct gateway_link *link)
+void gateway_link_bury(struct gateway_link *link)
 {
     struct gateway_worker *worker = link->worker;
 
@@ -82,8 +87,9 @@ static void take_out(struct gateway_link *link)
 
 void gateway_link_destroy(struct gateway_link *link)
 {
+    gateway_socket_end(&link->socket);
     take_out(link);
-    bury(link);
+    gateway_link_bury(link);
 }
 
 /* ---- Kept for later ---------------------------------------------------------------------------------------------- */
@@ -105,7 +111,8 @@ static int keep(struct gateway_link *link, struct gateway_view *view)
 
     if (!link->keeps || !link->is_complete || link->is_broken || link->waiting.size || link->worker->is_draining)
         return 0;
-    if (view->set != link->set && !find_place(view, link->server, &place))
+    if (view->set != link->set &&
+        (!gateway_tls_client_is_like(view->set->tls, link->set->tls) || !find_place(view, link->server, &place)))
         return 0;
     if (view->idle_count[place] >= view->set->idle_maximum || view->set->places[place].is_draining)
         return 0;
@@ -127,31 +134,14 @@ static int keep(struct gateway_link *link, struct gateway_view *view)
     return 1;
 }
 
-/* The balancer learns how it went, if the place still means the same to it. */
-static void tell_balancer(const struct gateway_link *link, const struct gateway_view *view, int32_t outcome)
-{
-    const struct gateway_server_set *set = link->set;
-    const struct gateway_pools *pools = &set->pools[link->worker->index];
-    uint64_t now_us = gateway_worker_now(link->worker);
-    hf_balancer_result result = {.size = sizeof result,
-                                 .failed = outcome == GATEWAY_FAILED,
-                                 .latency_us = now_us - link->picked_us,
-                                 .now_us = now_us};
-
-    if (!set->balancer->ended || view->set != set || outcome == GATEWAY_ABANDONED)
-        return;
-    if (link->place < set->backup_at)
-        set->balancer->ended(pools->regular, link->place, &result);
-    else
-        set->balancer->ended(pools->backup, link->place - set->backup_at, &result);
-}
-
 void gateway_link_leave(struct gateway_link *link, int32_t outcome)
 {
     struct gateway_exchange *exchange = link->exchange;
     struct gateway_view *view = exchange->view;
 
-    tell_balancer(link, view, outcome);
+    if (view->set == link->set) /* else nobody asks that balancer any more */
+        gateway_choice_learn(link->set, link->worker->index, link->place, outcome, link->picked_us,
+                             gateway_worker_now(link->worker));
     gateway_server_end(link->set, link->place, &link->call, outcome, gateway_worker_now(link->worker));
     exchange->link = NULL;
     link->exchange = NULL;
@@ -162,7 +152,7 @@ void gateway_link_leave(struct gateway_link *link, int32_t outcome)
 static void left(struct gateway_link *link, struct gateway_view *view, int32_t whole)
 {
     if (!whole || !keep(link, view))
-        bury(link);
+        gateway_link_bury(link);
 }
 
 /* ---- Failing ------------------------------------------------------------------------------------------------------
@@ -170,7 +160,10 @@ static void left(struct gateway_link *link, struct gateway_view *view, int32_t w
 
 static void fail(struct gateway_link *link, int32_t why)
 {
-    gateway_exchange_link_failed(link->exchange, why);
+    if (link->carrier)
+        gateway_http2_carrier_failed(link, why);
+    else
+        gateway_exchange_link_failed(link->exchange, why);
 }
 
 static void overdue(struct gateway_deadline *deadline)
@@ -179,6 +172,8 @@ static void overdue(struct gateway_deadline *deadline)
 
     if (link->state == LINK_IDLE)
         gateway_link_destroy(link);
+    else if (link->carrier && link->state != LINK_CONNECTING)
+        gateway_http2_carrier_overdue(link);
     else
         fail(link, LINK_TIMEOUT);
 }
@@ -199,7 +194,7 @@ static void expect_more(struct gateway_link *link)
 /* ---- Sending ------------------------------------------------------------------------------------------------------
  */
 
-static void want(struct gateway_link *link)
+void gateway_link_want(struct gateway_link *link)
 {
     gateway_socket_want(&link->socket, (link->is_paused ? 0u : (uint32_t)HF_WATCH_READ) |
                                            (link->waiting.size ? (uint32_t)HF_WATCH_WRITE : 0u));
@@ -239,7 +234,7 @@ static void send_pieces(struct gateway_link *link, struct iovec *pieces, int32_t
     link->has_sent |= sent > 0;
     keep_waiting(link, pieces, count, sent > 0 ? (uint64_t)sent : 0);
     if (link->waiting.size)
-        want(link);
+        gateway_link_want(link);
 }
 
 static void send_waiting(struct gateway_link *link)
@@ -254,7 +249,7 @@ static void send_waiting(struct gateway_link *link)
     if (link->waiting.size == 0)
         hf_buffer_done(&link->waiting);
     link->has_sent |= sent > 0;
-    want(link);
+    gateway_link_want(link);
     if (sent > 0)
         gateway_exchange_link_writable(link->exchange);
 }
@@ -298,7 +293,7 @@ static void pause_reading(struct gateway_link *link)
         return;
     link->is_paused = 1;
     gateway_link_expect(link, 0); /* it is the client that is slow */
-    want(link);
+    gateway_link_want(link);
 }
 
 static void resume(struct gateway_link *link)
@@ -307,7 +302,7 @@ static void resume(struct gateway_link *link)
         return;
     link->is_paused = 0;
     expect_more(link);
-    want(link);
+    gateway_link_want(link);
 }
 
 static void tunnel(struct gateway_link *link)
@@ -363,6 +358,11 @@ static int32_t connect_from(struct gateway_link *link, uint32_t address, hf_erro
     return code;
 }
 
+int32_t gateway_link_connect(struct gateway_link *link, hf_error *error)
+{
+    return connect_from(link, 0, error);
+}
+
 static void connected(struct gateway_link *link)
 {
     int failed = 0;
@@ -374,10 +374,22 @@ static void connected(struct gateway_link *link)
             fail(link, LINK_ERROR);
         return;
     }
+    if (link->set->tls && !gateway_socket_is_tls(&link->socket)) { /* connect_timeout is for both */
+        if (gateway_socket_ask_tls(&link->socket, link->worker->tls, link->set->tls, link->place, NULL) != HF_OK)
+            fail(link, LINK_ERROR);
+        return;
+    }
+    if (!gateway_socket_is_open(&link->socket)) {
+        fail(link, LINK_ERROR);
+        return;
+    }
     link->state = LINK_HEAD;
     gateway_link_expect(link, 0);
-    want(link);
-    gateway_exchange_link_ready(link->exchange);
+    gateway_link_want(link);
+    if (link->carrier)
+        gateway_http2_connected(link);
+    else
+        gateway_exchange_link_ready(link->exchange);
 }
 
 static struct gateway_link *take_idle(struct gateway_exchange *exchange, uint32_t place)
@@ -400,19 +412,22 @@ static struct gateway_link *take_idle(struct gateway_exchange *exchange, uint32_
 int32_t gateway_link_open(struct gateway_exchange *exchange, uint32_t place, const struct gateway_breaker_call *call,
                           hf_error *error)
 {
+    if (exchange->set->http2)
+        return gateway_http2_open(exchange, place, call, error);
+
     struct gateway_link *link = take_idle(exchange, place);
     int32_t is_new = link == NULL, code = HF_OK;
 
     if (is_new)
-        link = create(exchange, place);
+        link = gateway_link_create(exchange, place);
     if (!link)
         return hf_error_set(error, HF_ENOMEM, "no memory for a connection to a server");
     link->call = *call;
     link->picked_us = gateway_worker_now(link->worker);
     if (is_new)
-        code = connect_from(link, 0, error);
+        code = gateway_link_connect(link, error);
     if (code != HF_OK) {
-        bury(link);
+        gateway_link_bury(link);
         return code;
     }
     link->exchange = exchange;
@@ -555,6 +570,15 @@ static void ended(struct gateway_link *link)
         fail(link, LINK_ERROR);
 }
 
+/* On an idle connection only TLS itself may have something to say, such as a session for the next one. */
+static void receive_idle(struct gateway_link *link)
+{
+    struct gateway_worker *worker = link->worker;
+
+    if (gateway_socket_read(&link->socket, worker->scratch, sizeof worker->scratch) != GATEWAY_AGAIN)
+        gateway_link_destroy(link); /* it ends, or sends what nobody has asked for */
+}
+
 static void receive(struct gateway_link *link)
 {
     struct gateway_worker *worker = link->worker;
@@ -585,10 +609,12 @@ static void ready(void *arg, int32_t fd, uint32_t events)
     struct gateway_worker *worker = link->worker;
 
     (void)fd;
-    if (link->state == LINK_IDLE) { /* it ends, or sends what nobody has asked for */
-        gateway_link_destroy(link);
+    if (link->state == LINK_IDLE) {
+        receive_idle(link);
     } else if (link->state == LINK_CONNECTING) {
         connected(link);
+    } else if (link->carrier) {
+        gateway_http2_carrier_ready(link, events);
     } else {
         if (events & HF_WATCH_WRITE)
             send_waiting(link);

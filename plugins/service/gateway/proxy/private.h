@@ -11,6 +11,8 @@
 #ifndef GATEWAY_PROXY_PRIVATE_H
 #define GATEWAY_PROXY_PRIVATE_H
 
+#include "policy/policy.h"
+#include "upstream/choose.h"
 #include "worker/worker.h"
 
 enum {
@@ -28,6 +30,7 @@ struct gateway_peer {
     struct sockaddr_storage address;
     uint32_t text_size;
     char text[GATEWAY_ADDRESS_TEXT]; /* of the address */
+    int32_t is_tls;                  /* its connection to us */
 };
 
 struct gateway_front;
@@ -86,7 +89,9 @@ struct gateway_client {
     struct gateway_front front;             /* first */
     struct gateway_client *next, *previous; /* in the port's list, or that of the dead */
     struct gateway_client *next_due;
-    int32_t is_due; /* something is to be done with it when the callback ends */
+    int32_t is_taking; /* bytes of a body are being passed on */
+    int32_t is_over;   /* and the answer was complete meanwhile */
+    int32_t is_due;    /* something is to be done with it when the callback ends */
     struct gateway_worker *worker;
     struct gateway_port *port;
     struct gateway_socket socket;
@@ -160,8 +165,18 @@ struct gateway_exchange {
     uint64_t key;
     int32_t has_key;
 
+    /* What the route says, or a policy in its place. */
+    const struct gateway_edit *request_edits, *response_edits;
+    uint32_t request_edit_count, response_edit_count;
+    uint64_t body_maximum;
+    struct gateway_shown *shown;         /* to policies; in the arena; NULL: nothing yet */
+    struct gateway_admission *admission; /* that counts it; NULL: none */
+    uint32_t retry_after_s;              /* of an answer that refuses it; 0: as the status has it */
+    int32_t is_rerouted;                 /* by a policy: the path may not be the route's */
+    int32_t may_be_done; /* some server may have done what was asked, and must not be the first of two */
+
     /* The server that is asked. */
-    uint32_t upstream;    /* of the plan */
+    uint32_t upstream;    /* of the plan; before, the one to ask, or GATEWAY_NO_UPSTREAM */
     uint32_t last_status; /* of the last server that failed; 0: none */
     struct gateway_view *view;
     struct gateway_server_set *set; /* held */
@@ -192,6 +207,13 @@ void gateway_exchange_free(struct gateway_exchange *exchange);
 
 /* A server may have room for what has waited.  0: it has none. */
 int32_t gateway_exchange_try_queued(struct gateway_exchange *exchange);
+
+/* Whether another upstream may be asked in the place of one whose servers cannot answer. */
+int32_t gateway_exchange_can_degrade(const struct gateway_exchange *exchange);
+
+/* Whether the route lets it in; 0: it was refused, with an answer (admit.c).  What was let in leaves once. */
+int32_t gateway_exchange_admit(struct gateway_exchange *exchange);
+void gateway_exchange_leave_admission(struct gateway_exchange *exchange);
 
 /* Answers with a problem document that says why, without a server.  Where an answer has begun already, it breaks off.
  */
@@ -285,8 +307,9 @@ struct gateway_link {
     hf_http1_chunked chunked;
     uint64_t body_left;
     uint64_t picked_us;
-    int32_t body;     /* HF_HTTP1_BODY_... of the answer */
-    int32_t body_out; /* of the request */
+    int32_t body;                    /* HF_HTTP1_BODY_... of the answer */
+    int32_t body_out;                /* of the request */
+    struct gateway_carrier *carrier; /* of HTTP/2, which has the connection then; NULL: it carries one request */
     int32_t state;
     int32_t is_reused;
     int32_t keeps; /* the connection may carry another request */
@@ -311,6 +334,15 @@ void gateway_link_expect(struct gateway_link *link, uint64_t due_us);
 /* The exchange has no more use for it: it is kept for another if its answer is complete, else closed.  `outcome` is
  * what the server is to be thought of, GATEWAY_.... */
 void gateway_link_leave(struct gateway_link *link, int32_t outcome);
+
+/* For HTTP/2, where a link may be a connection for many, or one of those: begins one in memory of the caller's, which
+ * is all zero, or makes one; connects it, HF_EIO; sets what to be called for; closes it at once, and frees it when the
+ * callback ends. */
+void gateway_link_init(struct gateway_link *link, struct gateway_exchange *exchange, uint32_t place);
+struct gateway_link *gateway_link_create(struct gateway_exchange *exchange, uint32_t place);
+int32_t gateway_link_connect(struct gateway_link *link, hf_error *error);
+void gateway_link_want(struct gateway_link *link);
+void gateway_link_bury(struct gateway_link *link);
 
 /* Of an idle one. */
 void gateway_link_destroy(struct gateway_link *link);

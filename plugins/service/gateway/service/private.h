@@ -2,6 +2,7 @@
 #ifndef GATEWAY_SERVICE_PRIVATE_H
 #define GATEWAY_SERVICE_PRIVATE_H
 
+#include "policy/policy.h"
 #include "service/listeners.h"
 #include "worker/worker.h"
 
@@ -25,19 +26,22 @@ struct gateway_drain {
 };
 
 struct gateway {
+    const struct gateway_options *options, *next_options; /* the present ones; those prepared */
     const hf_host *host;
     const hf_loop_interface *loops;
     const hf_node_interface *node;
+    struct gateway_policies policies;
     uint32_t worker_count;
     struct gateway_worker **workers;
     struct gateway_plan *first_plan; /* until the start */
     struct gateway_plan *plan;       /* the present one */
     uint32_t next_upstream_id;
     struct gateway_bin bin;
+    struct gateway_tickets *tickets;
     hf_timer *timer; /* empties it, and compares servers */
     struct gateway_listeners listeners;
     struct gateway_step *prepared;
-    uint32_t steps_left; /* that some worker has not taken yet */
+    uint32_t steps_left; /* that some worker has not taken yet; changes of servers are steps, too */
 
     struct gateway_drain *drains; /* by worker */
     atomic_uint undrained;        /* workers */
@@ -45,5 +49,8 @@ struct gateway {
     void (*drained)(void *arg);
     void *drained_arg;
 };
+
+/* What sets of servers are made with, now. */
+struct gateway_build gateway_build_with(struct gateway *gateway);
 
 #endif

@@ -73,14 +73,20 @@ static int32_t make_step(struct gateway *gateway, struct gateway_plan *plan, str
     return HF_OK;
 }
 
+struct gateway_build gateway_build_with(struct gateway *gateway)
+{
+    return (struct gateway_build){.host = gateway->host,
+                                  .node = gateway->node,
+                                  .bin = &gateway->bin,
+                                  .tickets = gateway->tickets,
+                                  .worker_count = gateway->worker_count,
+                                  .now_us = gateway->loops->now_us(gateway->loops->main_loop(gateway->host))};
+}
+
 static int32_t make_plan(struct gateway *gateway, const struct gateway_options *options, struct gateway_plan **ret_plan,
                          hf_error *error)
 {
-    struct gateway_build build = {.host = gateway->host,
-                                  .node = gateway->node,
-                                  .bin = &gateway->bin,
-                                  .worker_count = gateway->worker_count,
-                                  .now_us = gateway->loops->now_us(gateway->loops->main_loop(gateway->host))};
+    struct gateway_build build = gateway_build_with(gateway);
 
     return gateway_plan_create(&build, options, gateway->plan, &gateway->next_upstream_id, ret_plan, error);
 }
@@ -117,7 +123,7 @@ static void take_step(struct gateway *gateway, struct gateway_step *step)
     step->plan = gateway->plan; /* the one before, released when this is done */
     gateway->plan = plan;
     for (uint32_t i = 0; i < plan->upstream_count; i++)
-        plan->upstreams[i].upstream->set = plan->upstreams[i].set;
+        gateway_server_set_publish(plan->upstreams[i].set);
     atomic_init(&step->workers_left, gateway->worker_count);
     step->done_task.run = step_done;
     gateway->steps_left++;
@@ -164,6 +170,8 @@ static int32_t create_workers(struct gateway *gateway, hf_error *error)
         return hf_error_set(error, HF_ENOMEM, "no memory for the gateway");
     for (uint32_t i = 0; i < gateway->worker_count && code == HF_OK; i++)
         code = gateway_worker_create(gateway->host, gateway->loops, gateway->node, i, &gateway->workers[i], error);
+    for (uint32_t i = 0; i < gateway->worker_count && code == HF_OK; i++)
+        gateway->workers[i]->policies = &gateway->policies;
     return code;
 }
 
@@ -174,7 +182,12 @@ int32_t gateway_service_create(const hf_host *host, const void *configuration, v
     if (!gateway)
         return hf_error_set(error, HF_ENOMEM, "no memory for the gateway");
     gateway->host = host;
+    gateway->options = configuration;
     int32_t code = query_host(gateway, error);
+    if (code == HF_OK)
+        code = gateway_policies_declare(host, &gateway->policies, error);
+    if (code == HF_OK)
+        code = gateway_tickets_create(host, gateway->node, &gateway->tickets, error);
     if (code == HF_OK)
         code = create_workers(gateway, error);
     if (code == HF_OK)
@@ -203,6 +216,7 @@ void gateway_service_destroy(void *self)
     gateway_plan_release(gateway->first_plan);
     gateway_bin_empty(&gateway->bin);
     gateway_listeners_forget(&gateway->listeners);
+    gateway_tickets_destroy(gateway->tickets);
     free(gateway);
 }
 
@@ -217,6 +231,27 @@ static void judge(struct gateway_upstream *upstream, uint64_t now_us)
     }
 }
 
+/* Looks whether certificates have changed, and whether it is time for other keys of tickets. */
+static void look_after_tls(struct gateway *gateway, uint64_t now_us)
+{
+    const struct gateway_plan *plan = gateway->plan;
+    uint64_t lifetime_us = 0;
+
+    for (uint32_t i = 0; i < plan->listener_count; i++) {
+        struct gateway_tls_server *tls = plan->listeners[i].tls;
+        if (!tls)
+            continue;
+        gateway_tls_server_look(tls, now_us);
+        if (gateway_tls_server_lifetime(tls) > lifetime_us)
+            lifetime_us = gateway_tls_server_lifetime(tls);
+    }
+    for (uint32_t i = 0; i < plan->upstream_count; i++)
+        if (plan->upstreams[i].set->tls)
+            gateway_tls_client_look(plan->upstreams[i].set->tls, now_us);
+    if (lifetime_us)
+        gateway_tickets_turn(gateway->tickets, lifetime_us, now_us);
+}
+
 static void every_moment(void *arg)
 {
     struct gateway *gateway = arg;
@@ -225,6 +260,8 @@ static void every_moment(void *arg)
     gateway_bin_empty(&gateway->bin);
     for (uint32_t i = 0; gateway->plan && i < gateway->plan->upstream_count; i++)
         judge(gateway->plan->upstreams[i].upstream, now_us);
+    if (gateway->plan)
+        look_after_tls(gateway, now_us);
 }
 
 int32_t gateway_service_start(void *self, hf_error *error)
@@ -251,6 +288,7 @@ int32_t gateway_service_config_prepare(void *self, const void *configuration, hf
     struct gateway_plan *plan = NULL;
     int32_t code = make_plan(gateway, configuration, &plan, error);
 
+    gateway->next_options = configuration;
     return code == HF_OK ? make_step(gateway, plan, &gateway->prepared, error) : code;
 }
 
@@ -260,6 +298,7 @@ void gateway_service_config_commit(void *self)
     struct gateway_step *step = gateway->prepared;
 
     gateway->prepared = NULL;
+    gateway->options = gateway->next_options;
     take_step(gateway, step);
 }
 

@@ -1,6 +1,8 @@
 #include "http2/http2.h"
 #include "proxy/private.h"
 
+#include "tls/stream.h"
+
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/value.h>
 
@@ -123,6 +125,7 @@ static void leave_view(struct gateway_worker *worker, struct gateway_view *view)
             break;
         }
     close_idle(view);
+    gateway_http2_close_view(view);
     free_view(view);
 }
 
@@ -193,6 +196,7 @@ static void free_dead(struct gateway_worker *worker)
         struct gateway_link *link = worker->dead_links;
 
         worker->dead_links = link->next;
+        gateway_http2_carrier_free(link->carrier);
         hf_buffer_done(&link->partial);
         hf_buffer_done(&link->trailers);
         free(link);
@@ -242,10 +246,11 @@ static void look_drained(struct gateway_worker *worker)
 
 void gateway_worker_settle(struct gateway_worker *worker)
 {
-    while (worker->due_clients || worker->has_room) {
+    while (worker->due_clients || worker->due_carriers || worker->has_room) {
         if (worker->has_room)
             serve_queues(worker);
         settle_clients(worker);
+        gateway_http2_settle_carriers(worker);
     }
     free_dead(worker);
     if (worker->has_unused) {
@@ -302,16 +307,16 @@ static void drain_clients(struct gateway_port *port)
 /* ---- Taking over a plan
  * ------------------------------------------------------------------------------------------------ */
 
-static struct gateway_view *create_view(struct gateway_worker *worker, const struct gateway_plan_upstream *upstream)
+static struct gateway_view *create_view(struct gateway_worker *worker, struct gateway_server_set *set)
 {
     struct gateway_view *view = calloc(1, sizeof *view);
-    uint32_t count = upstream->set->count;
+    uint32_t count = set->count;
 
     if (!view)
         return NULL;
     view->worker = worker;
-    view->upstream = upstream->upstream;
-    view->set = upstream->set;
+    view->upstream = set->upstream;
+    view->set = set;
     gateway_upstream_hold(view->upstream);
     gateway_server_set_hold(view->set);
     view->usable.bits = calloc(count / 64 + 1, sizeof *view->usable.bits);
@@ -354,7 +359,7 @@ static int32_t fill_takeover(struct gateway_takeover *takeover, struct gateway_p
     if (!generation->views || !takeover->fresh || !takeover->ports)
         return HF_ENOMEM;
     for (uint32_t i = 0; i < plan->upstream_count; i++)
-        if (!(takeover->fresh[i] = create_view(takeover->worker, &plan->upstreams[i])))
+        if (!(takeover->fresh[i] = create_view(takeover->worker, plan->upstreams[i].set)))
             return HF_ENOMEM;
     for (uint32_t i = 0; i < plan->listener_count; i++)
         if (sockets[i] >= 0 && !(takeover->ports[i] = create_port(takeover->worker, &plan->listeners[i], sockets[i])))
@@ -409,7 +414,7 @@ static struct gateway_view *find_view(const struct gateway_worker *worker, const
     return NULL;
 }
 
-/* Connections to servers that stay are kept; and what the balancer has learned. */
+/* Connections to servers that stay are kept, unless TLS is another; and what the balancer has learned. */
 static void follow(struct gateway_view *view, struct gateway_view *fresh)
 {
     const struct gateway_server_set *before = view->set, *set = fresh->set;
@@ -417,7 +422,8 @@ static void follow(struct gateway_view *view, struct gateway_view *fresh)
 
     for (uint32_t i = 0; i < before->count; i++)
         for (uint32_t k = 0; k < set->count; k++) {
-            if (before->places[i].server != set->places[k].server || set->places[k].is_draining)
+            if (before->places[i].server != set->places[k].server || set->places[k].is_draining ||
+                !gateway_tls_client_is_like(before->tls, set->tls))
                 continue;
             fresh->idle[k] = view->idle[i];
             fresh->idle_count[k] = view->idle_count[i];
@@ -427,6 +433,7 @@ static void follow(struct gateway_view *view, struct gateway_view *fresh)
                 link->place = k;
         }
     close_idle(view);
+    gateway_http2_follow(view, set);
     if (before->balancer != set->balancer || !set->balancer->follow)
         return;
     if (old->regular && new->regular)
@@ -539,6 +546,57 @@ void gateway_takeover_post(struct gateway_takeover *takeover, void (*done)(struc
     takeover->worker->loops->post(takeover->worker->loop, &takeover->task);
 }
 
+/* ---- Taking over a set of servers ---------------------------------------------------------------------------------
+ */
+
+int32_t gateway_set_takeover_create(struct gateway_worker *worker, struct gateway_server_set *set,
+                                    struct gateway_set_takeover **ret_takeover, hf_error *error)
+{
+    struct gateway_set_takeover *takeover = calloc(1, sizeof *takeover);
+
+    if (takeover)
+        takeover->fresh = create_view(worker, set);
+    if (!takeover || !takeover->fresh) {
+        free(takeover);
+        return hf_error_set(error, HF_ENOMEM, "no memory for another set of servers");
+    }
+    takeover->worker = worker;
+    *ret_takeover = takeover;
+    return HF_OK;
+}
+
+void gateway_set_takeover_destroy(struct gateway_set_takeover *takeover)
+{
+    if (takeover)
+        free_view(takeover->fresh);
+    free(takeover);
+}
+
+static void take_set(hf_task *task)
+{
+    struct gateway_set_takeover *takeover = (struct gateway_set_takeover *)task;
+    struct gateway_worker *worker = takeover->worker;
+    struct gateway_view *view = find_view(worker, takeover->fresh->upstream);
+
+    if (view) {
+        refresh(view, takeover->fresh);
+        worker->has_room |= view->queued > 0;
+    }
+    free_view(takeover->fresh);
+    takeover->fresh = NULL;
+    gateway_worker_settle(worker);
+    takeover->done(takeover);
+}
+
+void gateway_set_takeover_post(struct gateway_set_takeover *takeover,
+                               void (*done)(struct gateway_set_takeover *takeover), void *arg)
+{
+    takeover->done = done;
+    takeover->arg = arg;
+    takeover->task.run = take_set;
+    takeover->worker->loops->post(takeover->worker->loop, &takeover->task);
+}
+
 /* ---- Life
  * --------------------------------------------------------------------------------------------------------------- */
 
@@ -556,6 +614,11 @@ int32_t gateway_worker_create(const hf_host *host, const hf_loop_interface *loop
     worker->loop = loops->worker(host, index);
     hf_buffer_init(&worker->gather.head, GATEWAY_HEAD_OUT_MAX);
     gateway_wheel_init(&worker->wheel, 0);
+    int32_t code = gateway_tls_worker_create(loops, worker->loop, index, &worker->tls, error);
+    if (code != HF_OK) {
+        gateway_worker_destroy(worker);
+        return code;
+    }
     *ret_worker = worker;
     return HF_OK;
 }
@@ -584,6 +647,7 @@ void gateway_worker_destroy(struct gateway_worker *worker)
     if (!worker)
         return;
     free_spare(worker);
+    gateway_tls_worker_destroy(worker->tls);
     gateway_http2_release(worker);
     hf_buffer_done(&worker->gather.head);
     free(worker);
@@ -598,8 +662,10 @@ void gateway_worker_drain(struct gateway_worker *worker, void (*drained)(void *a
         stop_listening(port);
         drain_clients(port);
     }
-    for (struct gateway_view *view = worker->views; view; view = view->next)
+    for (struct gateway_view *view = worker->views; view; view = view->next) {
         close_idle(view);
+        gateway_http2_follow(view, NULL);
+    }
     gateway_worker_settle(worker);
 }
 

@@ -17,7 +17,9 @@ enum {
     GATEWAY_SPARE_MAX = 1024 /* objects of a kind that are kept for later */
 };
 
+struct gateway_carrier;
 struct gateway_client;
+struct gateway_policies;
 struct gateway_exchange;
 struct gateway_http2_scratch;
 struct gateway_link;
@@ -61,6 +63,7 @@ struct gateway_view {
     struct gateway_usable usable;
     struct gateway_link **idle; /* by place, the last used first */
     uint32_t *idle_count;
+    struct gateway_carrier *carriers; /* connections of HTTP/2 */
     struct gateway_exchange *queue, *queue_end;
     uint32_t queued;
 };
@@ -81,6 +84,7 @@ struct gateway_worker {
     const hf_host *host;
     const hf_loop_interface *loops;
     const hf_node_interface *node;
+    struct gateway_policies *policies; /* of the process; NULL: none */
     hf_loop *loop;
     uint32_t index;
     struct gateway_generation *generation; /* the present one; NULL: none yet */
@@ -103,10 +107,12 @@ struct gateway_worker {
     int32_t has_room;   /* for some request that waits in a queue, perhaps */
     struct gateway_exchange *dead_exchanges;
     struct gateway_link *dead_links;
+    struct gateway_carrier *due_carriers;                /* of HTTP/2, for which something is to be sent */
     struct gateway_stream *dead_streams, *spare_streams; /* of HTTP/2 */
     uint32_t spare_stream_count;
     struct gateway_http2_scratch *http2; /* NULL: nobody has spoken it yet */
     struct gateway_gather gather;
+    struct gateway_tls_worker *tls;
     hf_http1_head answer; /* the head that was just read */
     char date[32];        /* of `dated_s` */
     uint64_t dated_s;
@@ -143,6 +149,26 @@ void gateway_takeover_destroy(struct gateway_takeover *takeover);
 /* The worker takes the plan over; `done` is called on its loop, after which the takeover is the caller's to free.  */
 void gateway_takeover_post(struct gateway_takeover *takeover, void (*done)(struct gateway_takeover *takeover),
                            void *arg);
+
+/* What another set of one upstream needs of a worker, made beforehand likewise.  [main] */
+struct gateway_set_takeover {
+    hf_task task; /* first */
+    struct gateway_worker *worker;
+    struct gateway_view *fresh;
+    void (*done)(struct gateway_set_takeover *takeover);
+    void *arg;
+};
+
+/* HF_ENOMEM.  [main] */
+int32_t gateway_set_takeover_create(struct gateway_worker *worker, struct gateway_server_set *set,
+                                    struct gateway_set_takeover **ret_takeover, hf_error *error);
+
+/* Accepts NULL.  [main] */
+void gateway_set_takeover_destroy(struct gateway_set_takeover *takeover);
+
+/* As gateway_takeover_post.  A worker that has left the upstream meanwhile does nothing. */
+void gateway_set_takeover_post(struct gateway_set_takeover *takeover,
+                               void (*done)(struct gateway_set_takeover *takeover), void *arg);
 
 /* ---- On the worker's loop
  * -------------------------------------------------------------------------------------------- */
