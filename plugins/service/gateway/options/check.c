@@ -90,7 +90,9 @@ static void check_listener(const struct check *check, const struct gateway_liste
             problem(check, "address", "address: '%s' is that of the listener '%s', too", listener->address,
                     other->name);
     if (listener->http2 && !gateway_http2_is_there())
-        problem(check, "http2", "http2: this gateway was built without HTTP/2; expected false");
+        problem(check, "http2", "http2: this gateway was built without HTTP/2 (nghttp2); expected false");
+    if (!listener->http1 && !listener->http2)
+        problem(check, "http1", "http1: it is false, and http2, too; expected one of them to be true");
     for (uint64_t i = 0; i < listener->trusted_proxies.count; i++) {
         struct gateway_network network;
         if (gateway_network_parse(listener->trusted_proxies.items[i], &network, &error) != HF_OK)
@@ -244,9 +246,13 @@ static void check_upstream(const struct check *check, const struct gateway_upstr
     hf_error error;
 
     check_servers(check, upstream);
+    if (upstream->protocol == GATEWAY_SPEAKS_HTTP2 && !gateway_http2_is_there())
+        problem(check, "protocol", "protocol: this gateway was built without HTTP/2 (nghttp2); expected http1");
     check_fallback(check, upstream);
     if (gateway_key_parse(upstream->key, &key, &error) != HF_OK)
         problem(check, "key", "key: %s", error.message);
+    if (upstream->send_proxy && upstream->protocol == GATEWAY_SPEAKS_HTTP2)
+        problem(check, "send_proxy", "send_proxy: connections of HTTP/2 are those of many clients; expected off");
     if (upstream->check.status_least > upstream->check.status_most)
         problem(check, "check.status_least", "status_least: %lld is more than status_most, %lld",
                 (long long)upstream->check.status_least, (long long)upstream->check.status_most);

@@ -8,6 +8,7 @@
 
 static const char *const protocols[] = {
     [GATEWAY_PROTOCOL_HTTP] = "http", [GATEWAY_PROTOCOL_TCP] = "tcp", [GATEWAY_PROTOCOL_UDP] = "udp", NULL};
+static const char *const versions[] = {[GATEWAY_SPEAKS_HTTP1] = "http1", [GATEWAY_SPEAKS_HTTP2] = "http2", NULL};
 static const char *const parts[] = {
     [GATEWAY_OF_FIELD] = "field", [GATEWAY_OF_COOKIE] = "cookie", [GATEWAY_OF_ARGUMENT] = "argument", NULL};
 static const char *const tests[] = {[GATEWAY_IS_PRESENT] = "present",
@@ -26,6 +27,10 @@ static const hf_option listener_options[] = {
                      .default_text = "http",
                      .doc = "What clients speak; http is HTTP/1.1, 1.0 and 2; bytes of tcp and datagrams of udp go "
                             "to a server as they are."),
+    HF_CONFIG_BOOLEAN("http1", struct gateway_listener_options, http1, .default_text = "true",
+                      .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Whether clients may speak HTTP/1.1 and 1.0; without it every connection must begin as "
+                             "HTTP/2."),
     HF_CONFIG_BOOLEAN("http2", struct gateway_listener_options, http2, .default_text = GATEWAY_HTTP2_DEFAULT,
                       .flags = HF_OPTION_RELOADABLE,
                       .doc = "Whether clients may speak HTTP/2, too: over TLS when they offer it (ALPN), else when a "
@@ -291,6 +296,14 @@ static const hf_option degraded_options[] = {
 static const hf_option_table degraded_table = HF_TABLE(degraded_options);
 
 static const hf_option upstream_options[] = {
+    HF_CONFIG_CHOICE("protocol", struct gateway_upstream_options, protocol, .choices = versions,
+                     .default_text = "http1", .flags = HF_OPTION_RELOADABLE,
+                     .doc = "What the servers speak: HTTP/1.1, or HTTP/2, with TLS by ALPN and without it at once "
+                            "(prior knowledge)."),
+    HF_CONFIG_INTEGER("http2_streams_maximum", struct gateway_upstream_options, http2_streams_maximum,
+                      .default_text = "100", .minimum = 1, .maximum = 65536, .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Requests at a time on a connection to a server that speaks HTTP/2, as far as that allows "
+                             "so many."),
     HF_CONFIG_CAPABILITY("balancer", struct gateway_upstream_options, balancer, "balancer",
                          .default_text = "round_robin", .flags = HF_OPTION_RELOADABLE,
                          .doc = "What chooses among the servers."),

@@ -8,6 +8,7 @@
 #include <holdfast/holdfast.h>
 
 enum { GATEWAY_PROTOCOL_HTTP /* HTTP/1.1 */, GATEWAY_PROTOCOL_TCP, GATEWAY_PROTOCOL_UDP };
+enum { GATEWAY_SPEAKS_HTTP1, GATEWAY_SPEAKS_HTTP2 };
 enum { GATEWAY_CHECK_NONE, GATEWAY_CHECK_TCP, GATEWAY_CHECK_HTTP };
 
 struct gateway_listener_options {
@@ -20,6 +21,7 @@ struct gateway_listener_options {
     uint64_t flow_timeout_us;
     int64_t flows_maximum;
     int32_t proxy_protocol;
+    int32_t http1;
     int32_t http2;
     int64_t http2_streams_maximum;
     hf_strings trusted_proxies;
@@ -134,6 +136,8 @@ struct gateway_degraded_options {
 
 struct gateway_upstream_options {
     const char *name;
+    int32_t protocol; /* GATEWAY_SPEAKS_... */
+    int64_t http2_streams_maximum;
     hf_capability_choice balancer;
     const char *key;    /* "client", "field NAME", ... */
     hf_groups servers;  /* gateway_server_options */

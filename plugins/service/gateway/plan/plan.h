@@ -60,7 +60,7 @@ struct gateway_listener {
     const char *address;
     int32_t protocol, proxy_protocol;
     struct gateway_tls_server *tls; /* held by the plan; NULL: none */
-    int32_t http2;
+    int32_t http1, http2;
     uint32_t streams_maximum; /* of a connection that speaks it */
     /* Of those that pass on: */
     uint32_t upstream;                /* or GATEWAY_NO_UPSTREAM */

@@ -326,8 +326,9 @@ struct gateway_link {
     uint64_t body_left;
     uint64_t picked_us;
     uint64_t owner;   /* the client whose requests alone it may carry, since the server was told; 0: any */
-    int32_t body;     /* HF_HTTP1_BODY_... of the answer */
-    int32_t body_out; /* of the request */
+    int32_t body;                    /* HF_HTTP1_BODY_... of the answer */
+    int32_t body_out;                /* of the request */
+    struct gateway_carrier *carrier; /* of HTTP/2, which has the connection then; NULL: it carries one request */
     int32_t state;
     int32_t is_reused;
     int32_t keeps; /* the connection may carry another request */
@@ -352,6 +353,16 @@ void gateway_link_expect(struct gateway_link *link, uint64_t due_us);
 /* The exchange has no more use for it: it is kept for another if its answer is complete, else closed.  `outcome` is
  * what the server is to be thought of, GATEWAY_.... */
 void gateway_link_leave(struct gateway_link *link, int32_t outcome);
+
+/* Those that are kept for a client that goes. */
+/* For HTTP/2, where a link may be a connection for many, or one of those: begins one in memory of the caller's, which
+ * is all zero, or makes one; connects it, HF_EIO; sets what to be called for; closes it at once, and frees it when the
+ * callback ends. */
+void gateway_link_init(struct gateway_link *link, struct gateway_exchange *exchange, uint32_t place);
+struct gateway_link *gateway_link_create(struct gateway_exchange *exchange, uint32_t place);
+int32_t gateway_link_connect(struct gateway_link *link, hf_error *error);
+void gateway_link_want(struct gateway_link *link);
+void gateway_link_bury(struct gateway_link *link);
 
 /* Those that are kept for a client that goes. */
 void gateway_links_disown(struct gateway_worker *worker, uint64_t owner);

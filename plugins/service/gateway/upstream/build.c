@@ -206,9 +206,9 @@ static int32_t make_tls(const struct gateway_build *build, struct gateway_server
         return hf_error_set(error, HF_ENOMEM, "no memory for TLS");
     for (uint32_t i = 0; i < set->count; i++)
         addresses[i] = set->places[i].server->address;
-    int32_t code =
-        gateway_tls_client_create(build->host, options->name, &options->tls, build->worker_count, addresses, set->count,
-                                  set->upstream->set ? set->upstream->set->tls : NULL, &set->tls, error);
+    int32_t code = gateway_tls_client_create(
+        build->host, options->name, &options->tls, options->protocol == GATEWAY_SPEAKS_HTTP2, build->worker_count,
+        addresses, set->count, set->upstream->set ? set->upstream->set->tls : NULL, &set->tls, error);
     free(addresses);
     return code;
 }
@@ -253,6 +253,8 @@ static void fill_rules(struct gateway_server_set *set, const struct gateway_upst
     set->send_proxy = options->send_proxy;
     set->queue_maximum = (uint32_t)options->queue_maximum;
     set->queue_timeout_us = options->queue_timeout_us;
+    set->http2 = options->protocol == GATEWAY_SPEAKS_HTTP2;
+    set->streams_maximum = (uint32_t)options->http2_streams_maximum;
     set->has_check = options->check.type != GATEWAY_CHECK_NONE;
 }
 

@@ -103,6 +103,8 @@ struct gateway_server_set {
     uint64_t connect_timeout_us, send_timeout_us, receive_timeout_us, idle_timeout_us, queue_timeout_us;
     uint32_t idle_maximum, queue_maximum;
     int32_t send_proxy; /* 0, or the version */
+    int32_t http2;            /* is what they speak, */
+    uint32_t streams_maximum; /* and requests at a time on a connection */
     char *texts[4];
     struct gateway_server_list servers; /* that it was made from; [main] */
 };

@@ -126,6 +126,7 @@ static void leave_view(struct gateway_worker *worker, struct gateway_view *view)
             break;
         }
     close_idle(view);
+    gateway_http2_close_view(view);
     free_view(view);
 }
 
@@ -204,6 +205,7 @@ static void free_dead(struct gateway_worker *worker)
         struct gateway_link *link = worker->dead_links;
 
         worker->dead_links = link->next;
+        gateway_http2_carrier_free(link->carrier);
         hf_buffer_done(&link->partial);
         hf_buffer_done(&link->trailers);
         free(link);
@@ -264,10 +266,11 @@ static void look_drained(struct gateway_worker *worker)
 
 void gateway_worker_settle(struct gateway_worker *worker)
 {
-    while (worker->due_clients || worker->has_room) {
+    while (worker->due_clients || worker->due_carriers || worker->has_room) {
         if (worker->has_room)
             serve_queues(worker);
         settle_clients(worker);
+        gateway_http2_settle_carriers(worker);
     }
     free_dead(worker);
     if (worker->dead_tcps || worker->dead_flows)
@@ -458,6 +461,7 @@ static void follow(struct gateway_view *view, struct gateway_view *fresh)
                 link->place = k;
         }
     close_idle(view);
+    gateway_http2_follow(view, set);
     if (before->balancer != set->balancer || !set->balancer->follow)
         return;
     if (old->regular && new->regular)
@@ -700,8 +704,10 @@ void gateway_worker_drain(struct gateway_worker *worker, void (*drained)(void *a
         stop_listening(port);
         drain_clients(port);
     }
-    for (struct gateway_view *view = worker->views; view; view = view->next)
+    for (struct gateway_view *view = worker->views; view; view = view->next) {
         close_idle(view);
+        gateway_http2_follow(view, NULL);
+    }
     gateway_worker_settle(worker);
 }
 
