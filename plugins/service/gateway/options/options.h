@@ -5,7 +5,7 @@
 #include <holdfast/holdfast.h>
 
 enum { GATEWAY_PROTOCOL_HTTP /* HTTP/1.1 */ };
-enum { GATEWAY_CHECK_NONE, GATEWAY_CHECK_TCP, GATEWAY_CHECK_HTTP };
+enum { GATEWAY_CHECK_NONE, GATEWAY_CHECK_TCP, GATEWAY_CHECK_HTTP, GATEWAY_CHECK_REDIS_MASTER };
 
 struct gateway_listener_options {
     const char *name;
@@ -65,6 +65,7 @@ struct gateway_server_options {
     int32_t backup;
     int32_t drain;
     int64_t requests_maximum;
+    int32_t resolve_all;
 };
 
 struct gateway_check_options {
@@ -76,6 +77,7 @@ struct gateway_check_options {
     const char *host;
     int64_t status_least, status_most;
     const char *body;
+    int32_t initially_down;
 };
 
 struct gateway_breaker_options {
@@ -122,6 +124,8 @@ struct gateway_upstream_options {
     int64_t retry_burst;
     int64_t queue_maximum;
     uint64_t queue_timeout_us;
+    uint64_t hold_timeout_us;
+    uint64_t resolve_minimum_us, resolve_maximum_us;
     struct gateway_check_options check;
     struct gateway_breaker_options breaker;
     struct gateway_breaker_options server_breaker;
@@ -133,9 +137,10 @@ struct gateway_options {
     hf_groups listeners; /* gateway_listener_options */
     hf_groups routes;    /* gateway_route_options, in the order in which they are tried */
     hf_groups upstreams; /* gateway_upstream_options */
+    hf_strings resolvers;
 };
 
-enum { GATEWAY_OPTION_COUNT = 3 };
+enum { GATEWAY_OPTION_COUNT = 4 };
 
 extern const hf_option gateway_option_rows[GATEWAY_OPTION_COUNT];
 

@@ -61,6 +61,7 @@ struct gateway_view {
     uint32_t *idle_count;
     struct gateway_exchange *queue, *queue_end;
     uint32_t queued;
+    uint64_t probed_us; /* when a server that is away was last asked for a request that is held */
 };
 
 /* A plan as long as the worker uses it: the present one, or one with which requests have begun. */
