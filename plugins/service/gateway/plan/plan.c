@@ -367,7 +367,7 @@ static int32_t make_rules(const struct making *making, struct gateway_listener *
 static int32_t make_names(const struct making *making, const hf_groups *groups, struct gateway_listener *listener)
 {
     const struct gateway_name_options *options = groups->items;
-    struct gateway_name *names = take(making, groups->count, sizeof *names);
+    struct gateway_server_name *names = take(making, groups->count, sizeof *names);
     int32_t code = names ? HF_OK : no_memory(making);
 
     for (uint64_t i = 0; i < groups->count && code == HF_OK; i++) {

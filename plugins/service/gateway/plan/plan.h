@@ -7,7 +7,7 @@
 #include "plan/admission.h"
 #include "plan/network.h"
 #include "route/match.h"
-#include "stream/names.h"
+#include "stream/server_names.h"
 #include "tls/server.h"
 #include "upstream/build.h"
 
@@ -64,7 +64,7 @@ struct gateway_listener {
     uint32_t streams_maximum; /* of a connection that speaks it */
     /* Of those that pass on: */
     uint32_t upstream;                /* or GATEWAY_NO_UPSTREAM */
-    const struct gateway_name *names; /* by which connections have another */
+    const struct gateway_server_name *names; /* by which connections have another */
     uint32_t name_count;
     uint32_t tries, flows_maximum;
     uint64_t flow_timeout_us;

@@ -130,6 +130,7 @@ static int find_place(const struct gateway_view *view, const struct gateway_serv
 static int keep(struct gateway_link *link, struct gateway_view *view)
 {
     uint32_t place = link->place;
+    int32_t address = (int32_t)link->address;
 
     if (!link->keeps || !link->is_complete || link->is_broken || link->waiting.size || link->worker->is_draining)
         return 0;
@@ -138,6 +139,12 @@ static int keep(struct gateway_link *link, struct gateway_view *view)
         return 0;
     if (view->idle_count[place] >= view->set->idle_maximum || view->set->places[place].is_draining)
         return 0;
+    if (view->set != link->set)
+        address =
+            gateway_addresses_find(&view->set->places[place].addresses, &place_of(link)->addresses, link->address);
+    if (address < 0) /* the server is no longer there */
+        return 0;
+    link->address = (uint32_t)address;
     gateway_server_set_release(link->set);
     link->set = NULL;
     link->exchange = NULL;

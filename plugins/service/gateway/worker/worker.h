@@ -75,6 +75,7 @@ struct gateway_view {
     struct gateway_exchange *queue, *queue_end;
     struct gateway_tcp *streams, *streams_end; /* that wait, too */
     uint32_t queued;                           /* all */
+    uint64_t probed_us; /* when a server that is away was last asked for a request that is held */
 };
 
 /* A plan as long as the worker uses it: the present one, or one with which requests have begun. */
