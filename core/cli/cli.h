@@ -183,5 +183,8 @@ int cli_action_list(cli_run *cli);
 int cli_action_run(cli_run *cli);
 int cli_signals(cli_run *cli);
 int cli_audit(cli_run *cli);
+int cli_canary_start(cli_run *cli);
+int cli_canary_status(cli_run *cli);
+int cli_canary_abort(cli_run *cli);
 
 #endif

@@ -284,16 +284,16 @@ static int32_t send_head(struct gateway_front *front, const hf_http1_head *head,
 {
     struct gateway_stream *stream = stream_of(front);
     const struct gateway_exchange *exchange = stream->exchange;
-    struct gateway_forward how = {.method = exchange->head.method, .minor = 1, .keep_alive = 1};
+    struct gateway_forward how = {.edits = exchange->response_edits,
+                                  .edit_count = exchange->response_edit_count,
+                                  .method = exchange->head.method,
+                                  .minor = 1,
+                                  .keep_alive = 1};
     nghttp2_nv fields[GATEWAY_HTTP2_FIELDS_MAX];
     char text[32];
     int32_t body = HF_HTTP1_BODY_NONE;
 
     (void)bytes;
-    if (exchange->route) {
-        how.edits = exchange->route->response_edits;
-        how.edit_count = exchange->route->response_edit_count;
-    }
     int64_t count = gateway_http2_response(&how, head, text, fields, &body, error);
     if (count < 0)
         return (int32_t)count;
@@ -425,7 +425,8 @@ static void touch(struct gateway_front *front)
     expect_next(stream_of(front));
 }
 
-static const struct gateway_front_calls calls = {.head = send_head,
+static const struct gateway_front_calls calls = {.version = "2",
+                                                 .head = send_head,
                                                  .body = send_body,
                                                  .flush = flush,
                                                  .end = end,
@@ -524,7 +525,7 @@ static void take_body(struct gateway_stream *stream, hf_slice piece)
     struct gateway_exchange *exchange = stream->exchange;
 
     stream->body_size += piece.size;
-    if (stream->body_size > exchange->listener->body_maximum) {
+    if (stream->body_size > exchange->body_maximum) {
         gateway_exchange_refuse(exchange, 413, "the body of the request is larger than allowed");
         return;
     }
@@ -735,7 +736,7 @@ static void feed(struct gateway_http2 *http2, hf_slice bytes)
         return;
     const char *why = gateway_http2_guard_look(&http2->guard, bytes, now_of(http2));
     if (why) {
-        give_up(http2, NGHTTP2_ENHANCE_YOUR_CALM, why);
+        give_up(http2, http2->guard.code, why);
         return;
     }
     http2->is_fed = 1;

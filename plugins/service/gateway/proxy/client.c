@@ -2,6 +2,7 @@
 #include "proxy/private.h"
 
 #include "http2/http2.h"
+#include "tls/server.h"
 #include "wire/proxy_protocol.h"
 
 #include <holdfast/lib/error.h>
@@ -62,6 +63,12 @@ static void link_out(struct gateway_client *client)
 static void expect(struct gateway_client *client, uint64_t within_us)
 {
     gateway_worker_deadline(client->worker, &client->deadline, gateway_worker_now(client->worker) + within_us);
+}
+
+/* How long a request is awaited: not for long where it is the last one, perhaps of a worker that drains. */
+static uint64_t patience(const struct gateway_client *client, uint64_t usual_us)
+{
+    return client->closes && usual_us > DRAIN_US ? DRAIN_US : usual_us;
 }
 
 static void set_address(struct gateway_client *client, const struct sockaddr_storage *address)
@@ -328,7 +335,7 @@ static void expect_request(struct gateway_client *client)
     const struct gateway_listener *listener = listener_of(client);
 
     if (listener)
-        expect(client, client->block ? listener->head_timeout_us : listener->idle_timeout_us);
+        expect(client, patience(client, client->block ? listener->head_timeout_us : listener->idle_timeout_us));
     else
         expect(client, LINGER_US);
 }
@@ -524,10 +531,12 @@ static void begin_exchange(struct gateway_client *client, uint64_t head_size)
 /* Whether the connection's first bytes say that it does not speak HTTP/1.1, or do not say it yet. */
 static int is_another_version(struct gateway_client *client)
 {
-    struct gateway_block *block = client->block;
-    int32_t begins = client->is_http1 || !listener_of(client)->http2
-                         ? 0
-                         : gateway_http2_begins((hf_slice){block->bytes + client->taken, block->size - client->taken});
+    const struct gateway_listener *listener = listener_of(client);
+    hf_slice bytes = {client->block->bytes + client->taken, client->block->size - client->taken};
+    int32_t negotiated = client->is_http1 ? GATEWAY_ALPN_NONE : gateway_socket_protocol(&client->socket);
+    int32_t begins = client->is_http1 || !listener->http2                ? 0
+                     : negotiated == GATEWAY_ALPN_H2 || !listener->http1 ? 1
+                                                                         : gateway_http2_begins(bytes);
 
     client->is_http1 = begins == 0;
     if (begins > 0 && gateway_http2_accept(client) != HF_OK)
@@ -615,7 +624,7 @@ static void receive_head(struct gateway_client *client)
     }
     next_request(client);
     if (was_empty && client->block && !client->is_dead && !client->exchange && client->state == CLIENT_HEAD)
-        expect(client, listener_of(client)->head_timeout_us); /* from the first byte on */
+        expect_request(client); /* from the first byte on */
 }
 
 /* Not more than what the block can take of a request that follows. */
@@ -882,8 +891,9 @@ void gateway_client_drain(struct gateway_client *client)
     client->closes = 1;
     if (client->state == CLIENT_HTTP2)
         gateway_http2_drain(client);
-    else if (client->state == CLIENT_HEAD && !client->block)
-        expect(client, DRAIN_US);
+    else if (client->state == CLIENT_PROXY_HEADER ||
+             (client->state == CLIENT_HEAD && client->front.waiting.size == 0))
+        expect(client, DRAIN_US); /* also for the rest of one that has begun */
 }
 
 void gateway_client_settle(struct gateway_client *client)
@@ -891,12 +901,15 @@ void gateway_client_settle(struct gateway_client *client)
     client->is_due = 0;
     if (client->is_dead)
         return;
-    if (client->front.is_broken)
+    if (client->front.is_broken) {
         gateway_client_destroy(client);
-    else if (client->state == CLIENT_HTTP2)
+    } else if (client->state == CLIENT_HTTP2) {
         gateway_http2_settle(client);
-    else if (client->state == CLIENT_HEAD && client->block && !client->exchange)
+    } else if (client->state == CLIENT_HEAD && client->block && !client->exchange) {
         next_request(client);
+        if (!client->is_dead && !client->exchange && client->state == CLIENT_HEAD && client->block)
+            expect_request(client); /* it has begun */
+    }
 }
 
 /* ---- For HTTP/2 ----------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 /* Life of the gateway: its workers, its configuration, and how one configuration follows another. */
 #include "service/service.h"
 
+#include "service/follow.h"
 #include "service/private.h"
 
 #include <holdfast/lib/error.h>
@@ -80,6 +81,7 @@ struct gateway_build gateway_build_with(struct gateway *gateway)
                                   .bin = &gateway->bin,
                                   .tickets = gateway->tickets,
                                   .worker_count = gateway->worker_count,
+                                  .names = gateway->names,
                                   .now_us = gateway->loops->now_us(gateway->loops->main_loop(gateway->host))};
 }
 
@@ -124,11 +126,13 @@ static void take_step(struct gateway *gateway, struct gateway_step *step)
     gateway->plan = plan;
     for (uint32_t i = 0; i < plan->upstream_count; i++)
         gateway_server_set_publish(plan->upstreams[i].set);
+    gateway_follow_plan(gateway, step->plan);
     atomic_init(&step->workers_left, gateway->worker_count);
     step->done_task.run = step_done;
     gateway->steps_left++;
     for (uint32_t i = 0; i < gateway->worker_count; i++)
         gateway_takeover_post(step->takeovers[i], worker_done, step);
+    gateway_desk_plan(&gateway->desk, plan);
 }
 
 /* ---- Life ----------------------------------------------------------------------------------------------------------
@@ -189,7 +193,11 @@ int32_t gateway_service_create(const hf_host *host, const void *configuration, v
     if (code == HF_OK)
         code = gateway_tickets_create(host, gateway->node, &gateway->tickets, error);
     if (code == HF_OK)
+        code = gateway_follow_create(gateway, error);
+    if (code == HF_OK)
         code = create_workers(gateway, error);
+    if (code == HF_OK)
+        code = gateway_desk_open(&gateway->desk, host, gateway->workers, gateway->worker_count, error);
     if (code == HF_OK)
         code = make_plan(gateway, configuration, &gateway->first_plan, error);
     if (code != HF_OK) {
@@ -206,6 +214,7 @@ void gateway_service_destroy(void *self)
 
     if (!gateway)
         return;
+    gateway_desk_close(&gateway->desk);
     for (uint32_t i = 0; gateway->workers && i < gateway->worker_count; i++)
         gateway_worker_destroy(gateway->workers[i]);
     free(gateway->workers);
@@ -214,6 +223,7 @@ void gateway_service_destroy(void *self)
         gateway->plan->upstreams[i].upstream->set = NULL;
     gateway_plan_release(gateway->plan);
     gateway_plan_release(gateway->first_plan);
+    gateway_follow_destroy(gateway);
     gateway_bin_empty(&gateway->bin);
     gateway_listeners_forget(&gateway->listeners);
     gateway_tickets_destroy(gateway->tickets);
@@ -260,8 +270,10 @@ static void every_moment(void *arg)
     gateway_bin_empty(&gateway->bin);
     for (uint32_t i = 0; gateway->plan && i < gateway->plan->upstream_count; i++)
         judge(gateway->plan->upstreams[i].upstream, now_us);
+    gateway_desk_tick(&gateway->desk);
     if (gateway->plan)
         look_after_tls(gateway, now_us);
+    gateway_follow_moment(gateway, now_us);
 }
 
 int32_t gateway_service_start(void *self, hf_error *error)
@@ -318,7 +330,7 @@ static void all_drained(hf_task *task)
 {
     struct gateway *gateway = (struct gateway *)((char *)task - offsetof(struct gateway, drained_task));
 
-    gateway->drained(gateway->drained_arg);
+    gateway_desk_flush(&gateway->desk, gateway->drained, gateway->drained_arg);
 }
 
 static void worker_drained(void *arg)
@@ -358,6 +370,7 @@ void gateway_service_stop(void *self)
 
     gateway->loops->timer_destroy(gateway->timer);
     gateway->timer = NULL;
+    gateway_follow_destroy(gateway);
     for (uint32_t i = 0; i < gateway->worker_count; i++)
         gateway_worker_close(gateway->workers[i]);
 }
