@@ -891,8 +891,7 @@ void gateway_client_drain(struct gateway_client *client)
     client->closes = 1;
     if (client->state == CLIENT_HTTP2)
         gateway_http2_drain(client);
-    else if (client->state == CLIENT_PROXY_HEADER ||
-             (client->state == CLIENT_HEAD && client->front.waiting.size == 0))
+    else if (client->state == CLIENT_PROXY_HEADER || (client->state == CLIENT_HEAD && client->front.waiting.size == 0))
         expect(client, DRAIN_US); /* also for the rest of one that has begun */
 }
 
