@@ -18,6 +18,8 @@ start_backend() { # NAME VERSION
 }
 
 write_gateway_configuration() {
+    local guard='breaker: { enabled = true; window = "5s"; open = "3s"; };
+      degraded: { status = 200; type = "application/json"; body = "{\"degraded\": true, \"answer\": \"An agent will come back to you.\"}\n"; };'
     mkdir -p "$run_directory/g1"
     cat >"$run_directory/g1/holdfast.cfg" <<CONFIGURATION
 node: { name = "g1"; state_directory = "data"; };
@@ -36,10 +38,12 @@ gateway: {
         c: { address = "127.0.0.1:$(backend_port c)"; max_fails = 3; fail_timeout = "5s"; };
       };
       check: { type = "http"; path = "/healthz"; interval = "1s"; };
-      breaker: { enabled = true; window = "5s"; open = "3s"; };
-      degraded: { status = 200; type = "application/json"; body = "{\"degraded\": true, \"answer\": \"An agent will come back to you.\"}\n"; };
+      $guard
     };
-    next: { servers: { d: { address = "127.0.0.1:$(backend_port d)"; }; }; }; # the next version, for canaries
+    next: {                                                          # the next version, for canaries
+      servers: { d: { address = "127.0.0.1:$(backend_port d)"; }; };
+      $guard
+    };
   };
 };
 CONFIGURATION
