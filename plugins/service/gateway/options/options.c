@@ -151,7 +151,7 @@ static const hf_option server_options[] = {
                       .minimum = 0, .maximum = 1 << 24, .flags = HF_OPTION_RELOADABLE,
                       .doc = "Requests at a time; 0: any number."),
 };
-static const hf_option_table server_table = HF_TABLE(server_options);
+const hf_option_table gateway_server_table = HF_TABLE(server_options);
 
 static const hf_option check_options[] = {
     HF_CONFIG_CHOICE("type", struct gateway_check_options, type, .choices = checks, .default_text = "none",
@@ -258,7 +258,7 @@ static const hf_option upstream_options[] = {
                             "client (its address), path, field NAME, cookie NAME, argument NAME, or body NAME (a "
                             "member of the JSON object that is the body)."),
     HF_CONFIG_GROUPS("servers", struct gateway_upstream_options, servers, struct gateway_server_options,
-                     .members = &server_table, .flags = HF_OPTION_REQUIRED | HF_OPTION_RELOADABLE,
+                     .members = &gateway_server_table, .flags = HF_OPTION_REQUIRED | HF_OPTION_RELOADABLE,
                      .doc = "The servers."),
     HF_CONFIG_DURATION("connect_timeout", struct gateway_upstream_options, connect_timeout_us, .default_text = "5s",
                        .minimum = 1000, .maximum = SECONDS(600), .flags = HF_OPTION_RELOADABLE,

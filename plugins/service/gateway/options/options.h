@@ -139,4 +139,7 @@ enum { GATEWAY_OPTION_COUNT = 3 };
 
 extern const hf_option gateway_option_rows[GATEWAY_OPTION_COUNT];
 
+/* The options of a server, gateway_server_options: lists of servers are copied, compared and changed by its rows. */
+extern const hf_option_table gateway_server_table;
+
 #endif

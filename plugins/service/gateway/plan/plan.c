@@ -141,7 +141,7 @@ static int32_t make_upstream(const struct making *making, const struct gateway_u
         if (code != HF_OK)
             return hf_error_prefix(making->error, "upstream '%s'", options->name);
     }
-    return gateway_server_set_build(making->build, upstream->upstream, options, &upstream->set, making->error);
+    return gateway_server_set_build(making->build, upstream->upstream, options, NULL, &upstream->set, making->error);
 }
 
 static int32_t make_upstreams(const struct making *making)

@@ -163,6 +163,37 @@ static int is_keyed(const struct gateway_server_set *set)
     return (set->balancer->head.capabilities & HF_BALANCER_KEYED) != 0;
 }
 
+static void mark_tried(uint64_t *tried, const struct gateway_server_set *set, const struct gateway_server *server)
+{
+    for (uint32_t i = 0; i < set->count; i++)
+        if (set->places[i].server == server)
+            tried[i / 64] |= UINT64_C(1) << i % 64;
+}
+
+/* The servers have changed since the last try: the next is made among those that are there now.  0: no memory. */
+static int follow_servers(struct gateway_exchange *exchange)
+{
+    struct gateway_server_set *before = exchange->set, *set = exchange->view->set;
+
+    if (before == set)
+        return 1;
+    uint64_t *tried = hf_arena_alloc(&exchange->arena, (set->count / 64 + 1) * sizeof *tried);
+    if (!tried)
+        return 0;
+    for (uint32_t i = 0; i < before->count; i++)
+        if (exchange->tried[i / 64] >> i % 64 & 1)
+            mark_tried(tried, set, before->places[i].server);
+    if (exchange->is_counted && before->has_breaker != set->has_breaker) { /* it has, or will have, no breaker */
+        gateway_upstream_end(before, &exchange->upstream_call, GATEWAY_ABANDONED, gateway_worker_now(exchange->worker));
+        exchange->is_counted = 0;
+    }
+    gateway_server_set_hold(set);
+    gateway_server_set_release(before);
+    exchange->set = set;
+    exchange->tried = tried;
+    return 1;
+}
+
 /* Which servers this request may get: well, not yet asked, with room.  *ret_full: some have no room. */
 static void usable_now(struct gateway_exchange *exchange, uint64_t *bits, int *ret_full)
 {
@@ -175,7 +206,8 @@ static void usable_now(struct gateway_exchange *exchange, uint64_t *bits, int *r
         bits[i] = usable->bits[i] & ~exchange->tried[i];
     for (uint32_t i = 0; i < set->count; i++)
         if (set->places[i].requests_maximum && bits[i / 64] >> i % 64 & 1 &&
-            atomic_load_explicit(&set->in_flight[i], memory_order_relaxed) >= set->places[i].requests_maximum) {
+            atomic_load_explicit(&set->places[i].server->in_flight, memory_order_relaxed) >=
+                set->places[i].requests_maximum) {
             bits[i / 64] &= ~(UINT64_C(1) << i % 64);
             *ret_full = 1;
         }
@@ -231,7 +263,7 @@ static void wait_in_queue(struct gateway_exchange *exchange)
 {
     struct gateway_view *view = exchange->view;
 
-    if (view->queued >= exchange->set->queue_maximum || view->set != exchange->set) {
+    if (view->queued >= exchange->set->queue_maximum) {
         degrade(exchange, exchange->upstream, 503, "all servers are busy; try again later");
         return;
     }
@@ -271,6 +303,10 @@ static void try_next(struct gateway_exchange *exchange)
         no_server(exchange);
         return;
     }
+    if (!follow_servers(exchange)) {
+        gateway_exchange_refuse(exchange, 503, "no memory for the request; try again later");
+        return;
+    }
     while (pick(exchange, &place, &full)) {
         if (gateway_server_begin(exchange->set, place, gateway_worker_now(exchange->worker), &call)) {
             ask(exchange, place, &call);
@@ -300,6 +336,11 @@ int32_t gateway_exchange_try_queued(struct gateway_exchange *exchange)
     uint32_t place = 0;
     int full = 0;
 
+    if (!follow_servers(exchange)) {
+        leave_queue(exchange);
+        gateway_exchange_refuse(exchange, 503, "no memory for the request; try again later");
+        return 1;
+    }
     if (!pick(exchange, &place, &full)) {
         if (full)
             return 0;
@@ -398,7 +439,7 @@ static void forward(struct gateway_exchange *exchange, uint32_t upstream)
     }
     exchange->is_counted = 1;
     gateway_upstream_pay(exchange->set);
-    exchange->tried = hf_arena_alloc(&exchange->arena, (exchange->set->count + 63) / 64 * sizeof *exchange->tried);
+    exchange->tried = hf_arena_alloc(&exchange->arena, (exchange->set->count / 64 + 1) * sizeof *exchange->tried);
     if (!exchange->tried) {
         gateway_exchange_refuse(exchange, 503, "no memory for the request; try again later");
         return;

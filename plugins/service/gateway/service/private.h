@@ -25,6 +25,7 @@ struct gateway_drain {
 };
 
 struct gateway {
+    const struct gateway_options *options, *next_options; /* the present ones; those prepared */
     const hf_host *host;
     const hf_loop_interface *loops;
     const hf_node_interface *node;
@@ -37,7 +38,7 @@ struct gateway {
     hf_timer *timer; /* empties it, and compares servers */
     struct gateway_listeners listeners;
     struct gateway_step *prepared;
-    uint32_t steps_left; /* that some worker has not taken yet */
+    uint32_t steps_left; /* that some worker has not taken yet; changes of servers are steps, too */
 
     struct gateway_drain *drains; /* by worker */
     atomic_uint undrained;        /* workers */
@@ -45,5 +46,8 @@ struct gateway {
     void (*drained)(void *arg);
     void *drained_arg;
 };
+
+/* What sets of servers are made with, now. */
+struct gateway_build gateway_build_with(struct gateway *gateway);
 
 #endif

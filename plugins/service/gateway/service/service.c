@@ -73,14 +73,19 @@ static int32_t make_step(struct gateway *gateway, struct gateway_plan *plan, str
     return HF_OK;
 }
 
-static int32_t make_plan(struct gateway *gateway, const struct gateway_options *options, struct gateway_plan **ret_plan,
-                         hf_error *error)
+struct gateway_build gateway_build_with(struct gateway *gateway)
 {
-    struct gateway_build build = {.host = gateway->host,
+    return (struct gateway_build){.host = gateway->host,
                                   .node = gateway->node,
                                   .bin = &gateway->bin,
                                   .worker_count = gateway->worker_count,
                                   .now_us = gateway->loops->now_us(gateway->loops->main_loop(gateway->host))};
+}
+
+static int32_t make_plan(struct gateway *gateway, const struct gateway_options *options, struct gateway_plan **ret_plan,
+                         hf_error *error)
+{
+    struct gateway_build build = gateway_build_with(gateway);
 
     return gateway_plan_create(&build, options, gateway->plan, &gateway->next_upstream_id, ret_plan, error);
 }
@@ -174,6 +179,7 @@ int32_t gateway_service_create(const hf_host *host, const void *configuration, v
     if (!gateway)
         return hf_error_set(error, HF_ENOMEM, "no memory for the gateway");
     gateway->host = host;
+    gateway->options = configuration;
     int32_t code = query_host(gateway, error);
     if (code == HF_OK)
         code = create_workers(gateway, error);
@@ -251,6 +257,7 @@ int32_t gateway_service_config_prepare(void *self, const void *configuration, hf
     struct gateway_plan *plan = NULL;
     int32_t code = make_plan(gateway, configuration, &plan, error);
 
+    gateway->next_options = configuration;
     return code == HF_OK ? make_step(gateway, plan, &gateway->prepared, error) : code;
 }
 
@@ -260,6 +267,7 @@ void gateway_service_config_commit(void *self)
     struct gateway_step *step = gateway->prepared;
 
     gateway->prepared = NULL;
+    gateway->options = gateway->next_options;
     take_step(gateway, step);
 }
 

@@ -139,11 +139,11 @@ static int32_t fill_place(const struct gateway_server_set *set, const struct gat
 static int32_t fill_places(struct gateway_server_set *set, const struct gateway_upstream_options *options,
                            hf_error *error)
 {
-    const struct gateway_server_options *servers = options->servers.items;
+    const struct gateway_server_options *servers = set->servers.items;
     int32_t code = HF_OK;
 
     for (int32_t backup = 0; backup < 2; backup++) {
-        for (uint64_t i = 0; i < options->servers.count && code == HF_OK; i++)
+        for (uint32_t i = 0; i < set->servers.count && code == HF_OK; i++)
             if (servers[i].backup == backup)
                 code = fill_place(set, options, &servers[i], &set->places[set->count++], error);
         if (!backup)
@@ -245,7 +245,15 @@ static int32_t copy_texts(struct gateway_server_set *set, const struct gateway_u
     return gateway_key_parse(set->texts[TEXT_KEY], &set->key, error);
 }
 
-static int32_t allocate(const struct gateway_build *build, struct gateway_upstream *upstream, uint64_t count,
+static int32_t make_room(struct gateway_server_set *set, uint32_t count, hf_error *error)
+{
+    set->places = calloc((size_t)count + 1, sizeof *set->places);
+    set->in_flight = calloc((size_t)count + 1, sizeof *set->in_flight);
+    return set->places && set->in_flight ? HF_OK
+                                         : hf_error_set(error, HF_ENOMEM, "no memory for %u servers", (unsigned)count);
+}
+
+static int32_t allocate(const struct gateway_build *build, struct gateway_upstream *upstream,
                         struct gateway_server_set **ret_set, hf_error *error)
 {
     struct gateway_server_set *set = calloc(1, sizeof *set);
@@ -258,28 +266,42 @@ static int32_t allocate(const struct gateway_build *build, struct gateway_upstre
     gateway_upstream_hold(upstream);
     set->worker_count = build->worker_count;
     set->pools = calloc(build->worker_count, sizeof *set->pools);
-    set->places = calloc(count + 1, sizeof *set->places);
-    set->in_flight = calloc(count + 1, sizeof *set->in_flight);
-    if (!set->pools || !set->places || !set->in_flight) {
+    if (!set->pools) {
         gateway_server_set_release(set);
         gateway_bin_empty(build->bin);
-        return hf_error_set(error, HF_ENOMEM, "no memory for %llu servers", (unsigned long long)count);
+        return hf_error_set(error, HF_ENOMEM, "no memory for an upstream");
     }
     *ret_set = set;
     return HF_OK;
 }
 
+static int32_t take_servers(struct gateway_server_set *set, const struct gateway_upstream_options *options,
+                            const struct gateway_server_list *servers, hf_error *error)
+{
+    const struct gateway_server_list *before = set->upstream->set ? &set->upstream->set->servers : NULL;
+
+    if (!servers && before && before->is_changed && before->configured == gateway_server_list_print(&options->servers))
+        servers = before;
+    return servers ? gateway_server_list_copy(&set->servers, servers, error)
+                   : gateway_server_list_read(&set->servers, &options->servers, error);
+}
+
 int32_t gateway_server_set_build(const struct gateway_build *build, struct gateway_upstream *upstream,
-                                 const struct gateway_upstream_options *options, struct gateway_server_set **ret_set,
+                                 const struct gateway_upstream_options *options,
+                                 const struct gateway_server_list *servers, struct gateway_server_set **ret_set,
                                  hf_error *error)
 {
     struct gateway_server_set *set = NULL;
-    int32_t code = allocate(build, upstream, options->servers.count, &set, error);
+    int32_t code = allocate(build, upstream, &set, error);
 
     if (code != HF_OK)
         return code;
     fill_rules(set, options);
-    code = copy_texts(set, options, error);
+    code = take_servers(set, options, servers, error);
+    if (code == HF_OK)
+        code = make_room(set, set->servers.count, error);
+    if (code == HF_OK)
+        code = copy_texts(set, options, error);
     if (code == HF_OK)
         code = fill_places(set, options, error);
     if (code == HF_OK)

@@ -18,11 +18,14 @@ struct gateway_build {
  * HF_EINVAL. */
 int32_t gateway_key_parse(const char *text, struct gateway_key *ret_key, hf_error *error);
 
-/* Makes the set of an upstream.  Servers that the upstream has already, with the same name and address, are those.
+/* Makes the set of an upstream from `servers`; NULL: from what the options say of them, or, where they say the same as
+ * when the upstream's servers were changed by hand, from those, so that a reload for another reason does not undo that.
+ * Servers that the upstream has already, with the same name and address, are those.
  * Resolving a name blocks.  HF_EINVAL, HF_ENOTFOUND (no such balancer), HF_EIO (a name that cannot be resolved),
  * HF_ENOMEM. */
 int32_t gateway_server_set_build(const struct gateway_build *build, struct gateway_upstream *upstream,
-                                 const struct gateway_upstream_options *options, struct gateway_server_set **ret_set,
+                                 const struct gateway_upstream_options *options,
+                                 const struct gateway_server_list *servers, struct gateway_server_set **ret_set,
                                  hf_error *error);
 
 #endif

@@ -99,6 +99,7 @@ static void free_set(struct gateway_server_set *set)
     gateway_upstream_release(set->upstream);
     for (size_t i = 0; i < sizeof set->texts / sizeof *set->texts; i++)
         free(set->texts[i]);
+    gateway_server_list_done(&set->servers);
     free(set->places);
     free(set->in_flight);
     free(set);

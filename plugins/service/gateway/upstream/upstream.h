@@ -13,6 +13,7 @@
 #include "guard/token_bucket.h"
 #include "options/options.h"
 #include "route/key.h"
+#include "upstream/list.h"
 
 #include <holdfast/kind/balancer.h>
 
@@ -98,6 +99,7 @@ struct gateway_server_set {
     uint64_t connect_timeout_us, send_timeout_us, receive_timeout_us, idle_timeout_us, queue_timeout_us;
     uint32_t idle_maximum, queue_maximum;
     char *texts[4];
+    struct gateway_server_list servers; /* that it was made from; [main] */
 };
 
 struct gateway_upstream {

@@ -298,16 +298,16 @@ static void drain_clients(struct gateway_port *port)
 /* ---- Taking over a plan
  * ------------------------------------------------------------------------------------------------ */
 
-static struct gateway_view *create_view(struct gateway_worker *worker, const struct gateway_plan_upstream *upstream)
+static struct gateway_view *create_view(struct gateway_worker *worker, struct gateway_server_set *set)
 {
     struct gateway_view *view = calloc(1, sizeof *view);
-    uint32_t count = upstream->set->count;
+    uint32_t count = set->count;
 
     if (!view)
         return NULL;
     view->worker = worker;
-    view->upstream = upstream->upstream;
-    view->set = upstream->set;
+    view->upstream = set->upstream;
+    view->set = set;
     gateway_upstream_hold(view->upstream);
     gateway_server_set_hold(view->set);
     view->usable.bits = calloc(count / 64 + 1, sizeof *view->usable.bits);
@@ -350,7 +350,7 @@ static int32_t fill_takeover(struct gateway_takeover *takeover, struct gateway_p
     if (!generation->views || !takeover->fresh || !takeover->ports)
         return HF_ENOMEM;
     for (uint32_t i = 0; i < plan->upstream_count; i++)
-        if (!(takeover->fresh[i] = create_view(takeover->worker, &plan->upstreams[i])))
+        if (!(takeover->fresh[i] = create_view(takeover->worker, plan->upstreams[i].set)))
             return HF_ENOMEM;
     for (uint32_t i = 0; i < plan->listener_count; i++)
         if (sockets[i] >= 0 && !(takeover->ports[i] = create_port(takeover->worker, &plan->listeners[i], sockets[i])))
@@ -532,6 +532,57 @@ void gateway_takeover_post(struct gateway_takeover *takeover, void (*done)(struc
     takeover->done = done;
     takeover->arg = arg;
     takeover->task.run = take_over;
+    takeover->worker->loops->post(takeover->worker->loop, &takeover->task);
+}
+
+/* ---- Taking over a set of servers ---------------------------------------------------------------------------------
+ */
+
+int32_t gateway_set_takeover_create(struct gateway_worker *worker, struct gateway_server_set *set,
+                                    struct gateway_set_takeover **ret_takeover, hf_error *error)
+{
+    struct gateway_set_takeover *takeover = calloc(1, sizeof *takeover);
+
+    if (takeover)
+        takeover->fresh = create_view(worker, set);
+    if (!takeover || !takeover->fresh) {
+        free(takeover);
+        return hf_error_set(error, HF_ENOMEM, "no memory for another set of servers");
+    }
+    takeover->worker = worker;
+    *ret_takeover = takeover;
+    return HF_OK;
+}
+
+void gateway_set_takeover_destroy(struct gateway_set_takeover *takeover)
+{
+    if (takeover)
+        free_view(takeover->fresh);
+    free(takeover);
+}
+
+static void take_set(hf_task *task)
+{
+    struct gateway_set_takeover *takeover = (struct gateway_set_takeover *)task;
+    struct gateway_worker *worker = takeover->worker;
+    struct gateway_view *view = find_view(worker, takeover->fresh->upstream);
+
+    if (view) {
+        refresh(view, takeover->fresh);
+        worker->has_room |= view->queued > 0;
+    }
+    free_view(takeover->fresh);
+    takeover->fresh = NULL;
+    gateway_worker_settle(worker);
+    takeover->done(takeover);
+}
+
+void gateway_set_takeover_post(struct gateway_set_takeover *takeover,
+                               void (*done)(struct gateway_set_takeover *takeover), void *arg)
+{
+    takeover->done = done;
+    takeover->arg = arg;
+    takeover->task.run = take_set;
     takeover->worker->loops->post(takeover->worker->loop, &takeover->task);
 }
 

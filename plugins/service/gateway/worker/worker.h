@@ -139,6 +139,26 @@ void gateway_takeover_destroy(struct gateway_takeover *takeover);
 void gateway_takeover_post(struct gateway_takeover *takeover, void (*done)(struct gateway_takeover *takeover),
                            void *arg);
 
+/* What another set of one upstream needs of a worker, made beforehand likewise.  [main] */
+struct gateway_set_takeover {
+    hf_task task; /* first */
+    struct gateway_worker *worker;
+    struct gateway_view *fresh;
+    void (*done)(struct gateway_set_takeover *takeover);
+    void *arg;
+};
+
+/* HF_ENOMEM.  [main] */
+int32_t gateway_set_takeover_create(struct gateway_worker *worker, struct gateway_server_set *set,
+                                    struct gateway_set_takeover **ret_takeover, hf_error *error);
+
+/* Accepts NULL.  [main] */
+void gateway_set_takeover_destroy(struct gateway_set_takeover *takeover);
+
+/* As gateway_takeover_post.  A worker that has left the upstream meanwhile does nothing. */
+void gateway_set_takeover_post(struct gateway_set_takeover *takeover,
+                               void (*done)(struct gateway_set_takeover *takeover), void *arg);
+
 /* ---- On the worker's loop
  * -------------------------------------------------------------------------------------------- */
 
