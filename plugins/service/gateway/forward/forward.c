@@ -22,7 +22,10 @@ enum {
     FORWARDED, /* what a proxy says of its client */
     FORWARDED_FOR,
     FORWARDED_PROTO,
-    FORWARDED_HOST
+    FORWARDED_HOST,
+    TRACE_PARENT,
+    TRACE_STATE,
+    TRACE_RESPONSE
 };
 
 static const struct {
@@ -34,6 +37,8 @@ static const struct {
     {"expect", EXPECT},
     {"upgrade", UPGRADE},
     {"forwarded", FORWARDED},
+    {"tracestate", TRACE_STATE},
+    {"traceparent", TRACE_PARENT},
     {"keep-alive", OF_THE_HOP},
     {"connection", CONNECTION},
     {"content-length", FRAMING},
@@ -41,6 +46,7 @@ static const struct {
     {"x-forwarded-for", FORWARDED_FOR},
     {"proxy-connection", OF_THE_HOP},
     {"x-forwarded-host", FORWARDED_HOST},
+    {"traceresponse", TRACE_RESPONSE},
     {"transfer-encoding", FRAMING},
     {"x-forwarded-proto", FORWARDED_PROTO},
 };
@@ -152,6 +158,15 @@ static int32_t strike_named(struct passage *passage, hf_slice names, uint32_t *c
     return HF_OK;
 }
 
+/* Whether fields with that fate are like others in this message. */
+static int is_like_others(const struct passage *passage, int32_t fate, int is_request)
+{
+    if (!is_request)
+        return fate > UPGRADE && (fate != TRACE_RESPONSE || !passage->how->trace.data);
+    return fate == TRACE_RESPONSE || (fate == TRACE_PARENT && !passage->how->trace.data) ||
+           (fate == TRACE_STATE && (!passage->how->trace.data || passage->how->keeps_state));
+}
+
 static int32_t begin(struct passage *passage, int is_request, hf_error *error)
 {
     const hf_http1_head *head = passage->head;
@@ -161,7 +176,7 @@ static int32_t begin(struct passage *passage, int is_request, hf_error *error)
     for (uint32_t i = 0; i < head->header_count; i++) {
         int32_t fate = fate_of_name(head->headers[i].name);
 
-        passage->fate[i] = (uint8_t)(fate > UPGRADE && !is_request ? PASSES : fate);
+        passage->fate[i] = (uint8_t)(is_like_others(passage, fate, is_request) ? PASSES : fate);
         passage->fates |= 1u << passage->fate[i];
     }
     for (uint32_t i = 0; i < passage->how->edit_count; i++)
@@ -202,6 +217,13 @@ static void put_edits(struct passage *passage)
         put(passage, edit->value);
         put_text(passage, "\r\n");
     }
+}
+
+/* Unless a route has it otherwise. */
+static void put_trace(struct passage *passage, const char *name)
+{
+    if (passage->how->trace.data && !is_edited(passage->how, hf_slice_of(name)))
+        put_field(passage, name, passage->how->trace);
 }
 
 static int32_t finish(struct passage *passage, uint64_t size_before, hf_error *error)
@@ -369,6 +391,7 @@ int32_t gateway_forward_request(const struct gateway_forward *how, hf_slice byte
     put_field(&passage, "Host", how->host.data ? how->host : host);
     put_passing(&passage);
     put_client(&passage, host);
+    put_trace(&passage, "traceparent");
     put_edits(&passage);
     put_connection(&passage);
     if (head->body == HF_HTTP1_BODY_CHUNKED)
@@ -430,6 +453,7 @@ int32_t gateway_forward_response(const struct gateway_forward *how, hf_slice byt
     put(&passage, head->reason);
     put_text(&passage, "\r\n");
     put_passing(&passage);
+    put_trace(&passage, "traceresponse");
     put_edits(&passage);
     *ret_body = body_for(how, head);
     put_connection_to_client(&passage, *ret_body);

@@ -29,9 +29,9 @@ struct gateway_log {
     struct gateway_log_buffer *first, **end;
     int is_submitted; /* the job belongs to the pool */
     int is_working;
-    int looks;       /* whether the path still leads to the file */
-    int opens_anew;  /* in any case */
-    int is_closed;   /* nothing is taken any more */
+    int looks;      /* whether the path still leads to the file */
+    int opens_anew; /* in any case */
+    int is_closed;  /* nothing is taken any more */
     hf_job job;
     atomic_uint outstanding; /* jobs and tasks that will still come back, after the end, too */
     int is_orphaned;         /* the last of them frees it; [main, or when nothing else runs] */
@@ -184,8 +184,8 @@ static int is_the_same_file(const struct gateway_log *log)
 {
     struct stat there, open;
 
-    return log->fd >= 0 && stat(log->path, &there) == 0 && fstat(log->fd, &open) == 0 &&
-           there.st_dev == open.st_dev && there.st_ino == open.st_ino;
+    return log->fd >= 0 && stat(log->path, &there) == 0 && fstat(log->fd, &open) == 0 && there.st_dev == open.st_dev &&
+           there.st_ino == open.st_ino;
 }
 
 /* Where none can be opened, what there is stays open: lines that nobody will look for are better than none. */
@@ -344,8 +344,7 @@ static int append(struct gateway_log_lane *lane, const struct gateway_record *re
 {
     struct gateway_log_buffer *buffer = &lane->buffers[lane->present];
 
-    if (is_out(buffer) ||
-        gateway_record_append(record, lane->log->rules.format, &lane->clock, &buffer->text) != HF_OK)
+    if (is_out(buffer) || gateway_record_append(record, lane->log->rules.format, &lane->clock, &buffer->text) != HF_OK)
         return 0;
     if (buffer->lines++ == 0)
         atomic_store_explicit(&lane->since_us, now_us, memory_order_relaxed);
@@ -364,8 +363,7 @@ void gateway_log_add(struct gateway_log *log, uint32_t worker, const struct gate
 
 static void flush_lane(hf_task *task)
 {
-    struct gateway_log_lane *lane =
-        (struct gateway_log_lane *)((char *)task - offsetof(struct gateway_log_lane, task));
+    struct gateway_log_lane *lane = (struct gateway_log_lane *)((char *)task - offsetof(struct gateway_log_lane, task));
     struct gateway_log *log = lane->log;
 
     if (!log->is_orphaned)
@@ -403,7 +401,7 @@ static void ask_for(struct gateway_log *log, int looks, int opens_anew)
 /* Nobody has it any more, and all its lines are written. */
 static int is_done_with(struct gateway_log *log)
 {
-    if (atomic_load_explicit(&log->references, memory_order_acquire) > 0)
+    if (gateway_log_is_needed(log))
         return 0;
     for (uint32_t i = 0; i < log->lane_count; i++)
         if (atomic_load_explicit(&log->lanes[i].since_us, memory_order_acquire))
@@ -424,7 +422,6 @@ void gateway_logs_tend(struct gateway_logs *logs, uint64_t now_us)
         logs->looked_us = now_us;
     for (struct gateway_log **at = &logs->first; *at;) {
         struct gateway_log *log = *at;
-        int is_needed = atomic_load_explicit(&log->references, memory_order_acquire) > 0;
 
         if (is_done_with(log) && !log->user) {
             *at = log->next;
@@ -433,7 +430,7 @@ void gateway_logs_tend(struct gateway_logs *logs, uint64_t now_us)
         }
         for (uint32_t i = 0; i < log->lane_count; i++)
             tend_lane(&log->lanes[i], now_us);
-        ask_for(log, looks && is_needed, 0);
+        ask_for(log, looks && gateway_log_is_needed(log), 0);
         at = &log->next;
     }
 }
@@ -487,14 +484,19 @@ const struct gateway_log_rules *gateway_log_get_rules(const struct gateway_log *
 
 void gateway_log_get_status(struct gateway_log *log, struct gateway_log_status *ret_status)
 {
-    *ret_status = (struct gateway_log_status){
-        .dropped = atomic_load_explicit(&log->lost_lines, memory_order_relaxed),
-        .written_bytes = atomic_load_explicit(&log->written_bytes, memory_order_relaxed),
-        .failed_errno = atomic_load_explicit(&log->failed_errno, memory_order_relaxed)};
+    *ret_status =
+        (struct gateway_log_status){.dropped = atomic_load_explicit(&log->lost_lines, memory_order_relaxed),
+                                    .written_bytes = atomic_load_explicit(&log->written_bytes, memory_order_relaxed),
+                                    .failed_errno = atomic_load_explicit(&log->failed_errno, memory_order_relaxed)};
     for (uint32_t i = 0; i < log->lane_count; i++) {
         ret_status->lines += atomic_load_explicit(&log->lanes[i].lines, memory_order_relaxed);
         ret_status->dropped += atomic_load_explicit(&log->lanes[i].dropped, memory_order_relaxed);
     }
+}
+
+int32_t gateway_log_is_needed(const struct gateway_log *log)
+{
+    return atomic_load_explicit(&log->references, memory_order_acquire) > 0;
 }
 
 void **gateway_log_user(struct gateway_log *log)

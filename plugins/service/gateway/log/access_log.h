@@ -88,9 +88,13 @@ void gateway_log_add(struct gateway_log *log, uint32_t worker, const struct gate
 
 /* ---- For those who tell of logs [main] --------------------------------------------------------------------------- */
 
-struct gateway_log *gateway_log_next(const struct gateway_logs *logs, const struct gateway_log *log); /* NULL: the first */
+struct gateway_log *gateway_log_next(const struct gateway_logs *logs,
+                                     const struct gateway_log *log); /* NULL: the first */
 const struct gateway_log_rules *gateway_log_get_rules(const struct gateway_log *log);
 void gateway_log_get_status(struct gateway_log *log, struct gateway_log_status *ret_status);
+
+/* Whether some configuration in use has it. */
+int32_t gateway_log_is_needed(const struct gateway_log *log);
 
 /* Room for what somebody publishes of it. */
 void **gateway_log_user(struct gateway_log *log);

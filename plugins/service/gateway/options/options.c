@@ -53,6 +53,8 @@ static const hf_option listener_options[] = {
                        .minimum = 1000, .maximum = SECONDS(86400), .flags = HF_OPTION_RELOADABLE,
                        .doc = "How long a connection without a request stays open, and one that was upgraded and on "
                               "which nothing moves."),
+    HF_CONFIG_GROUP("access_log", struct gateway_listener_options, access_log, .members = &gateway_listener_log_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "Where its requests are logged, if not with the others."),
 };
 static const hf_option_table listener_table = HF_TABLE(listener_options);
 
@@ -314,4 +316,8 @@ const hf_option gateway_option_rows[GATEWAY_OPTION_COUNT] = {
     HF_CONFIG_GROUPS("upstreams", struct gateway_options, upstreams, struct gateway_upstream_options,
                      .members = &upstream_table, .flags = HF_OPTION_RELOADABLE,
                      .doc = "Servers that do the same, and how requests are divided among them."),
+    HF_CONFIG_GROUP("access_log", struct gateway_options, access_log, .members = &gateway_access_log_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "A line for every request."),
+    HF_CONFIG_GROUP("trace", struct gateway_options, trace, .members = &gateway_trace_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "Which request this is, over all that have to do with it."),
 };

@@ -2,6 +2,8 @@
 #ifndef GATEWAY_OPTIONS_H
 #define GATEWAY_OPTIONS_H
 
+#include "options/operation.h"
+
 #include <holdfast/holdfast.h>
 
 enum { GATEWAY_PROTOCOL_HTTP /* HTTP/1.1 */ };
@@ -20,6 +22,7 @@ struct gateway_listener_options {
     uint64_t body_timeout_us;
     uint64_t send_timeout_us;
     uint64_t idle_timeout_us;
+    struct gateway_listener_log_options access_log;
 };
 
 struct gateway_condition_options {
@@ -133,9 +136,11 @@ struct gateway_options {
     hf_groups listeners; /* gateway_listener_options */
     hf_groups routes;    /* gateway_route_options, in the order in which they are tried */
     hf_groups upstreams; /* gateway_upstream_options */
+    struct gateway_access_log_options access_log;
+    struct gateway_trace_options trace;
 };
 
-enum { GATEWAY_OPTION_COUNT = 3 };
+enum { GATEWAY_OPTION_COUNT = 5 };
 
 extern const hf_option gateway_option_rows[GATEWAY_OPTION_COUNT];
 

@@ -4,6 +4,8 @@
 #define GATEWAY_PLAN_H
 
 #include "forward/forward.h"
+#include "log/access_log.h"
+#include "meter/meter.h"
 #include "plan/network.h"
 #include "route/match.h"
 #include "upstream/build.h"
@@ -12,6 +14,9 @@
 
 enum { GATEWAY_ROUTE_FORWARDS, GATEWAY_ROUTE_REDIRECTS, GATEWAY_ROUTE_ANSWERS };
 enum { GATEWAY_NO_UPSTREAM = UINT32_MAX };
+
+/* What requests without a route are counted by; no route can have this name. */
+#define GATEWAY_NO_ROUTE "-"
 
 /* Bits: what another server is asked after. */
 enum {
@@ -43,6 +48,7 @@ struct gateway_route {
     uint32_t tries;
     uint32_t retry_on;
     uint64_t timeout_us, try_timeout_us; /* the second 0: as long as the first */
+    struct gateway_meter *meter;         /* held */
 };
 
 struct gateway_listener {
@@ -58,6 +64,8 @@ struct gateway_listener {
     struct gateway_rule *rules;
     uint32_t *routes; /* by rule */
     uint32_t rule_count;
+    struct gateway_meter *meter; /* held */
+    struct gateway_log *log;     /* held; NULL: its requests are not logged */
 };
 
 /* What is answered when no server can be asked. */
@@ -71,6 +79,7 @@ struct gateway_plan_upstream {
     struct gateway_upstream *upstream;
     struct gateway_server_set *set;
     struct gateway_degraded degraded;
+    struct gateway_meter *meter; /* held */
 };
 
 struct gateway_plan {
@@ -82,6 +91,8 @@ struct gateway_plan {
     uint32_t route_count;
     struct gateway_plan_upstream *upstreams;
     uint32_t upstream_count;
+    struct gateway_meter *unrouted; /* requests that take no route; held */
+    struct gateway_trace_options trace;
 };
 
 /* Makes a plan.  Upstreams that `before` (may be NULL) has are kept.  `*next_upstream_id` numbers new ones.  HF_EINVAL:

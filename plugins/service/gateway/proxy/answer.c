@@ -39,6 +39,7 @@ static void send_answer(struct gateway_exchange *exchange, hf_slice bytes, hf_sl
         exchange->bytes_sent += body.size;
         gateway_client_body(client, body);
     }
+    exchange->account.is_whole = 1;
     gateway_client_end(client);
 }
 

@@ -37,6 +37,7 @@ static void link_in(struct gateway_client *client)
         client->next->previous = client;
     client->port->clients = client;
     client->port->client_count++;
+    gateway_count(&client->port->meter->cells[client->worker->index].accepted, 1);
 }
 
 static void link_out(struct gateway_client *client)
@@ -48,6 +49,7 @@ static void link_out(struct gateway_client *client)
     if (client->next)
         client->next->previous = client->previous;
     client->port->client_count--;
+    gateway_count(&client->port->meter->cells[client->worker->index].closed, 1);
 }
 
 static void expect(struct gateway_client *client, uint64_t within_us)
@@ -231,6 +233,11 @@ int32_t gateway_client_head(struct gateway_client *client, const hf_http1_head *
         how.edits = exchange->route->response_edits;
         how.edit_count = exchange->route->response_edit_count;
     }
+    uint8_t trace[GATEWAY_TRACE_SIZE];
+    if (exchange->account.trace.is_present && exchange->generation->plan->trace.in_answers && head->status >= 200) {
+        gateway_trace_write(&exchange->account.trace, trace);
+        how.trace = (hf_slice){trace, sizeof trace};
+    }
     if (gather->count) /* an interim answer, whose bytes would move */
         gateway_client_flush(client);
     int32_t code = gateway_forward_response(&how, bytes, head, &gather->head, &client->body_out, error);
@@ -239,6 +246,7 @@ int32_t gateway_client_head(struct gateway_client *client, const hf_http1_head *
     if (head->status >= 200)
         client->closes |= last || client->body_out == HF_HTTP1_BODY_UNTIL_CLOSE;
     gather_piece(client, gather->head.data, gather->head.size);
+    exchange->account.head_sent += gather->head.size;
     return HF_OK;
 }
 
@@ -308,8 +316,11 @@ void gateway_client_end(struct gateway_client *client)
 static void refuse(struct gateway_client *client, uint32_t status, const char *why)
 {
     client->closes = 1;
-    if (!client->exchange)
+    if (!client->exchange) {
         client->exchange = gateway_exchange_create(client);
+        if (client->exchange) /* it has that of a request of long ago */
+            client->exchange->head = (hf_http1_head){.minor = 1};
+    }
     if (client->exchange)
         gateway_exchange_refuse(client->exchange, status, why);
     else
@@ -419,6 +430,17 @@ static void begin_exchange(struct gateway_client *client, uint64_t head_size)
         begin_body(client);
 }
 
+/* What there is of a request that cannot be read, for those who look for the reason. */
+static hf_slice first_line(const struct gateway_client *client)
+{
+    const uint8_t *from = client->block->bytes + client->taken;
+    uint64_t size = client->block->size - client->taken, at = 0;
+
+    while (at < size && from[at] != '\r' && from[at] != '\n')
+        at++;
+    return (hf_slice){from, at};
+}
+
 /* Reads the head at the front of the block; the request begins when it is complete. */
 static void next_request(struct gateway_client *client)
 {
@@ -442,9 +464,11 @@ static void next_request(struct gateway_client *client)
     }
     if (size > 0 || (size == 0 && block->size - client->taken >= listener_of(client)->head_maximum)) {
         client->exchange->head.header_count = 0;
+        client->exchange->account.line = first_line(client);
         refuse(client, 431, "the head of the request is larger than allowed");
     } else if (size < 0) {
         client->exchange->head = (hf_http1_head){.minor = 1};
+        client->exchange->account.line = first_line(client);
         refuse(client, status_for((int32_t)size), error.message);
     } else {
         gateway_exchange_over(client->exchange);

@@ -99,6 +99,7 @@ void gateway_exchange_over(struct gateway_exchange *exchange)
     if (exchange->is_dead)
         return;
     exchange->is_dead = 1;
+    gateway_account_close(exchange);
     if (exchange->is_queued)
         gateway_view_dequeue(exchange->view, exchange);
     if (exchange->link)
@@ -123,6 +124,7 @@ void gateway_exchange_refuse(struct gateway_exchange *exchange, uint32_t status,
 {
     struct gateway_client *client = exchange->client;
 
+    gateway_account_refuse(exchange, why);
     if (exchange->link)
         gateway_link_leave(exchange->link, GATEWAY_ABANDONED);
     if (exchange->answered || client->is_broken) { /* so that nobody takes the answer for a whole one */
@@ -144,6 +146,7 @@ static void degrade(struct gateway_exchange *exchange, uint32_t upstream, uint32
     const struct gateway_degraded *degraded = &exchange->generation->plan->upstreams[upstream].degraded;
 
     end_call(exchange, GATEWAY_ABANDONED);
+    gateway_account_degrade(exchange, upstream, why);
     if (degraded->upstream != GATEWAY_NO_UPSTREAM && exchange->degraded_hops < DEGRADED_HOPS_MAX &&
         exchange->body_kept) {
         exchange->degraded_hops++;
@@ -278,6 +281,7 @@ static void ask(struct gateway_exchange *exchange, uint32_t place, const struct 
 
     exchange->tried[place / 64] |= UINT64_C(1) << place % 64;
     exchange->tries++;
+    gateway_account_try(exchange, set->places[place].server);
     if (gateway_link_open(exchange, place, call, NULL) == HF_OK)
         return;
     gateway_server_end(set, place, call, GATEWAY_FAILED, gateway_worker_now(exchange->worker));
@@ -286,6 +290,7 @@ static void ask(struct gateway_exchange *exchange, uint32_t place, const struct 
 
 static void no_server(struct gateway_exchange *exchange)
 {
+    gateway_account_failed(exchange);
     if (was_tried(exchange) || exchange->last_status)
         degrade(exchange, exchange->upstream, exchange->last_status ? exchange->last_status : 502,
                 "no server could answer");
@@ -407,8 +412,15 @@ static int32_t make_head(struct gateway_exchange *exchange, hf_error *error)
                                   .client = exchange->request.client,
                                   .is_proxy = is_trusted(exchange),
                                   .upgrades = route->upgrades && exchange->head.body == HF_HTTP1_BODY_NONE,
-                                  .host = route->host};
+                                  .host = route->host,
+                                  .keeps_state = exchange->account.keeps_state};
+    uint8_t trace[GATEWAY_TRACE_SIZE];
     int32_t code = make_target(exchange, &how.target, error);
+
+    if (exchange->account.trace.is_present) {
+        gateway_trace_write(&exchange->account.trace, trace);
+        how.trace = (hf_slice){trace, sizeof trace};
+    }
 
     return code == HF_OK ? gateway_forward_request(&how, exchange->head_bytes, &exchange->head, &exchange->out, error)
                          : code;
@@ -488,7 +500,7 @@ void gateway_exchange_start(struct gateway_exchange *exchange)
     struct gateway_client *client = exchange->client;
     hf_error error = {0};
 
-    atomic_fetch_add_explicit(&exchange->worker->counts.requests, 1, memory_order_relaxed);
+    gateway_account_begin(exchange);
     if (exchange->head.body == HF_HTTP1_BODY_LENGTH && exchange->head.content_length > listener->body_maximum) {
         gateway_exchange_refuse(exchange, 413, "the body of the request is larger than allowed");
         return;
@@ -547,6 +559,7 @@ static void keep_body(struct gateway_exchange *exchange, hf_slice piece)
 
 void gateway_exchange_body(struct gateway_exchange *exchange, hf_slice piece)
 {
+    exchange->account.body_received += piece.size;
     keep_body(exchange, piece);
     if (is_asked(exchange)) {
         send_body(exchange, piece);
@@ -680,6 +693,7 @@ static void finish_failed(struct gateway_exchange *exchange, int32_t why)
 {
     uint32_t upstream = exchange->upstream;
 
+    gateway_account_failed(exchange);
     if (exchange->is_counted)
         gateway_upstream_end(exchange->set, &exchange->upstream_call, GATEWAY_FAILED,
                              gateway_worker_now(exchange->worker));
@@ -809,6 +823,7 @@ void gateway_exchange_answered(struct gateway_exchange *exchange)
     struct gateway_client *client = exchange->client;
     int32_t outcome = outcome_of(exchange, exchange->status);
 
+    gateway_account_served(exchange);
     gateway_client_flush(client); /* what was gathered may lie in memory of the link's */
     gateway_link_leave(exchange->link, outcome);
     end_call(exchange, outcome);

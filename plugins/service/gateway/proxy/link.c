@@ -36,6 +36,7 @@ static struct gateway_link *create(struct gateway_exchange *exchange, uint32_t p
     hf_buffer_init(&link->partial, GATEWAY_ANSWER_HEAD_MAX + GATEWAY_SCRATCH_SIZE);
     gateway_server_hold(link->server);
     gateway_server_set_hold(link->set);
+    atomic_fetch_add_explicit(&link->server->connections, 1, memory_order_relaxed);
     return link;
 }
 
@@ -51,6 +52,7 @@ static void bury(struct gateway_link *link)
     gateway_deadline_clear(&worker->wheel, &link->deadline);
     gateway_socket_close(&link->socket);
     gateway_server_set_release(link->set);
+    atomic_fetch_sub_explicit(&link->server->connections, 1, memory_order_relaxed);
     gateway_server_release(link->server);
     link->set = NULL;
     link->server = NULL;
@@ -146,6 +148,11 @@ void gateway_link_leave(struct gateway_link *link, int32_t outcome)
     struct gateway_exchange *exchange = link->exchange;
     struct gateway_view *view = exchange->view;
 
+    if (outcome != GATEWAY_ABANDONED && link->state != LINK_TUNNEL) {
+        atomic_fetch_add_explicit(&link->server->timed, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&link->server->timed_us, gateway_worker_now(link->worker) - link->picked_us,
+                                  memory_order_relaxed);
+    }
     tell_balancer(link, view, outcome);
     gateway_server_end(link->set, link->place, &link->call, outcome, gateway_worker_now(link->worker));
     exchange->link = NULL;

@@ -3,6 +3,7 @@
 #define GATEWAY_SERVICE_PRIVATE_H
 
 #include "service/listeners.h"
+#include "service/metrics.h"
 #include "worker/worker.h"
 
 struct gateway;
@@ -35,6 +36,9 @@ struct gateway {
     struct gateway_plan *plan;       /* the present one */
     uint32_t next_upstream_id;
     struct gateway_bin bin;
+    struct gateway_meters meters;
+    struct gateway_logs logs;
+    struct gateway_metrics *metrics;
     hf_timer *timer; /* empties it, and compares servers */
     struct gateway_listeners listeners;
     struct gateway_step *prepared;

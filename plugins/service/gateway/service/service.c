@@ -78,6 +78,8 @@ struct gateway_build gateway_build_with(struct gateway *gateway)
     return (struct gateway_build){.host = gateway->host,
                                   .node = gateway->node,
                                   .bin = &gateway->bin,
+                                  .meters = &gateway->meters,
+                                  .logs = &gateway->logs,
                                   .worker_count = gateway->worker_count,
                                   .now_us = gateway->loops->now_us(gateway->loops->main_loop(gateway->host))};
 }
@@ -163,6 +165,8 @@ static int32_t create_workers(struct gateway *gateway, hf_error *error)
 
     gateway->worker_count = gateway->loops->worker_count(gateway->host);
     gateway->listeners.worker_count = gateway->worker_count;
+    gateway->meters.worker_count = gateway->worker_count;
+    gateway_logs_init(&gateway->logs, gateway->host, gateway->loops, gateway->worker_count);
     gateway->workers = calloc(gateway->worker_count, sizeof(struct gateway_worker *));
     gateway->drains = calloc(gateway->worker_count, sizeof *gateway->drains);
     if (!gateway->workers || !gateway->drains)
@@ -183,6 +187,8 @@ int32_t gateway_service_create(const hf_host *host, const void *configuration, v
     int32_t code = query_host(gateway, error);
     if (code == HF_OK)
         code = create_workers(gateway, error);
+    if (code == HF_OK)
+        code = gateway_metrics_create(gateway, &gateway->metrics, error);
     if (code == HF_OK)
         code = make_plan(gateway, configuration, &gateway->first_plan, error);
     if (code != HF_OK) {
@@ -209,6 +215,10 @@ void gateway_service_destroy(void *self)
     gateway_plan_release(gateway->first_plan);
     gateway_bin_empty(&gateway->bin);
     gateway_listeners_forget(&gateway->listeners);
+    gateway_metrics_destroy(gateway->metrics);
+    gateway_logs_close(&gateway->logs);
+    gateway_bin_empty(&gateway->bin);
+    gateway_meters_destroy(&gateway->meters);
     free(gateway);
 }
 
@@ -231,6 +241,8 @@ static void every_moment(void *arg)
     gateway_bin_empty(&gateway->bin);
     for (uint32_t i = 0; gateway->plan && i < gateway->plan->upstream_count; i++)
         judge(gateway->plan->upstreams[i].upstream, now_us);
+    gateway_logs_tend(&gateway->logs, now_us);
+    gateway_metrics_tend(gateway->metrics, now_us);
 }
 
 int32_t gateway_service_start(void *self, hf_error *error)
@@ -251,6 +263,13 @@ int32_t gateway_service_start(void *self, hf_error *error)
     return HF_OK;
 }
 
+void gateway_service_health(void *self, hf_health *ret_health)
+{
+    const struct gateway *gateway = self;
+
+    gateway_metrics_health(gateway->metrics, ret_health);
+}
+
 int32_t gateway_service_config_prepare(void *self, const void *configuration, hf_error *error)
 {
     struct gateway *gateway = self;
@@ -268,6 +287,7 @@ void gateway_service_config_commit(void *self)
 
     gateway->prepared = NULL;
     gateway->options = gateway->next_options;
+    gateway_logs_reopen(&gateway->logs); /* whoever rotates them may ask for a reload */
     take_step(gateway, step);
 }
 

@@ -6,10 +6,15 @@
 
 #include <holdfast/host/node.h>
 
+struct gateway_meters;
+struct gateway_logs;
+
 struct gateway_build {
     const hf_host *host;
     const hf_node_interface *node;
     struct gateway_bin *bin;
+    struct gateway_meters *meters; /* of a plan */
+    struct gateway_logs *logs;     /* likewise */
     uint32_t worker_count;
     uint64_t now_us;
 };

@@ -55,6 +55,9 @@ struct gateway_server {
     atomic_int is_troubled; /* its health says more than that it is well: requests must look at it */
     atomic_uint in_flight;
     _Atomic uint64_t requests, failures;
+    _Atomic uint64_t timed, timed_us; /* requests that took their time, and how long together */
+    atomic_uint connections;
+    void *user; /* what somebody publishes of it; [main] */
 };
 
 /* What a set says of a server. */

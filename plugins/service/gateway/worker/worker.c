@@ -175,6 +175,7 @@ static void free_ports(struct gateway_worker *worker)
             continue;
         }
         *at = port->next;
+        gateway_meter_release(port->meter);
         free(port->name);
         free(port);
     }
@@ -269,11 +270,10 @@ static void accept_clients(void *arg, int32_t fd, uint32_t events)
         if (client < 0)
             break; /* none is left, or it has gone again; without descriptors the next wake-up tries anew */
         if (port->client_count >= port->listener->connections_maximum) {
-            atomic_fetch_add_explicit(&worker->counts.refused_connections, 1, memory_order_relaxed);
+            gateway_count(&port->meter->cells[worker->index].refused, 1);
             (void)close(client);
             continue;
         }
-        atomic_fetch_add_explicit(&worker->counts.connections, 1, memory_order_relaxed);
         gateway_client_accept(port, client, &address);
     }
     gateway_worker_settle(worker);
@@ -332,6 +332,8 @@ static struct gateway_port *create_port(struct gateway_worker *worker, const str
     }
     port->worker = worker;
     port->fd = fd;
+    port->meter = listener->meter;
+    gateway_meter_hold(port->meter);
     return port;
 }
 
@@ -384,6 +386,7 @@ void gateway_takeover_destroy(struct gateway_takeover *takeover)
         free_view(takeover->fresh[i]);
     for (uint32_t i = 0; generation && takeover->ports && i < generation->plan->listener_count; i++)
         if (takeover->ports[i]) {
+            gateway_meter_release(takeover->ports[i]->meter);
             free(takeover->ports[i]->name);
             free(takeover->ports[i]); /* the descriptor is the caller's until the worker has it */
         }
@@ -601,6 +604,8 @@ int32_t gateway_worker_create(const hf_host *host, const hf_loop_interface *loop
     worker->node = node;
     worker->index = index;
     worker->loop = loops->worker(host, index);
+    node->random(host, worker->random.state, sizeof worker->random.state);
+    worker->random.state[0] |= 1; /* not all zero, however small the chance */
     hf_buffer_init(&worker->gather.head, GATEWAY_HEAD_OUT_MAX);
     gateway_wheel_init(&worker->wheel, 0);
     *ret_worker = worker;

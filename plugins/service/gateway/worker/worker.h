@@ -9,6 +9,7 @@
 
 #include <holdfast/host/loop.h>
 #include <holdfast/lib/buffer.h>
+#include <holdfast/lib/hash.h>
 
 enum {
     GATEWAY_BLOCK_SIZE = 20 << 10,   /* a head of the longest kind, and some of what follows */
@@ -44,6 +45,7 @@ struct gateway_port {
     int32_t fd;                    /* not closed here: whoever opened it for all workers does */
     hf_watch *watch;
     char *name;                              /* of the listener */
+    struct gateway_meter *meter;             /* of the listener; held */
     const struct gateway_listener *listener; /* of the present plan; NULL: it has none of that name any more */
     struct gateway_client *clients;
     uint32_t client_count;
@@ -69,10 +71,6 @@ struct gateway_generation {
     struct gateway_plan *plan;   /* held */
     struct gateway_view **views; /* by upstream of the plan */
     uint32_t uses;               /* requests */
-};
-
-struct gateway_worker_counts {
-    _Atomic uint64_t connections, requests, refused_connections;
 };
 
 struct gateway_worker {
@@ -105,7 +103,7 @@ struct gateway_worker {
     hf_http1_head answer; /* the head that was just read */
     char date[32];        /* of `dated_s` */
     uint64_t dated_s;
-    struct gateway_worker_counts counts;
+    hf_random random; /* for what need not be secret */
     uint8_t scratch[GATEWAY_SCRATCH_SIZE];
 };
 
