@@ -39,6 +39,7 @@ struct gateway {
     struct gateway_meters meters;
     struct gateway_logs logs;
     struct gateway_metrics *metrics;
+    struct gateway_admin *admin;
     hf_timer *timer; /* empties it, and compares servers */
     struct gateway_listeners listeners;
     struct gateway_step *prepared;

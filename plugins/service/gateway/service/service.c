@@ -1,6 +1,7 @@
 /* Life of the gateway: its workers, its configuration, and how one configuration follows another. */
 #include "service/service.h"
 
+#include "admin/admin.h"
 #include "service/private.h"
 
 #include <holdfast/lib/error.h>
@@ -190,6 +191,8 @@ int32_t gateway_service_create(const hf_host *host, const void *configuration, v
     if (code == HF_OK)
         code = gateway_metrics_create(gateway, &gateway->metrics, error);
     if (code == HF_OK)
+        code = gateway_admin_create(gateway, &gateway->admin, error);
+    if (code == HF_OK)
         code = make_plan(gateway, configuration, &gateway->first_plan, error);
     if (code != HF_OK) {
         gateway_service_destroy(gateway);
@@ -215,6 +218,7 @@ void gateway_service_destroy(void *self)
     gateway_plan_release(gateway->first_plan);
     gateway_bin_empty(&gateway->bin);
     gateway_listeners_forget(&gateway->listeners);
+    gateway_admin_destroy(gateway->admin);
     gateway_metrics_destroy(gateway->metrics);
     gateway_logs_close(&gateway->logs);
     gateway_bin_empty(&gateway->bin);
