@@ -372,9 +372,9 @@ int main(void)
         cmocka_unit_test(renders_grouped_and_escaped),          cmocka_unit_test(bad_names_and_other_types_are_refused),
         cmocka_unit_test(the_number_of_series_is_bounded),      cmocka_unit_test(counting_from_threads_is_exact),
         cmocka_unit_test(histograms_render_cumulative_buckets), cmocka_unit_test(odd_histograms_are_refused),
-        cmocka_unit_test(values_counted_elsewhere_are_added),
-        cmocka_unit_test(a_histogram_counts_as_its_lines),      cmocka_unit_test(scrapes_agree_while_threads_observe),
-        cmocka_unit_test(what_is_removed_begins_anew),          cmocka_unit_test(series_come_and_go_during_scrapes),
+        cmocka_unit_test(values_counted_elsewhere_are_added),   cmocka_unit_test(a_histogram_counts_as_its_lines),
+        cmocka_unit_test(scrapes_agree_while_threads_observe),  cmocka_unit_test(what_is_removed_begins_anew),
+        cmocka_unit_test(series_come_and_go_during_scrapes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,9 +1,9 @@
 /* A service for test_check.c: good as it is, and bad in one way with each of the macros BAD_... */
 #include <holdfast/host/http.h>
 #include <holdfast/host/loop.h>
-#include <holdfast/host/node.h>
 #include <holdfast/host/lua.h>
 #include <holdfast/host/metrics.h>
+#include <holdfast/host/node.h>
 #include <holdfast/kind/service.h>
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/value.h>
