@@ -28,27 +28,32 @@ enum {
     TRACE_RESPONSE
 };
 
+#define KNOWN(name, fate)                                                                                              \
+    {                                                                                                                  \
+        {(const uint8_t *)(name), sizeof(name) - 1}, fate                                                              \
+    }
+
 static const struct {
-    const char *name;
+    hf_slice name;
     int32_t fate;
 } known[] = {
-    {"te", TE},
-    {"host", HOST},
-    {"expect", EXPECT},
-    {"upgrade", UPGRADE},
-    {"forwarded", FORWARDED},
-    {"tracestate", TRACE_STATE},
-    {"traceparent", TRACE_PARENT},
-    {"keep-alive", OF_THE_HOP},
-    {"connection", CONNECTION},
-    {"content-length", FRAMING},
-    {"http2-settings", OF_THE_HOP},
-    {"x-forwarded-for", FORWARDED_FOR},
-    {"proxy-connection", OF_THE_HOP},
-    {"x-forwarded-host", FORWARDED_HOST},
-    {"traceresponse", TRACE_RESPONSE},
-    {"transfer-encoding", FRAMING},
-    {"x-forwarded-proto", FORWARDED_PROTO},
+    KNOWN("te", TE),
+    KNOWN("host", HOST),
+    KNOWN("expect", EXPECT),
+    KNOWN("upgrade", UPGRADE),
+    KNOWN("forwarded", FORWARDED),
+    KNOWN("tracestate", TRACE_STATE),
+    KNOWN("traceparent", TRACE_PARENT),
+    KNOWN("keep-alive", OF_THE_HOP),
+    KNOWN("connection", CONNECTION),
+    KNOWN("content-length", FRAMING),
+    KNOWN("http2-settings", OF_THE_HOP),
+    KNOWN("x-forwarded-for", FORWARDED_FOR),
+    KNOWN("proxy-connection", OF_THE_HOP),
+    KNOWN("x-forwarded-host", FORWARDED_HOST),
+    KNOWN("traceresponse", TRACE_RESPONSE),
+    KNOWN("transfer-encoding", FRAMING),
+    KNOWN("x-forwarded-proto", FORWARDED_PROTO),
 };
 
 static int is(hf_slice name, const char *text)
@@ -124,7 +129,7 @@ static int any_list_has(const struct passage *passage, int32_t fate, const char 
 static int32_t fate_of_name(hf_slice name)
 {
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (is(name, known[i].name))
+        if (name.size == known[i].name.size && hf_http1_same(name, known[i].name))
             return known[i].fate;
     return PASSES;
 }
