@@ -372,6 +372,11 @@ static void flush_lane(hf_task *task)
     came_back(log);
 }
 
+int32_t gateway_log_is_needed(const struct gateway_log *log)
+{
+    return atomic_load_explicit(&log->references, memory_order_acquire) > 0;
+}
+
 /* ---- Tending [main] ---------------------------------------------------------------------------------------------- */
 
 static void tend_lane(struct gateway_log_lane *lane, uint64_t now_us)
@@ -379,7 +384,7 @@ static void tend_lane(struct gateway_log_lane *lane, uint64_t now_us)
     struct gateway_log *log = lane->log;
     uint64_t since_us = atomic_load_explicit(&lane->since_us, memory_order_relaxed);
 
-    if (!since_us || now_us < since_us + log->rules.flush_us ||
+    if (!since_us || (now_us < since_us + log->rules.flush_us && gateway_log_is_needed(log)) ||
         atomic_load_explicit(&lane->is_posted, memory_order_acquire))
         return;
     atomic_store_explicit(&lane->is_posted, 1, memory_order_relaxed);
@@ -492,11 +497,6 @@ void gateway_log_get_status(struct gateway_log *log, struct gateway_log_status *
         ret_status->lines += atomic_load_explicit(&log->lanes[i].lines, memory_order_relaxed);
         ret_status->dropped += atomic_load_explicit(&log->lanes[i].dropped, memory_order_relaxed);
     }
-}
-
-int32_t gateway_log_is_needed(const struct gateway_log *log)
-{
-    return atomic_load_explicit(&log->references, memory_order_acquire) > 0;
 }
 
 void **gateway_log_user(struct gateway_log *log)
