@@ -192,5 +192,8 @@ int cli_gateway_status(cli_run *cli);
 int cli_gateway_top(cli_run *cli);
 int cli_signals(cli_run *cli);
 int cli_audit(cli_run *cli);
+int cli_canary_start(cli_run *cli);
+int cli_canary_status(cli_run *cli);
+int cli_canary_abort(cli_run *cli);
 
 #endif

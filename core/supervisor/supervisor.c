@@ -103,39 +103,38 @@ static uint32_t most_held(const struct child *child)
     return most < HF_HELD_MAX ? (uint32_t)most : HF_HELD_MAX;
 }
 
-static void renew_next(hf_supervisor *supervisor);
-
-static void become_ready(struct child *child)
-{
-    child->ready = 1;
-    renew_next(child->supervisor);
-}
-
-static void hear(struct child *child, uint32_t message_count)
+/* Returns whether the child says that it is ready. */
+static int hear(struct child *child, uint32_t message_count)
 {
     hf_error error = {0};
-    int32_t result = 0;
+    int32_t ready = 0;
 
     for (uint32_t i = 0; i < message_count && child->channel >= 0; i++) {
-        int32_t ready = 0;
-        result = hf_channel_receive(child->channel, &child->held, most_held(child), &ready, &error);
+        int32_t result = hf_channel_receive(child->channel, &child->held, most_held(child), &ready, &error);
         if (result == HF_ENOTFOUND)
-            return;
+            break;
         if (result == HF_EPROTOCOL || (result == HF_ETOOLARGE && !child->told_full))
             hf_log(HF_LOG_WARNING, source, "process '%s': %s", child->name, error.message);
         child->told_full |= result == HF_ETOOLARGE;
         if (result && result != HF_ETOOLARGE)
             close_channel(child); /* for one that has ended, and for one that talks nonsense */
-        if (ready && !child->ready)
-            become_ready(child);
     }
+    return ready;
 }
+
+static void renew_next(hf_supervisor *supervisor);
 
 static void channel_readable(void *arg, int32_t fd, uint32_t events)
 {
+    struct child *child = arg;
+
     (void)fd;
     (void)events;
-    hear(arg, MESSAGES_AT_ONCE); /* what is more keeps it readable */
+    int ready = hear(child, MESSAGES_AT_ONCE); /* what is more keeps it readable */
+    if (ready && child->state == HF_CHILD_RUNNING) {
+        child->ready = 1;
+        renew_next(child->supervisor);
+    }
 }
 
 /* ---- Starting and ending ------------------------------------------------------------------------------------- */
@@ -339,7 +338,7 @@ static void child_ended(void *arg, int32_t fd, uint32_t events)
 
     (void)fd;
     (void)events;
-    hear(child, MESSAGES_AT_END); /* what it has said to the last */
+    (void)hear(child, MESSAGES_AT_END); /* what it has said to the last; it is not ready any more */
     (void)hf_child_reap(child->pid, child->cause, sizeof child->cause);
     hf_timer_stop(child->timer);
     if (!asked) {

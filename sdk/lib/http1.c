@@ -5,11 +5,20 @@
 #include <holdfast/lib/value.h>
 
 /* RFC 9110, 5.6.2: the characters of a method and of a field name. */
+static const uint8_t tokens[256] = {
+    ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['*'] = 1, ['+'] = 1, ['-'] = 1, ['.'] = 1,
+    ['^'] = 1, ['_'] = 1, ['`'] = 1, ['|'] = 1, ['~'] = 1, ['0'] = 1,  ['1'] = 1, ['2'] = 1, ['3'] = 1, ['4'] = 1,
+    ['5'] = 1, ['6'] = 1, ['7'] = 1, ['8'] = 1, ['9'] = 1, ['A'] = 1,  ['B'] = 1, ['C'] = 1, ['D'] = 1, ['E'] = 1,
+    ['F'] = 1, ['G'] = 1, ['H'] = 1, ['I'] = 1, ['J'] = 1, ['K'] = 1,  ['L'] = 1, ['M'] = 1, ['N'] = 1, ['O'] = 1,
+    ['P'] = 1, ['Q'] = 1, ['R'] = 1, ['S'] = 1, ['T'] = 1, ['U'] = 1,  ['V'] = 1, ['W'] = 1, ['X'] = 1, ['Y'] = 1,
+    ['Z'] = 1, ['a'] = 1, ['b'] = 1, ['c'] = 1, ['d'] = 1, ['e'] = 1,  ['f'] = 1, ['g'] = 1, ['h'] = 1, ['i'] = 1,
+    ['j'] = 1, ['k'] = 1, ['l'] = 1, ['m'] = 1, ['n'] = 1, ['o'] = 1,  ['p'] = 1, ['q'] = 1, ['r'] = 1, ['s'] = 1,
+    ['t'] = 1, ['u'] = 1, ['v'] = 1, ['w'] = 1, ['x'] = 1, ['y'] = 1,  ['z'] = 1,
+};
+
 static int32_t is_token(uint8_t c)
 {
-    if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))
-        return 1;
-    return c != 0 && strchr("!#$%&'*+-.^_`|~", c) != NULL;
+    return tokens[c];
 }
 
 static int32_t is_blank(uint8_t c)
@@ -27,14 +36,14 @@ int32_t hf_http1_same(hf_slice a, hf_slice b)
     if (a.size != b.size)
         return 0;
     for (uint64_t i = 0; i < a.size; i++)
-        if (lower(a.data[i]) != lower(b.data[i]))
+        if (a.data[i] != b.data[i] && lower(a.data[i]) != lower(b.data[i]))
             return 0;
     return 1;
 }
 
-static int32_t same_ignoring_case(hf_slice slice, const char *text)
+static inline int32_t same_ignoring_case(hf_slice slice, const char *text)
 {
-    return hf_http1_same(slice, hf_slice_of(text));
+    return hf_http1_same(slice, (hf_slice){(const uint8_t *)text, strlen(text)});
 }
 
 static hf_slice trim(hf_slice slice)
@@ -48,11 +57,28 @@ static hf_slice trim(hf_slice slice)
     return slice;
 }
 
+#define EIGHT(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* How many bytes from `i` on are no control characters, in whole words of eight. */
+static uint64_t skip_plain(hf_slice bytes, uint64_t i)
+{
+    uint64_t from = i, word;
+
+    for (; i + 8 <= bytes.size; i += 8) {
+        memcpy(&word, bytes.data + i, 8);
+        uint64_t deleted = word ^ EIGHT(0x7f);
+        /* The highest bit of each byte that is below 0x20, or 0x7f; of others, too, behind one of those. */
+        if ((((word - EIGHT(0x20)) & ~word) | ((deleted - EIGHT(1)) & ~deleted)) & EIGHT(0x80))
+            break;
+    }
+    return i - from;
+}
+
 /* Takes one line, without its CR LF, from *position on.  Returns 1, 0 when its end has not come yet, or HF_EINVAL for a
  * bare CR or LF or another control character: each parser would see another message behind those. */
 static int32_t next_line(hf_slice bytes, uint64_t *position, hf_slice *ret_line, hf_error *error)
 {
-    for (uint64_t i = *position; i < bytes.size; i++) {
+    for (uint64_t i = *position + skip_plain(bytes, *position); i < bytes.size; i++) {
         uint8_t c = bytes.data[i];
 
         if (c == '\r') {
@@ -191,9 +217,17 @@ typedef struct body_framing {
     int32_t keep_alive;
 } body_framing;
 
+/* Most names are told apart by their size alone. */
+static int32_t may_frame(hf_slice name)
+{
+    return name.size == 6 || name.size == 10 || name.size == 14 || name.size == 17;
+}
+
 static int32_t read_framing_field(const hf_http1_header *header, body_framing *framing, hf_http1_head *head,
                                   hf_error *error)
 {
+    if (!may_frame(header->name))
+        return HF_OK;
     if (same_ignoring_case(header->name, "content-length")) {
         uint64_t length = 0;
         int32_t result = parse_length(header->value, &length, error);
@@ -311,10 +345,34 @@ int64_t hf_http1_parse_response(hf_slice bytes, hf_slice request_method, hf_http
     return size;
 }
 
+int32_t hf_http1_parse_trailers(hf_slice lines, hf_http1_head *ret_head, hf_error *error)
+{
+    static const char *const forbidden[] = {"content-length", "transfer-encoding", "host"};
+    uint64_t position = 0;
+    hf_slice line = {NULL, 0};
+
+    memset(ret_head, 0, offsetof(hf_http1_head, headers));
+    while (position < lines.size) {
+        int32_t result = next_line(lines, &position, &line, error);
+
+        if (result == 0)
+            return hf_error_set(error, HF_EINVAL, "a trailer that is not ended by carriage return and line feed");
+        result = result < 0 ? result : parse_field(line, ret_head, error);
+        if (result != HF_OK)
+            return result;
+        for (size_t i = 0; i < sizeof forbidden / sizeof *forbidden; i++)
+            if (same_ignoring_case(ret_head->headers[ret_head->header_count - 1].name, forbidden[i]))
+                return hf_error_set(error, HF_EINVAL, "%s cannot be a trailer", forbidden[i]);
+    }
+    return HF_OK;
+}
+
 hf_slice hf_http1_header_find(const hf_http1_head *head, const char *name)
 {
+    hf_slice wanted = {(const uint8_t *)name, strlen(name)};
+
     for (uint32_t i = 0; i < head->header_count; i++)
-        if (same_ignoring_case(head->headers[i].name, name)) {
+        if (hf_http1_same(head->headers[i].name, wanted)) {
             hf_slice value = head->headers[i].value;
 
             return value.data ? value : (hf_slice){(const uint8_t *)"", 0};

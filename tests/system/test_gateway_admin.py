@@ -48,7 +48,8 @@ class Running:
     def __exit__(self, kind, value, trace):
         if kind:
             print(self.gateway.log()[-4000:])
-        code = self.gateway.stop()
+        self.gateway.stop()
+        code = self.gateway.process.returncode
         for server in self.servers:
             if server.listener.fileno() >= 0: # not stopped by the case
                 server.stop()
@@ -174,7 +175,8 @@ def listeners_have_logs_of_their_own():
 
 
 def a_file_that_was_moved_away_is_followed():
-    with Running("rotation", LOG) as running:
+    # The buffers have room for all that comes while a busy machine's disk is slow: nothing is dropped.
+    with Running("rotation", LOG.replace("flush", 'buffer = "8MiB"; flush')) as running:
         stop, failed, sent = threading.Event(), [], [0]
 
         def load():
@@ -209,7 +211,7 @@ def a_file_that_was_moved_away_is_followed():
         # Those that went into the file that was deleted are gone with it; none of another is.
         numbers = sorted(int(target[1:]) for target in seen)
         gaps = sum(1 for a, b in zip(numbers, numbers[1:]) if b != a + 1)
-        assert numbers[0] == 0 and numbers[-1] == sent[0] - 1 and gaps <= 2, (numbers[:3], numbers[-3:], sent, gaps)
+        assert numbers[0] == 0 and numbers[-1] == sent[0] - 1 and gaps <= 1, (numbers[:3], numbers[-3:], sent, gaps)
 
 
 def a_full_disk_drops_lines_and_stops_nobody():
@@ -345,7 +347,7 @@ def metrics_say_what_was_done():
     broken = Server(say("no", "500 Internal Server Error"))
     down = ('down: { degraded: { status = 200; body = "{}"; }; servers: { x: { address = "127.0.0.1:1"; max_fails = 0; }; '
             'y: { address = "127.0.0.1:2"; max_fails = 0; }; }; };')
-    with Running("metrics", routes=routes, servers=[Server(say("a")), broken], upstreams=down) as running:
+    with Running("metrics", routes=routes, servers=[Server(say("a")), broken], upstreams=down, workers=1) as running:
         for _ in range(10):
             running.gateway.get("/only")
         for _ in range(3):
@@ -379,7 +381,7 @@ def metrics_say_what_was_done():
                  if metrics.get("holdfast_gateway_" + name) != value}
         assert not wrong, wrong
         idle = [metrics['holdfast_gateway_server_connections_idle{upstream="app",server="%s"}' % s] for s in "ab"]
-        assert all(1 <= count <= 2 for count in idle), idle # one for each worker at most
+        assert idle == [1, 1], idle
         assert metrics['holdfast_gateway_received_bytes_total{listener="web"}'] > 16 * 40
         assert metrics['holdfast_gateway_route_duration_seconds_sum{route="only"}'] > 0
         # What goes from the configuration goes from the metrics; what stays counts on.

@@ -164,9 +164,10 @@ static void test_response(void **state)
 }
 
 /* Reads a chunked body in pieces of random size; returns the result and the content. */
-static int32_t read_chunked(hf_random *random, const char *body, char *content, uint64_t *ret_taken)
+static int32_t read_chunked_with(hf_random *random, const char *body, char *content, uint64_t *ret_taken,
+                                 hf_buffer *trailers)
 {
-    hf_http1_chunked chunked = {0};
+    hf_http1_chunked chunked = {.trailers = trailers};
     uint64_t size = strlen(body), at = 0, available = 0;
 
     content[0] = 0;
@@ -190,13 +191,19 @@ static int32_t read_chunked(hf_random *random, const char *body, char *content, 
     }
 }
 
+static int32_t read_chunked(hf_random *random, const char *body, char *content, uint64_t *ret_taken)
+{
+    return read_chunked_with(random, body, content, ret_taken, NULL);
+}
+
 static void test_chunked(void **state)
 {
     static const char good[] =
-        "4\r\nWiki\r\n6;name=\"v\"\r\npedia \r\nE\r\nin \r\n\r\nchunks.\r\n0\r\nA: b\r\nC: d\r\n\r\nnext";
-    static const char *const bad[] = {"\r\n",        "x\r\n",          "4\nWiki",        "4\r\nWikix",
-                                      "4\r\nWiki\n", "1\r\na\rb",      "-1\r\n",         "1000000000000000\r\n",
-                                      "0\r\n\rA",    "0\r\nA\x01\r\n", "4;a\x02\r\nWiki"};
+        "4 \r\nWiki\r\n6\t;name=\"v\"\r\npedia \r\nE\r\nin \r\n\r\nchunks.\r\n0\r\nA: b\r\nC: d\r\n\r\nnext";
+    static const char *const bad[] = {"\r\n",        "x\r\n",          "4\nWiki",         "4\r\nWikix",
+                                      "4\r\nWiki\n", "1\r\na\rb",      "-1\r\n",          "1000000000000000\r\n",
+                                      "0\r\n\rA",    "0\r\nA\x01\r\n", "4;a\x02\r\nWiki", "4 4\r\nWiki",
+                                      "4 a\r\nWiki", "4;\x7f\r\nWiki", "0\r\nA\x7f\r\n"};
     char content[256];
     uint64_t taken = 0;
     hf_random random;
@@ -213,6 +220,48 @@ static void test_chunked(void **state)
     assert_int_equal(read_chunked(&random, "3\r\nab", content, &taken), 0);
 }
 
+static void test_trailers(void **state)
+{
+    static const char *const bad[] = {"A b\r\n",
+                                      "A : b\r\n",
+                                      " A: b\r\n",
+                                      "A: b\r\n\r\nC: d\r\n",
+                                      "Content-Length: 1\r\n",
+                                      "host: x\r\n",
+                                      "A: b\r\nTransfer-Encoding: chunked\r\n",
+                                      "A: b"};
+    char content[256];
+    uint64_t taken = 0;
+    hf_buffer trailers;
+    hf_random random;
+    hf_http1_head head;
+
+    (void)state;
+    hf_random_init(&random, 2);
+    hf_buffer_init(&trailers, 64);
+    for (int i = 0; i < 200; i++) {
+        assert_int_equal(
+            read_chunked_with(&random, "1\r\na\r\n0\r\nA: b\r\nC:d\r\n\r\nnext", content, &taken, &trailers), 1);
+        assert_int_equal(trailers.size, 11);
+        assert_memory_equal(trailers.data, "A: b\r\nC:d\r\n", 11);
+        hf_buffer_clear(&trailers);
+        assert_int_equal(read_chunked_with(&random, "0\r\n\r\n", content, &taken, &trailers), 1);
+        assert_int_equal(trailers.size, 0);
+    }
+    assert_int_equal(
+        read_chunked_with(&random, "0\r\nA: 0123456789012345678901234567890123456789012345678901234567890123\r\n\r\n",
+                          content, &taken, &trailers),
+        HF_ETOOLARGE);
+    hf_buffer_done(&trailers);
+    assert_int_equal(hf_http1_parse_trailers(text("A: b\r\nC:d\r\n"), &head, NULL), HF_OK);
+    assert_int_equal(head.header_count, 2);
+    assert_memory_equal(head.headers[1].value.data, "d", 1);
+    assert_int_equal(hf_http1_parse_trailers(text(""), &head, NULL), HF_OK);
+    assert_int_equal(head.header_count, 0);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(hf_http1_parse_trailers(text(bad[i]), &head, NULL), HF_EINVAL);
+}
+
 static void test_reasons(void **state)
 {
     (void)state;
@@ -225,7 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_request),  cmocka_unit_test(test_keep_alive),      cmocka_unit_test(test_refused),
         cmocka_unit_test(test_response), cmocka_unit_test(test_too_many_fields), cmocka_unit_test(test_chunked),
-        cmocka_unit_test(test_reasons),
+        cmocka_unit_test(test_trailers), cmocka_unit_test(test_reasons),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,10 +3,12 @@
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/value.h>
 
-#include <stdio.h>
 #include <string.h>
 
-enum { CONNECTION_OPTIONS_MAX = 32 };
+enum {
+    CONNECTION_OPTIONS_MAX = 32,
+    ROOM = 1024 /* bytes, taken at a time beside what is needed just then */
+};
 
 /* What becomes of a field. */
 enum {
@@ -30,35 +32,43 @@ enum {
 
 #define KNOWN(name, fate)                                                                                              \
     {                                                                                                                  \
-        {(const uint8_t *)(name), sizeof(name) - 1}, fate                                                              \
+        (name), sizeof(name) - 1, (fate)                                                                               \
     }
 
 static const struct {
-    hf_slice name;
+    const char *name;
+    uint32_t size;
     int32_t fate;
 } known[] = {
+    /* by size */
     KNOWN("te", TE),
     KNOWN("host", HOST),
     KNOWN("expect", EXPECT),
     KNOWN("upgrade", UPGRADE),
     KNOWN("forwarded", FORWARDED),
     KNOWN("tracestate", TRACE_STATE),
-    KNOWN("traceparent", TRACE_PARENT),
     KNOWN("keep-alive", OF_THE_HOP),
     KNOWN("connection", CONNECTION),
+    KNOWN("traceparent", TRACE_PARENT),
+    KNOWN("traceresponse", TRACE_RESPONSE),
     KNOWN("content-length", FRAMING),
     KNOWN("http2-settings", OF_THE_HOP),
     KNOWN("x-forwarded-for", FORWARDED_FOR),
     KNOWN("proxy-connection", OF_THE_HOP),
     KNOWN("x-forwarded-host", FORWARDED_HOST),
-    KNOWN("traceresponse", TRACE_RESPONSE),
     KNOWN("transfer-encoding", FRAMING),
     KNOWN("x-forwarded-proto", FORWARDED_PROTO),
 };
 
-static int is(hf_slice name, const char *text)
+/* Inline, so that the size of a constant is one. */
+static inline hf_slice slice_of(const char *text)
 {
-    return hf_http1_same(name, hf_slice_of(text));
+    return (hf_slice){(const uint8_t *)text, strlen(text)};
+}
+
+static inline int is(hf_slice name, const char *text)
+{
+    return hf_http1_same(name, slice_of(text));
 }
 
 /* ---- The fields of a head -------------------------------------------------------------------------------------- */
@@ -69,25 +79,42 @@ struct passage {
     const hf_http1_head *head;
     hf_slice bytes;
     hf_buffer *to;
-    int32_t code;   /* of the first append that failed */
-    uint32_t fates; /* bits of those that some field has */
+    uint8_t *at, *end; /* of the room in `to` */
+    int32_t code;      /* of the first append that failed */
+    uint32_t fates;    /* bits of those that some field has */
     uint8_t fate[HF_HTTP1_HEADERS_MAX];
 };
 
-static void put(struct passage *passage, hf_slice bytes)
+/* Room for so many bytes more, and some; 0: there is none. */
+static int make_room(struct passage *passage, uint64_t size)
 {
-    int32_t code = passage->code == HF_OK ? hf_buffer_append(passage->to, bytes.data, bytes.size) : HF_OK;
+    hf_buffer *to = passage->to;
 
-    if (code != HF_OK)
-        passage->code = code;
+    if (passage->code != HF_OK)
+        return 0;
+    if (passage->at)
+        to->size = (uint64_t)(passage->at - to->data);
+    passage->code = hf_buffer_reserve(to, size + ROOM <= to->maximum - to->size ? size + ROOM : size);
+    passage->at = to->data + to->size;
+    passage->end = to->data + to->capacity;
+    return passage->code == HF_OK;
 }
 
-static void put_text(struct passage *passage, const char *text)
+static inline void put(struct passage *passage, hf_slice bytes)
 {
-    put(passage, hf_slice_of(text));
+    if ((uint64_t)(passage->end - passage->at) < bytes.size && !make_room(passage, bytes.size))
+        return;
+    if (bytes.size)
+        memcpy(passage->at, bytes.data, bytes.size);
+    passage->at += bytes.size;
 }
 
-static void put_field(struct passage *passage, const char *name, hf_slice value)
+static inline void put_text(struct passage *passage, const char *text)
+{
+    put(passage, slice_of(text));
+}
+
+static inline void put_field(struct passage *passage, const char *name, hf_slice value)
 {
     put_text(passage, name);
     put_text(passage, ": ");
@@ -95,12 +122,22 @@ static void put_field(struct passage *passage, const char *name, hf_slice value)
     put_text(passage, "\r\n");
 }
 
+static void put_number(struct passage *passage, uint64_t number)
+{
+    uint8_t digits[20];
+    uint32_t count = 0;
+
+    do
+        digits[sizeof digits - ++count] = (uint8_t)('0' + number % 10);
+    while (number /= 10);
+    put(passage, (hf_slice){digits + sizeof digits - count, count});
+}
+
 static void put_length(struct passage *passage, uint64_t length)
 {
-    char text[48];
-
-    snprintf(text, sizeof text, "Content-Length: %llu\r\n", (unsigned long long)length);
-    put_text(passage, text);
+    put_text(passage, "Content-Length: ");
+    put_number(passage, length);
+    put_text(passage, "\r\n");
 }
 
 static int has(const struct passage *passage, int32_t fate)
@@ -128,8 +165,8 @@ static int any_list_has(const struct passage *passage, int32_t fate, const char 
 
 static int32_t fate_of_name(hf_slice name)
 {
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (name.size == known[i].name.size && hf_http1_same(name, known[i].name))
+    for (size_t i = 0; i < sizeof known / sizeof *known && known[i].size <= name.size; i++)
+        if (known[i].size == name.size && hf_http1_same(name, (hf_slice){(const uint8_t *)known[i].name, name.size}))
             return known[i].fate;
     return PASSES;
 }
@@ -172,6 +209,19 @@ static int is_like_others(const struct passage *passage, int32_t fate, int is_re
            (fate == TRACE_STATE && (!passage->how->trace.data || passage->how->keeps_state));
 }
 
+/* Whether it would be one of the known names if it were written with "-" in place of "_": servers that make variables
+ * of fields take it for that one. */
+static int is_lookalike(hf_slice name)
+{
+    char text[24]; /* the known ones are shorter */
+
+    if (name.size >= sizeof text || !memchr(name.data, '_', name.size))
+        return 0;
+    for (uint64_t i = 0; i < name.size; i++)
+        text[i] = name.data[i] == '_' ? '-' : (char)name.data[i];
+    return fate_of_name((hf_slice){(const uint8_t *)text, name.size}) != PASSES;
+}
+
 static int32_t begin(struct passage *passage, int is_request, hf_error *error)
 {
     const hf_http1_head *head = passage->head;
@@ -181,6 +231,8 @@ static int32_t begin(struct passage *passage, int is_request, hf_error *error)
     for (uint32_t i = 0; i < head->header_count; i++) {
         int32_t fate = fate_of_name(head->headers[i].name);
 
+        if (fate == PASSES && is_request && is_lookalike(head->headers[i].name))
+            fate = OF_THE_HOP;
         passage->fate[i] = (uint8_t)(is_like_others(passage, fate, is_request) ? PASSES : fate);
         passage->fates |= 1u << passage->fate[i];
     }
@@ -234,8 +286,10 @@ static void put_trace(struct passage *passage, const char *name)
 static int32_t finish(struct passage *passage, uint64_t size_before, hf_error *error)
 {
     put_text(passage, "\r\n");
-    if (passage->code == HF_OK)
+    if (passage->code == HF_OK) {
+        passage->to->size = (uint64_t)(passage->at - passage->to->data);
         return HF_OK;
+    }
     passage->to->size = size_before;
     return hf_error_set(error, passage->code,
                         passage->code == HF_ETOOLARGE ? "the head and what is added to it take more than %llu bytes"
@@ -326,7 +380,7 @@ static void put_connection(struct passage *passage)
  * otherwise, nothing is to come. */
 static int begin_appended(struct passage *passage, const char *name, int32_t fate)
 {
-    if (is_edited(passage->how, hf_slice_of(name)))
+    if (is_edited(passage->how, slice_of(name)))
         return 0;
     put_text(passage, name);
     put_text(passage, ": ");
@@ -343,7 +397,7 @@ static void put_kept(struct passage *passage, const char *name, int32_t fate, hf
 {
     hf_slice said = value_of(passage, fate);
 
-    if (!is_edited(passage->how, hf_slice_of(name)))
+    if (!is_edited(passage->how, slice_of(name)))
         put_field(passage, name, passage->how->is_proxy && said.size ? said : own);
 }
 
@@ -373,7 +427,7 @@ static void put_client(struct passage *passage, hf_slice host)
         put(passage, passage->how->client);
         put_text(passage, "\r\n");
     }
-    put_kept(passage, "X-Forwarded-Proto", FORWARDED_PROTO, hf_slice_of(passage->how->is_tls ? "https" : "http"));
+    put_kept(passage, "X-Forwarded-Proto", FORWARDED_PROTO, slice_of(passage->how->is_tls ? "https" : "http"));
     if (host.size)
         put_kept(passage, "X-Forwarded-Host", FORWARDED_HOST, host);
     put_forwarded(passage, host);
@@ -404,6 +458,16 @@ int32_t gateway_forward_request(const struct gateway_forward *how, hf_slice byte
     else if (hf_http1_header_find(head, "content-length").data)
         put_length(&passage, head->content_length);
     return finish(&passage, before, error);
+}
+
+int32_t gateway_forward_look(const hf_http1_head *head, hf_error *error)
+{
+    static const struct gateway_forward nothing;
+    struct passage passage = {.how = &nothing, .head = head};
+    hf_slice target, host;
+    int32_t code = begin(&passage, 1, error);
+
+    return code == HF_OK ? read_target(&passage, &target, &host, error) : code;
 }
 
 /* ---- Responses ------------------------------------------------------------------------------------------------- */
@@ -448,13 +512,13 @@ int32_t gateway_forward_response(const struct gateway_forward *how, hf_slice byt
 {
     struct passage passage = {.how = how, .head = head, .bytes = bytes, .to = to};
     uint64_t before = to->size;
-    char status[24];
     int32_t code = begin(&passage, 0, error);
 
     if (code != HF_OK)
         return code;
-    snprintf(status, sizeof status, "HTTP/1.1 %u ", head->status);
-    put_text(&passage, status);
+    put_text(&passage, "HTTP/1.1 ");
+    put_number(&passage, head->status);
+    put_text(&passage, " ");
     put(&passage, head->reason);
     put_text(&passage, "\r\n");
     put_passing(&passage);
@@ -467,6 +531,77 @@ int32_t gateway_forward_response(const struct gateway_forward *how, hf_slice byt
     else if (tells_length(head))
         put_length(&passage, head->content_length);
     return finish(&passage, before, error);
+}
+
+static int add_field(hf_http1_header *fields, uint32_t maximum, uint32_t *count, hf_slice name, hf_slice value)
+{
+    if (*count == maximum)
+        return 0;
+    fields[(*count)++] = (hf_http1_header){.name = name, .value = value};
+    return 1;
+}
+
+int32_t gateway_forward_fields(const struct gateway_forward *how, const hf_http1_head *head, hf_http1_header *fields,
+                               uint32_t maximum, uint32_t *ret_count, int32_t *ret_body, int32_t *ret_length,
+                               hf_error *error)
+{
+    struct passage passage = {.how = how, .head = head};
+    uint32_t count = 0;
+    int has_room = 1;
+    int32_t code = begin(&passage, 0, error);
+
+    for (uint32_t i = 0; code == HF_OK && has_room && i < head->header_count; i++)
+        if (passage.fate[i] == PASSES)
+            has_room = add_field(fields, maximum, &count, head->headers[i].name, head->headers[i].value);
+    if (code == HF_OK && has_room && how->trace.data && !is_edited(how, hf_slice_of("traceresponse")))
+        has_room = add_field(fields, maximum, &count, hf_slice_of("traceresponse"), how->trace);
+    for (uint32_t i = 0; code == HF_OK && has_room && i < how->edit_count; i++)
+        if (how->edits[i].value.data)
+            has_room = add_field(fields, maximum, &count, how->edits[i].name, how->edits[i].value);
+    if (!has_room)
+        return hf_error_set(error, HF_ETOOLARGE, "more than %u header fields", maximum);
+    *ret_count = count;
+    *ret_body = body_for(how, head);
+    *ret_length = tells_length(head);
+    return code;
+}
+
+/* ---- Trailers -------------------------------------------------------------------------------------------------- */
+
+static int may_be_trailer(hf_slice name)
+{
+    static const char *const too_late[] = {
+        "authorization", "cache-control",   "content-encoding",    "content-range",
+        "content-type",  "cookie",          "max-forwards",        "pragma",
+        "range",         "set-cookie",      "proxy-authorization", "proxy-authenticate",
+        "trailer",       "www-authenticate"};
+
+    for (size_t i = 0; i < sizeof too_late / sizeof *too_late; i++)
+        if (is(name, too_late[i]))
+            return 0;
+    return fate_of_name(name) == PASSES;
+}
+
+int32_t gateway_forward_trailers(const struct gateway_edit *edits, uint32_t edit_count, hf_buffer *lines,
+                                 hf_error *error)
+{
+    struct gateway_forward how = {.edits = edits, .edit_count = edit_count};
+    hf_http1_head head;
+    uint64_t to = 0;
+    int32_t code = hf_http1_parse_trailers((hf_slice){lines->data, lines->size}, &head, error);
+
+    for (uint32_t i = 0; code == HF_OK && i < head.header_count; i++) {
+        const uint8_t *from = head.headers[i].name.data;
+        const uint8_t *end = i + 1 < head.header_count ? head.headers[i + 1].name.data : lines->data + lines->size;
+
+        if (!may_be_trailer(head.headers[i].name) || is_edited(&how, head.headers[i].name))
+            continue;
+        memmove(lines->data + to, from, (size_t)(end - from));
+        to += (uint64_t)(end - from);
+    }
+    if (code == HF_OK)
+        lines->size = to;
+    return code;
 }
 
 int32_t gateway_forward_may_edit(hf_slice name)

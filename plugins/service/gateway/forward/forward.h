@@ -47,12 +47,28 @@ struct gateway_forward {
 int32_t gateway_forward_request(const struct gateway_forward *how, hf_slice bytes, const hf_http1_head *head,
                                 hf_buffer *to, hf_error *error);
 
+/* Whether it is a request that gateway_forward_request would send on, for those that are answered without a server. */
+int32_t gateway_forward_look(const hf_http1_head *head, hf_error *error);
+
 /* The same for a response.  *ret_body, HF_HTTP1_BODY_...: how the body goes to the client; a body that ends with the
  * server's connection is sent in chunks to clients that know them, and so that the client sees whether it was whole.
  * After HF_HTTP1_BODY_UNTIL_CLOSE the connection closes whatever `keep_alive` says.  HF_EINVAL and HF_ETOOLARGE (502),
  * HF_ENOMEM. */
 int32_t gateway_forward_response(const struct gateway_forward *how, hf_slice bytes, const hf_http1_head *head,
                                  hf_buffer *to, int32_t *ret_body, hf_error *error);
+
+/* The fields of a response as they go on, with those of the route, for a client whose protocol frames messages itself;
+ * none about framing is among them.  They point into the head and into `how`.  *ret_body as above, *ret_length: the
+ * Content-Length to be told is that of the head.  HF_EINVAL (502), HF_ETOOLARGE: more than `maximum`. */
+int32_t gateway_forward_fields(const struct gateway_forward *how, const hf_http1_head *head, hf_http1_header *fields,
+                               uint32_t maximum, uint32_t *ret_count, int32_t *ret_body, int32_t *ret_length,
+                               hf_error *error);
+
+/* Takes out of lines of trailers, as hf_http1_chunked_next gives them, what may not go on: fields that concern only the
+ * connection, that a route edits, or that decide what becomes of a message and come too late for that (RFC 9110,
+ * 6.5.1).  HF_EINVAL, HF_ETOOLARGE: as hf_http1_parse_trailers. */
+int32_t gateway_forward_trailers(const struct gateway_edit *edits, uint32_t edit_count, hf_buffer *lines,
+                                 hf_error *error);
 
 /* Whether a route may edit fields of that name: not those which say where a message ends or what becomes of the
  * connection, nor the host, which has a member of its own. */

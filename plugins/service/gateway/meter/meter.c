@@ -157,6 +157,9 @@ static void add_cell(const struct gateway_cell *cell, struct gateway_sums *sums)
     sums->closed += load(&cell->closed); /* before what was accepted, so that no more are closed than that */
     sums->accepted += load(&cell->accepted);
     sums->refused += load(&cell->refused);
+    sums->datagrams_received += load(&cell->datagrams_received);
+    sums->datagrams_sent += load(&cell->datagrams_sent);
+    sums->datagrams_lost += load(&cell->datagrams_lost);
     sums->dequeued += load(&cell->dequeued);
     sums->queued += load(&cell->queued);
     sums->latency_us += load(&cell->latency_us);

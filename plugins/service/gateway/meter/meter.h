@@ -28,9 +28,10 @@ extern const uint64_t gateway_latency_bounds[GATEWAY_LATENCY_BOUNDS];
     number tries, retries; /* upstreams: servers that were asked, and of those, not the first of a request */          \
     number degraded;       /* upstreams: answers in place of theirs */                                                 \
     number received, sent; /* bytes */                                                                                 \
-    number accepted, refused, closed; /* listeners: connections */                                                     \
-    number queued, dequeued;          /* upstreams */                                                                  \
-    number latency_us;                /* the sum of what is counted in the next two */                                 \
+    number accepted, refused, closed; /* listeners: connections, or flows of datagrams */                              \
+    number datagrams_received, datagrams_sent, datagrams_lost;                                                         \
+    number queued, dequeued; /* upstreams */                                                                           \
+    number latency_us;       /* the sum of what is counted in the next two */                                          \
     number latency[GATEWAY_LATENCY_BOUNDS + 1];                                                                        \
     small sketch[GATEWAY_SKETCH_SIZE];
 

@@ -1,7 +1,9 @@
 #include "options/check.h"
 
+#include "http2/http2.h"
 #include "options/options.h"
 #include "plan/plan.h"
+#include "tls/check.h"
 
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/text.h>
@@ -102,15 +104,20 @@ static void check_listener(const struct check *check, const struct gateway_liste
     hf_error error;
 
     for (const struct gateway_listener_options *other = all; other < listener; other++)
-        if (strcmp(other->address, listener->address) == 0)
+        if (strcmp(other->address, listener->address) == 0 &&
+            (other->protocol == GATEWAY_PROTOCOL_UDP) == (listener->protocol == GATEWAY_PROTOCOL_UDP))
             problem(check, "address", "address: '%s' is that of the listener '%s', too", listener->address,
                     other->name);
     check_access_log(check, listener);
+    if (listener->http2 && !gateway_http2_is_there())
+        problem(check, "http2", "http2: this gateway was built without HTTP/2; expected false");
     for (uint64_t i = 0; i < listener->trusted_proxies.count; i++) {
         struct gateway_network network;
         if (gateway_network_parse(listener->trusted_proxies.items[i], &network, &error) != HF_OK)
             problem(check, "trusted_proxies", "trusted_proxies: %s", error.message);
     }
+    gateway_tls_check_server(&listener->tls, check->report, check->path);
+    gateway_options_check_stream(check->options, listener, check->report);
 }
 
 /* ---- Routes ---------------------------------------------------------------------------------------------------------
@@ -153,11 +160,36 @@ static void check_target(const struct check *check, const struct gateway_route_o
                 "replace_prefix: it begins with '/', and takes the place of a path that is matched as a prefix");
 }
 
+static void check_limit(const struct check *check, const struct gateway_limit_options *limit)
+{
+    struct gateway_key key;
+    hf_error error;
+
+    if (gateway_key_parse(limit->key, &key, &error) != HF_OK)
+        problem(check, "limit.key", "key: %s", error.message);
+    else if (key.of == GATEWAY_KEY_BODY || key.of == GATEWAY_KEY_POLICY)
+        problem(check, "limit.key",
+                "key: '%s' is not known when a request is let in; expected client, path, field NAME, cookie NAME or "
+                "argument NAME",
+                limit->key);
+}
+
+/* Only what speaks HTTP has requests. */
+static void check_route_listener(const struct check *check, const char *name)
+{
+    const struct gateway_listener_options *listeners = check->options->listeners.items;
+
+    check_name(check, "listeners", &check->options->listeners, sizeof *listeners, "listener", name);
+    for (uint64_t i = 0; i < check->options->listeners.count; i++)
+        if (strcmp(listeners[i].name, name) == 0 && listeners[i].protocol != GATEWAY_PROTOCOL_HTTP)
+            problem(check, "listeners", "listeners: '%s' does not speak HTTP; its option upstream says where it leads",
+                    name);
+}
+
 static void check_route(const struct check *check, const struct gateway_route_options *route)
 {
     for (uint64_t i = 0; i < route->listeners.count; i++)
-        check_name(check, "listeners", &check->options->listeners, sizeof(struct gateway_listener_options), "listener",
-                   route->listeners.items[i]);
+        check_route_listener(check, route->listeners.items[i]);
     if (route->path[0] != '/' && strcmp(route->path, "*") != 0)
         problem(check, "path", "path: '%s' does not begin with '/'", route->path);
     check_target(check, route);
@@ -167,6 +199,7 @@ static void check_route(const struct check *check, const struct gateway_route_op
     check_text(check, "type", route->type);
     check_text(check, "redirect", route->redirect);
     check_text(check, "replace_prefix", route->replace_prefix);
+    check_limit(check, &route->limit);
     for (uint64_t i = 0; i < route->retry_on.count; i++)
         if (!gateway_retry_bit(route->retry_on.items[i]))
             problem(
@@ -242,6 +275,7 @@ static void check_upstream(const struct check *check, const struct gateway_upstr
     check_text(check, "check.path", upstream->check.path);
     check_text(check, "check.host", upstream->check.host);
     check_text(check, "degraded.type", upstream->degraded.type);
+    gateway_tls_check_client(&upstream->tls, &upstream->servers, check->report, check->path);
 }
 
 /* ---- All ------------------------------------------------------------------------------------------------------------

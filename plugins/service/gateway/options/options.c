@@ -6,7 +6,8 @@
 
 #define SECONDS(n) (INT64_C(1000000) * (n))
 
-static const char *const protocols[] = {"http", NULL};
+static const char *const protocols[] = {
+    [GATEWAY_PROTOCOL_HTTP] = "http", [GATEWAY_PROTOCOL_TCP] = "tcp", [GATEWAY_PROTOCOL_UDP] = "udp", NULL};
 static const char *const parts[] = {
     [GATEWAY_OF_FIELD] = "field", [GATEWAY_OF_COOKIE] = "cookie", [GATEWAY_OF_ARGUMENT] = "argument", NULL};
 static const char *const tests[] = {[GATEWAY_IS_PRESENT] = "present",
@@ -22,7 +23,34 @@ static const hf_option listener_options[] = {
     HF_CONFIG_ADDRESS("address", struct gateway_listener_options, address, .flags = HF_OPTION_REQUIRED,
                       .doc = "Where clients connect to."),
     HF_CONFIG_CHOICE("protocol", struct gateway_listener_options, protocol, .choices = protocols,
-                     .default_text = "http", .doc = "What clients speak; http is HTTP/1.1 and 1.0."),
+                     .default_text = "http",
+                     .doc = "What clients speak; http is HTTP/1.1, 1.0 and 2; bytes of tcp and datagrams of udp go "
+                            "to a server as they are."),
+    HF_CONFIG_BOOLEAN("http2", struct gateway_listener_options, http2, .default_text = GATEWAY_HTTP2_DEFAULT,
+                      .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Whether clients may speak HTTP/2, too: over TLS when they offer it (ALPN), else when a "
+                             "connection begins with its preface. It is false where the gateway was built without "
+                             "nghttp2."),
+    HF_CONFIG_INTEGER("http2_streams_maximum", struct gateway_listener_options, http2_streams_maximum,
+                      .default_text = "128", .minimum = 1, .maximum = 65536, .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Requests at a time on a connection that speaks HTTP/2."),
+    HF_CONFIG_STRING("upstream", struct gateway_listener_options, upstream, .default_text = "",
+                     .flags = HF_OPTION_RELOADABLE,
+                     .doc = "tcp, udp: whose servers get the connections or datagrams; beside server_names, those that "
+                            "have none of the names, and empty: these are closed."),
+    HF_CONFIG_GROUPS("server_names", struct gateway_listener_options, server_names, struct gateway_name_options,
+                     .members = &gateway_name_table, .flags = HF_OPTION_RELOADABLE,
+                     .doc = "tcp: where connections go by the name that TLS clients ask for (SNI); their TLS is not "
+                            "ended here. The first that has the name is taken; what is no TLS is closed."),
+    HF_CONFIG_INTEGER("tries", struct gateway_listener_options, tries, .default_text = "3", .minimum = 1, .maximum = 16,
+                      .flags = HF_OPTION_RELOADABLE,
+                      .doc = "tcp: servers that are tried for a connection at most; udp: for a datagram."),
+    HF_CONFIG_DURATION("flow_timeout", struct gateway_listener_options, flow_timeout_us, .default_text = "60s",
+                       .minimum = 1000, .maximum = SECONDS(86400), .flags = HF_OPTION_RELOADABLE,
+                       .doc = "udp: how long a client keeps its server while neither of them sends anything."),
+    HF_CONFIG_INTEGER("flows_maximum", struct gateway_listener_options, flows_maximum, .default_text = "16384",
+                      .minimum = 1, .maximum = 1 << 20, .flags = HF_OPTION_RELOADABLE,
+                      .doc = "udp: clients at a time in each worker; datagrams of more are thrown away, and counted."),
     HF_CONFIG_BOOLEAN("proxy_protocol", struct gateway_listener_options, proxy_protocol, .default_text = "false",
                       .flags = HF_OPTION_RELOADABLE,
                       .doc = "Whether every connection begins with a header of the PROXY protocol (version 1 or 2); "
@@ -51,8 +79,10 @@ static const hf_option listener_options[] = {
                        .doc = "Within which a client must take more of an answer; else its connection is closed."),
     HF_CONFIG_DURATION("idle_timeout", struct gateway_listener_options, idle_timeout_us, .default_text = "75s",
                        .minimum = 1000, .maximum = SECONDS(86400), .flags = HF_OPTION_RELOADABLE,
-                       .doc = "How long a connection without a request stays open, and one that was upgraded and on "
-                              "which nothing moves."),
+                       .doc = "How long a connection without a request stays open, and one that was upgraded, or is "
+                              "tcp, and on which nothing moves."),
+    HF_CONFIG_GROUP("tls", struct gateway_listener_options, tls, .members = &gateway_tls_server_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "TLS with clients."),
     HF_CONFIG_GROUP("access_log", struct gateway_listener_options, access_log, .members = &gateway_listener_log_table,
                     .flags = HF_OPTION_RELOADABLE, .doc = "Where its requests are logged, if not with the others."),
 };
@@ -127,6 +157,18 @@ static const hf_option route_options[] = {
     HF_CONFIG_DURATION("try_timeout", struct gateway_route_options, try_timeout_us, .default_text = "0s", .minimum = 0,
                        .maximum = SECONDS(86400), .flags = HF_OPTION_RELOADABLE,
                        .doc = "In which the head of an answer must come from one server; 0: as long as timeout."),
+    HF_CONFIG_BOOLEAN("policy", struct gateway_route_options, policy, .default_text = "false",
+                      .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Whether the policies for gateway.route, gateway.on_response and gateway.on_error are "
+                             "asked about its requests."),
+    HF_CONFIG_GROUP("limit", struct gateway_route_options, limit, .members = &gateway_limit_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "How often each client, or user, may ask."),
+    HF_CONFIG_INTEGER("requests_maximum", struct gateway_route_options, requests_maximum, .default_text = "0",
+                      .minimum = 0, .maximum = 1 << 24, .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Requests at a time, at all workers together; more are answered with 503; 0: any number."),
+    HF_CONFIG_SIZE("body_maximum", struct gateway_route_options, body_maximum, .default_text = "0", .minimum = 0,
+                   .maximum = INT64_C(1) << 50, .flags = HF_OPTION_RELOADABLE,
+                   .doc = "Bytes of a request's body, in place of the listener's body_maximum; 0: that one."),
 };
 static const hf_option_table route_table = HF_TABLE(route_options);
 
@@ -257,11 +299,15 @@ static const hf_option upstream_options[] = {
     HF_CONFIG_STRING("key", struct gateway_upstream_options, key, .default_text = "client",
                      .flags = HF_OPTION_RELOADABLE,
                      .doc = "What requests must have in common to meet the same server, for balancers that use a key: "
-                            "client (its address), path, field NAME, cookie NAME, argument NAME, or body NAME (a "
-                            "member of the JSON object that is the body)."),
+                            "client (its address), path, field NAME, cookie NAME, argument NAME, body NAME (a member "
+                            "of the JSON object that is the body), or policy (what gateway.balance_key says)."),
     HF_CONFIG_GROUPS("servers", struct gateway_upstream_options, servers, struct gateway_server_options,
                      .members = &gateway_server_table, .flags = HF_OPTION_REQUIRED | HF_OPTION_RELOADABLE,
                      .doc = "The servers."),
+    HF_CONFIG_CHOICE("send_proxy", struct gateway_upstream_options, send_proxy, .choices = gateway_send_proxy_words,
+                     .default_text = "off", .flags = HF_OPTION_RELOADABLE,
+                     .doc = "Which version of the PROXY protocol tells servers who the client is, at the beginning of "
+                            "each connection; a connection then carries the requests of one client only."),
     HF_CONFIG_DURATION("connect_timeout", struct gateway_upstream_options, connect_timeout_us, .default_text = "5s",
                        .minimum = 1000, .maximum = SECONDS(600), .flags = HF_OPTION_RELOADABLE,
                        .doc = "In which a connection to a server must be there."),
@@ -303,6 +349,8 @@ static const hf_option upstream_options[] = {
                     .flags = HF_OPTION_RELOADABLE, .doc = "Servers that fail more often than the others."),
     HF_CONFIG_GROUP("degraded", struct gateway_upstream_options, degraded, .members = &degraded_table,
                     .flags = HF_OPTION_RELOADABLE, .doc = "What is answered when no server can be asked."),
+    HF_CONFIG_GROUP("tls", struct gateway_upstream_options, tls, .members = &gateway_tls_client_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "TLS with the servers."),
 };
 static const hf_option_table upstream_table = HF_TABLE(upstream_options);
 

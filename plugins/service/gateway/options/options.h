@@ -3,17 +3,26 @@
 #define GATEWAY_OPTIONS_H
 
 #include "options/operation.h"
+#include "options/stream.h"
+#include "tls/options.h"
 
 #include <holdfast/holdfast.h>
 
-enum { GATEWAY_PROTOCOL_HTTP /* HTTP/1.1 */ };
+enum { GATEWAY_PROTOCOL_HTTP /* HTTP/1.1 */, GATEWAY_PROTOCOL_TCP, GATEWAY_PROTOCOL_UDP };
 enum { GATEWAY_CHECK_NONE, GATEWAY_CHECK_TCP, GATEWAY_CHECK_HTTP };
 
 struct gateway_listener_options {
     const char *name;
     const char *address;
-    int32_t protocol; /* GATEWAY_PROTOCOL_... */
+    int32_t protocol;       /* GATEWAY_PROTOCOL_... */
+    const char *upstream;   /* of tcp and udp */
+    hf_groups server_names; /* of tcp: gateway_name_options */
+    int64_t tries;
+    uint64_t flow_timeout_us;
+    int64_t flows_maximum;
     int32_t proxy_protocol;
+    int32_t http2;
+    int64_t http2_streams_maximum;
     hf_strings trusted_proxies;
     int64_t connections_maximum;
     uint64_t head_maximum;
@@ -22,6 +31,7 @@ struct gateway_listener_options {
     uint64_t body_timeout_us;
     uint64_t send_timeout_us;
     uint64_t idle_timeout_us;
+    struct gateway_tls_server_options tls;
     struct gateway_listener_log_options access_log;
 };
 
@@ -32,6 +42,16 @@ struct gateway_condition_options {
     int32_t test; /* GATEWAY_IS_..., GATEWAY_BEGINS */
     const char *value;
 };
+
+/* What each key may do at a route; see limit.c. */
+struct gateway_limit_options {
+    double rate; /* 0: there is no limit */
+    int64_t burst;
+    const char *key;
+    int64_t status;
+};
+
+extern const hf_option_table gateway_limit_table;
 
 struct gateway_route_options {
     const char *name;
@@ -57,6 +77,10 @@ struct gateway_route_options {
     int64_t tries;
     hf_strings retry_on;
     uint64_t try_timeout_us;
+    int32_t policy;
+    struct gateway_limit_options limit;
+    int64_t requests_maximum;
+    uint64_t body_maximum; /* 0: the listener's */
 };
 
 struct gateway_server_options {
@@ -113,8 +137,9 @@ struct gateway_degraded_options {
 struct gateway_upstream_options {
     const char *name;
     hf_capability_choice balancer;
-    const char *key;   /* "client", "field NAME", ... */
-    hf_groups servers; /* gateway_server_options */
+    const char *key;    /* "client", "field NAME", ... */
+    hf_groups servers;  /* gateway_server_options */
+    int32_t send_proxy; /* 0, or a version of the PROXY protocol */
     uint64_t connect_timeout_us;
     uint64_t send_timeout_us;
     uint64_t receive_timeout_us;
@@ -130,6 +155,7 @@ struct gateway_upstream_options {
     struct gateway_breaker_options server_breaker;
     struct gateway_outlier_options outlier;
     struct gateway_degraded_options degraded;
+    struct gateway_tls_client_options tls;
 };
 
 struct gateway_options {

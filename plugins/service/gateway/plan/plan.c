@@ -284,6 +284,42 @@ static int32_t make_retries(const struct making *making, const struct gateway_ro
     return HF_OK;
 }
 
+/* One that was there before goes on counting. */
+static int32_t make_admission(const struct making *making, const char *name, struct gateway_route *route)
+{
+    uint64_t seed;
+
+    for (uint32_t i = 0; making->before && i < making->before->route_count; i++) {
+        struct gateway_admission *admission = making->before->routes[i].admission;
+
+        if (admission && strcmp(admission->route, name) == 0) {
+            gateway_admission_hold(admission);
+            route->admission = admission;
+            return HF_OK;
+        }
+    }
+    making->build->node->random(making->build->host, &seed, sizeof seed);
+    return gateway_admission_create(making->build->host, name, seed, &route->admission, making->error);
+}
+
+static int32_t make_limits(const struct making *making, const struct gateway_route_options *options,
+                           struct gateway_route *route)
+{
+    hf_slice key = copy(making, options->limit.key);
+
+    if (!key.data)
+        return no_memory(making);
+    route->has_policy = options->policy;
+    route->limit = (struct gateway_bucket_rules){.rate = options->limit.rate, .burst = (double)options->limit.burst};
+    route->limit_status = (uint32_t)options->limit.status;
+    route->requests_maximum = (uint32_t)options->requests_maximum;
+    route->body_maximum = options->body_maximum;
+    int32_t code = gateway_key_parse((const char *)key.data, &route->limit_key, making->error);
+    if (code == HF_OK && (route->limit.rate > 0 || route->requests_maximum))
+        code = make_admission(making, options->name, route);
+    return code;
+}
+
 static int32_t make_route(const struct making *making, const struct gateway_route_options *options,
                           struct gateway_route *route)
 {
@@ -306,6 +342,8 @@ static int32_t make_route(const struct making *making, const struct gateway_rout
         code = make_edits(making, &options->request_fields, &route->request_edits, &route->request_edit_count);
     if (code == HF_OK)
         code = make_edits(making, &options->response_fields, &route->response_edits, &route->response_edit_count);
+    if (code == HF_OK)
+        code = make_limits(making, options, route);
     return code == HF_OK ? code : hf_error_prefix(making->error, "route '%s'", options->name);
 }
 
@@ -353,6 +391,36 @@ static int32_t make_rules(const struct making *making, struct gateway_listener *
     return code;
 }
 
+static int32_t make_names(const struct making *making, const hf_groups *groups, struct gateway_listener *listener)
+{
+    const struct gateway_name_options *options = groups->items;
+    struct gateway_name *names = take(making, groups->count, sizeof *names);
+    int32_t code = names ? HF_OK : no_memory(making);
+
+    for (uint64_t i = 0; i < groups->count && code == HF_OK; i++) {
+        code = copy_list(making, &options[i].hosts, &names[i].hosts, &names[i].host_count);
+        if (code == HF_OK)
+            code = find_upstream(making, options[i].upstream, &names[i].upstream);
+    }
+    listener->names = names;
+    listener->name_count = (uint32_t)groups->count;
+    return code;
+}
+
+/* Where a listener leads that does not look at requests. */
+static int32_t make_way(const struct making *making, const struct gateway_listener_options *options,
+                        struct gateway_listener *listener)
+{
+    listener->tries = (uint32_t)options->tries;
+    listener->flow_timeout_us = options->flow_timeout_us;
+    listener->flows_maximum = (uint32_t)options->flows_maximum;
+    listener->upstream = GATEWAY_NO_UPSTREAM;
+    int32_t code = make_names(making, &options->server_names, listener);
+    if (code == HF_OK && options->upstream[0])
+        code = find_upstream(making, options->upstream, &listener->upstream);
+    return code;
+}
+
 static int32_t make_listener(const struct making *making, const struct gateway_listener_options *options,
                              struct gateway_listener *listener)
 {
@@ -365,6 +433,8 @@ static int32_t make_listener(const struct making *making, const struct gateway_l
         return no_memory(making);
     listener->protocol = options->protocol;
     listener->proxy_protocol = options->proxy_protocol;
+    listener->http2 = options->http2;
+    listener->streams_maximum = (uint32_t)options->http2_streams_maximum;
     listener->connections_maximum = (uint32_t)options->connections_maximum;
     listener->head_maximum = options->head_maximum;
     listener->body_maximum = options->body_maximum;
@@ -376,8 +446,13 @@ static int32_t make_listener(const struct making *making, const struct gateway_l
     for (uint64_t i = 0; i < options->trusted_proxies.count && code == HF_OK; i++)
         code = gateway_network_parse(options->trusted_proxies.items[i], &trusted[listener->trusted_count++],
                                      making->error);
+    if (code == HF_OK && options->tls.certificates.count)
+        code = gateway_tls_server_create(making->build->host, making->build->tickets, options->name, &options->tls, 0,
+                                         &listener->tls, making->error);
     if (code == HF_OK)
         code = make_rules(making, listener, options->name);
+    if (code == HF_OK)
+        code = make_way(making, options, listener);
     if (code == HF_OK)
         code = take_meter(making, GATEWAY_METER_LISTENER, listener->name, &listener->meter);
     if (code == HF_OK)
@@ -447,9 +522,12 @@ void gateway_plan_release(struct gateway_plan *plan)
         gateway_upstream_release(plan->upstreams[i].upstream);
         gateway_meter_release(plan->upstreams[i].meter);
     }
-    for (uint32_t i = 0; plan->routes && i < plan->route_count; i++)
+    for (uint32_t i = 0; plan->routes && i < plan->route_count; i++) {
         gateway_meter_release(plan->routes[i].meter);
-    for (uint32_t i = 0; i < plan->listener_count; i++) {
+        gateway_admission_release(plan->routes[i].admission);
+    }
+    for (uint32_t i = 0; plan->listeners && i < plan->listener_count; i++) {
+        gateway_tls_server_release(plan->listeners[i].tls);
         gateway_meter_release(plan->listeners[i].meter);
         gateway_log_release(plan->listeners[i].log);
     }

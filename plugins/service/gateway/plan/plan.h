@@ -6,8 +6,11 @@
 #include "forward/forward.h"
 #include "log/access_log.h"
 #include "meter/meter.h"
+#include "plan/admission.h"
 #include "plan/network.h"
 #include "route/match.h"
+#include "stream/names.h"
+#include "tls/server.h"
 #include "upstream/build.h"
 
 #include <holdfast/lib/arena.h>
@@ -49,12 +52,28 @@ struct gateway_route {
     uint32_t retry_on;
     uint64_t timeout_us, try_timeout_us; /* the second 0: as long as the first */
     struct gateway_meter *meter;         /* held */
+    int32_t has_policy;
+    struct gateway_admission *admission; /* held; NULL: lets everything in */
+    struct gateway_bucket_rules limit;   /* rate 0: none */
+    struct gateway_key limit_key;
+    uint32_t limit_status;
+    uint32_t requests_maximum; /* 0: any number */
+    uint64_t body_maximum;     /* 0: the listener's */
 };
 
 struct gateway_listener {
     hf_slice name;
     const char *address;
     int32_t protocol, proxy_protocol;
+    struct gateway_tls_server *tls; /* held by the plan; NULL: none */
+    int32_t http2;
+    uint32_t streams_maximum; /* of a connection that speaks it */
+    /* Of those that pass on: */
+    uint32_t upstream;                /* or GATEWAY_NO_UPSTREAM */
+    const struct gateway_name *names; /* by which connections have another */
+    uint32_t name_count;
+    uint32_t tries, flows_maximum;
+    uint64_t flow_timeout_us;
     const struct gateway_network *trusted;
     uint32_t trusted_count;
     uint32_t connections_maximum;

@@ -18,29 +18,30 @@ static int write_head(struct gateway_exchange *exchange, hf_buffer *text, uint32
         code = hf_buffer_append_format(text, "Content-Type: %.*s\r\n", (int)type.size, (const char *)type.data);
     if (code == HF_OK && location.size)
         code = hf_buffer_append_format(text, "Location: %.*s\r\n", (int)location.size, (const char *)location.data);
-    if (code == HF_OK && status == 503)
-        code = hf_buffer_append_format(text, "Retry-After: 1\r\n");
+    if (code == HF_OK && (status == 503 || exchange->retry_after_s))
+        code =
+            hf_buffer_append_format(text, "Retry-After: %u\r\n", exchange->retry_after_s ? exchange->retry_after_s : 1);
     return code == HF_OK && hf_buffer_append(text, "\r\n", 2) == HF_OK;
 }
 
 static void send_answer(struct gateway_exchange *exchange, hf_slice bytes, hf_slice body)
 {
-    struct gateway_client *client = exchange->client;
+    struct gateway_front *front = exchange->front;
     hf_http1_head *head = &exchange->worker->answer;
 
     if (hf_http1_parse_response(bytes, exchange->head.method, head, NULL) <= 0 ||
-        gateway_client_head(client, head, bytes, NULL) != HF_OK) {
-        gateway_client_destroy(client);
+        front->calls->head(front, head, bytes, NULL) != HF_OK) {
+        front->calls->destroy(front);
         return;
     }
     exchange->answered = 1;
     exchange->status = head->status;
     if (head->body != HF_HTTP1_BODY_NONE && body.size) {
         exchange->bytes_sent += body.size;
-        gateway_client_body(client, body);
+        front->calls->body(front, body);
     }
     exchange->account.is_whole = 1;
-    gateway_client_end(client);
+    front->calls->end(front, (hf_slice){NULL, 0});
 }
 
 void gateway_answer(struct gateway_exchange *exchange, uint32_t status, hf_slice type, hf_slice body, hf_slice location)
@@ -51,7 +52,7 @@ void gateway_answer(struct gateway_exchange *exchange, uint32_t status, hf_slice
     if (write_head(exchange, &text, status, type, body.size, location))
         send_answer(exchange, (hf_slice){text.data, text.size}, body);
     else
-        gateway_client_destroy(exchange->client);
+        exchange->front->calls->destroy(exchange->front);
     hf_buffer_done(&text);
 }
 

@@ -1,6 +1,7 @@
 /* A client's connection, HTTP/1.1: requests are read from it one after the other, answers go out as they come. */
 #include "proxy/private.h"
 
+#include "http2/http2.h"
 #include "wire/proxy_protocol.h"
 
 #include <holdfast/lib/error.h>
@@ -16,12 +17,20 @@
 enum {
     LINGER_US = 2000000, /* for what a client still sends when all is said */
     LINGER_MAX = 1 << 20,
+    JOINED_MAX = 4096, /* bytes of a piece that is copied behind the head before it */
     DRAIN_US = 1000000 /* for a request that is on its way when the worker begins to drain */
 };
 
 static void ready(void *arg, int32_t fd, uint32_t events);
 static void overdue(struct gateway_deadline *deadline);
 static void next_request(struct gateway_client *client);
+
+static const struct gateway_front_calls calls;
+
+static struct gateway_client *client_of(struct gateway_front *front)
+{
+    return (struct gateway_client *)front;
+}
 
 static const struct gateway_listener *listener_of(const struct gateway_client *client)
 {
@@ -57,10 +66,25 @@ static void expect(struct gateway_client *client, uint64_t within_us)
     gateway_worker_deadline(client->worker, &client->deadline, gateway_worker_now(client->worker) + within_us);
 }
 
+/* How long a request is awaited: not for long where it is the last one, perhaps of a worker that drains. */
+static uint64_t patience(const struct gateway_client *client, uint64_t usual_us)
+{
+    return client->closes && usual_us > DRAIN_US ? DRAIN_US : usual_us;
+}
+
 static void set_address(struct gateway_client *client, const struct sockaddr_storage *address)
 {
-    client->address = *address;
-    client->text_size = gateway_address_text(address, client->text);
+    client->peer.address = *address;
+    client->peer.text_size = gateway_address_text(address, client->peer.text);
+}
+
+/* Where the listener has TLS; `first` was read already. */
+static int32_t begin_tls(struct gateway_client *client, hf_slice first)
+{
+    struct gateway_tls_server *tls = client->port->listener->tls;
+
+    client->peer.is_tls = tls != NULL;
+    return tls ? gateway_socket_serve_tls(&client->socket, client->worker->tls, tls, first, NULL) : HF_OK;
 }
 
 void gateway_client_accept(struct gateway_port *port, int32_t fd, const struct sockaddr_storage *address)
@@ -73,16 +97,25 @@ void gateway_client_accept(struct gateway_port *port, int32_t fd, const struct s
         (void)close(fd);
         return;
     }
+    client->front.calls = &calls;
+    client->front.peer = &client->peer;
     client->worker = worker;
+    client->peer.id = ++worker->last_client;
+    client->peer.fd = fd;
     client->port = port;
     client->state = port->listener->proxy_protocol ? CLIENT_PROXY_HEADER : CLIENT_HEAD;
     client->deadline.passed = overdue;
-    hf_buffer_init(&client->waiting, UINT64_MAX);
+    hf_buffer_init(&client->front.waiting, UINT64_MAX);
     set_address(client, address);
     if (address->ss_family != AF_UNIX)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* it is only slower without */
     if (gateway_socket_open(&client->socket, worker->loops, worker->loop, fd, HF_WATCH_READ, ready, client, NULL) !=
         HF_OK) {
+        free(client);
+        return;
+    }
+    if (client->state == CLIENT_HEAD && begin_tls(client, (hf_slice){NULL, 0}) != HF_OK) {
+        gateway_socket_close(&client->socket);
         free(client);
         return;
     }
@@ -98,13 +131,21 @@ void gateway_client_destroy(struct gateway_client *client)
         return;
     client->is_dead = 1;
     if (client->exchange)
-        gateway_exchange_abandon(client->exchange);
+        gateway_exchange_over(client->exchange);
+    client->exchange = NULL;
+    if (client->http2)
+        gateway_http2_close(client);
+    if (client->peer.owns_links)
+        gateway_links_disown(worker, client->peer.id);
+    free(client->peer.destination);
+    client->peer.destination = NULL;
+    client->peer.is_gone = 1;
     link_out(client);
     gateway_deadline_clear(&worker->wheel, &client->deadline);
     gateway_socket_close(&client->socket);
     gateway_worker_give_back(worker, client->block);
     client->block = NULL;
-    hf_buffer_done(&client->waiting);
+    hf_buffer_done(&client->front.waiting);
     client->next = worker->dead_clients;
     worker->dead_clients = client;
 }
@@ -118,7 +159,7 @@ static void want(struct gateway_client *client)
                 !(client->state == CLIENT_WAITS && client->block && client->block->size == sizeof client->block->bytes);
 
     gateway_socket_want(&client->socket, (reads ? (uint32_t)HF_WATCH_READ : 0u) |
-                                             (client->waiting.size ? (uint32_t)HF_WATCH_WRITE : 0u));
+                                             (client->front.waiting.size ? (uint32_t)HF_WATCH_WRITE : 0u));
 }
 
 static void make_due(struct gateway_client *client)
@@ -132,10 +173,10 @@ static void make_due(struct gateway_client *client)
 
 static void break_off(struct gateway_client *client)
 {
-    if (client->is_broken)
+    if (client->front.is_broken)
         return;
-    client->is_broken = 1;
-    hf_buffer_done(&client->waiting);
+    client->front.is_broken = 1;
+    hf_buffer_done(&client->front.waiting);
     make_due(client);
 }
 
@@ -144,12 +185,12 @@ static void break_off(struct gateway_client *client)
 
 static void keep_waiting(struct gateway_client *client, const struct iovec *pieces, uint32_t count, uint64_t sent)
 {
-    for (uint32_t i = 0; i < count && !client->is_broken; i++) {
+    for (uint32_t i = 0; i < count && !client->front.is_broken; i++) {
         uint64_t part = sent < pieces[i].iov_len ? sent : pieces[i].iov_len;
 
         sent -= part;
-        if (hf_buffer_append(&client->waiting, (const uint8_t *)pieces[i].iov_base + part, pieces[i].iov_len - part) !=
-            HF_OK)
+        if (hf_buffer_append(&client->front.waiting, (const uint8_t *)pieces[i].iov_base + part,
+                             pieces[i].iov_len - part) != HF_OK)
             break_off(client);
     }
 }
@@ -158,23 +199,24 @@ static void send_pieces(struct gateway_client *client, const struct iovec *piece
 {
     int64_t sent = 0;
 
-    if (client->is_broken || count == 0)
+    if (client->front.is_broken || count == 0)
         return;
-    if (client->waiting.size == 0)
+    if (client->front.waiting.size == 0)
         sent = gateway_socket_write(&client->socket, pieces, (int32_t)count);
     if (sent == GATEWAY_BROKEN) {
         break_off(client);
         return;
     }
     keep_waiting(client, pieces, count, sent > 0 ? (uint64_t)sent : 0);
-    if (client->waiting.size && !client->is_broken) {
+    if (client->front.waiting.size && !client->front.is_broken) {
         expect(client, listener_of(client) ? listener_of(client)->send_timeout_us : LINGER_US);
         want(client);
     }
 }
 
-void gateway_client_flush(struct gateway_client *client)
+static void flush(struct gateway_front *front)
 {
+    struct gateway_client *client = client_of(front);
     struct gateway_gather *gather = &client->worker->gather;
 
     send_pieces(client, gather->pieces, gather->count);
@@ -182,10 +224,23 @@ void gateway_client_flush(struct gateway_client *client)
     gather->head.size = 0;
 }
 
+/* A short piece directly behind the head goes into the same memory: one piece costs the kernel less than two.  0: it is
+ * none, or there is no memory. */
+static int join_head(struct gateway_gather *gather, const void *bytes, uint64_t size)
+{
+    if (gather->count != 1 || gather->head.size == 0 || size > JOINED_MAX ||
+        hf_buffer_append(&gather->head, bytes, size) != HF_OK)
+        return 0;
+    gather->pieces[0] = (struct iovec){gather->head.data, gather->head.size};
+    return 1;
+}
+
 static void gather_piece(struct gateway_client *client, const void *bytes, uint64_t size)
 {
     struct gateway_gather *gather = &client->worker->gather;
 
+    if (join_head(gather, bytes, size))
+        return;
     gather->pieces[gather->count++] = (struct iovec){(void *)(uintptr_t)bytes, size};
 }
 
@@ -200,12 +255,13 @@ static void gather_text(struct gateway_client *client, const char *format, unsig
     gather_piece(client, at, (uint64_t)size);
 }
 
-void gateway_client_body(struct gateway_client *client, hf_slice piece)
+static void send_body(struct gateway_front *front, hf_slice piece)
 {
+    struct gateway_client *client = client_of(front);
     struct gateway_gather *gather = &client->worker->gather;
 
     if (gather->count + 3 > GATEWAY_PIECES_MAX)
-        gateway_client_flush(client);
+        flush(front);
     if (client->body_out == HF_HTTP1_BODY_CHUNKED)
         gather_text(client, "%llx\r\n", (unsigned long long)piece.size);
     gather_piece(client, piece.data, piece.size);
@@ -222,24 +278,23 @@ static int is_last(const struct gateway_client *client, uint32_t status)
            !exchange->head.keep_alive || (status >= 200 && !exchange->request_ended);
 }
 
-int32_t gateway_client_head(struct gateway_client *client, const hf_http1_head *head, hf_slice bytes, hf_error *error)
+static int32_t send_head(struct gateway_front *front, const hf_http1_head *head, hf_slice bytes, hf_error *error)
 {
+    struct gateway_client *client = client_of(front);
     struct gateway_exchange *exchange = client->exchange;
     struct gateway_gather *gather = &client->worker->gather;
     int last = is_last(client, head->status);
-    struct gateway_forward how = {.method = exchange->head.method, .minor = exchange->head.minor, .keep_alive = !last};
+    struct gateway_forward how = {.edits = exchange->response_edits,
+                                  .edit_count = exchange->response_edit_count,
+                                  .method = exchange->head.method,
+                                  .minor = exchange->head.minor,
+                                  .keep_alive = !last};
 
-    if (exchange->route) {
-        how.edits = exchange->route->response_edits;
-        how.edit_count = exchange->route->response_edit_count;
-    }
     uint8_t trace[GATEWAY_TRACE_SIZE];
-    if (exchange->account.trace.is_present && exchange->generation->plan->trace.in_answers && head->status >= 200) {
-        gateway_trace_write(&exchange->account.trace, trace);
-        how.trace = (hf_slice){trace, sizeof trace};
-    }
+
+    gateway_account_answer(exchange, head->status, trace, &how);
     if (gather->count) /* an interim answer, whose bytes would move */
-        gateway_client_flush(client);
+        flush(front);
     int32_t code = gateway_forward_response(&how, bytes, head, &gather->head, &client->body_out, error);
     if (code != HF_OK)
         return code;
@@ -259,7 +314,7 @@ static void linger(struct gateway_client *client)
     client->is_paused = 0;
     expect(client, LINGER_US);
     want(client);
-    if (client->waiting.size == 0)
+    if (client->front.waiting.size == 0)
         gateway_socket_end(&client->socket);
 }
 
@@ -279,34 +334,72 @@ static void drop_taken(struct gateway_client *client)
     }
 }
 
+/* Of the next head something may be there already. */
+static void expect_request(struct gateway_client *client)
+{
+    const struct gateway_listener *listener = listener_of(client);
+
+    if (listener)
+        expect(client, patience(client, client->block ? listener->head_timeout_us : listener->idle_timeout_us));
+    else
+        expect(client, LINGER_US);
+}
+
 static void go_on(struct gateway_client *client)
 {
     client->state = CLIENT_HEAD;
     client->is_paused = 0;
     drop_taken(client);
-    expect(client, listener_of(client)->idle_timeout_us);
+    expect_request(client);
     want(client);
     if (client->block)
         make_due(client); /* pipelined: in its turn, not deeper and deeper */
 }
 
-void gateway_client_end(struct gateway_client *client)
+static void finish(struct gateway_client *client)
 {
-    struct gateway_exchange *exchange = client->exchange;
-    int whole = exchange->request_ended;
-
-    if (client->body_out == HF_HTTP1_BODY_CHUNKED && !exchange->is_tunnel)
-        gather_piece(client, "0\r\n\r\n", 5);
-    gateway_client_flush(client);
-    gateway_exchange_over(exchange);
-    client->exchange = NULL;
-    client->body_out = HF_HTTP1_BODY_NONE;
-    if (client->is_broken)
+    client->is_over = 0;
+    if (client->front.is_broken)
         return;
-    if (client->closes || !whole)
+    if (client->closes)
         linger(client);
     else
         go_on(client);
+}
+
+/* RFC 9110, 6.5.1: only to clients that say they take them. */
+static int takes_trailers(const struct gateway_exchange *exchange)
+{
+    return hf_http1_list_has(hf_http1_header_find(&exchange->head, "te"), "trailers");
+}
+
+static void gather_last_chunk(struct gateway_client *client, hf_slice trailers)
+{
+    if (trailers.size == 0 || !takes_trailers(client->exchange)) {
+        gather_piece(client, "0\r\n\r\n", 5);
+        return;
+    }
+    gather_piece(client, "0\r\n", 3);
+    gather_piece(client, trailers.data, trailers.size);
+    gather_piece(client, "\r\n", 2);
+}
+
+static void end(struct gateway_front *front, hf_slice trailers)
+{
+    struct gateway_client *client = client_of(front);
+    struct gateway_exchange *exchange = client->exchange;
+
+    if (client->body_out == HF_HTTP1_BODY_CHUNKED && !exchange->is_tunnel)
+        gather_last_chunk(client, trailers);
+    flush(front);
+    client->closes |= !exchange->request_ended;
+    gateway_exchange_over(exchange);
+    client->exchange = NULL;
+    client->body_out = HF_HTTP1_BODY_NONE;
+    if (client->is_taking)
+        client->is_over = 1;
+    else
+        finish(client);
 }
 
 /* ---- Requests ------------------------------------------------------------------------------------------------------
@@ -317,7 +410,7 @@ static void refuse(struct gateway_client *client, uint32_t status, const char *w
 {
     client->closes = 1;
     if (!client->exchange) {
-        client->exchange = gateway_exchange_create(client);
+        client->exchange = gateway_exchange_create(client->worker, &client->front, listener_of(client));
         if (client->exchange) /* it has that of a request of long ago */
             client->exchange->head = (hf_http1_head){.minor = 1};
     }
@@ -342,7 +435,7 @@ static void body_ended(struct gateway_client *client)
 static int is_too_large(struct gateway_client *client, uint64_t more)
 {
     client->body_size += more;
-    if (client->body_size <= client->exchange->listener->body_maximum)
+    if (client->body_size <= client->exchange->body_maximum)
         return 0;
     refuse(client, 413, "the body of the request is larger than allowed");
     return 1;
@@ -372,12 +465,8 @@ static uint64_t take_chunks(struct gateway_client *client, hf_slice bytes)
     return all;
 }
 
-/* Takes what there is of the body from the front of the bytes; how many bytes of them it took. */
-static uint64_t take_body(struct gateway_client *client, hf_slice bytes)
+static uint64_t take_length(struct gateway_client *client, hf_slice bytes)
 {
-    if (client->exchange->head.body == HF_HTTP1_BODY_CHUNKED)
-        return take_chunks(client, bytes);
-
     uint64_t size = bytes.size < client->body_left ? bytes.size : client->body_left;
 
     client->body_left -= size;
@@ -386,6 +475,24 @@ static uint64_t take_body(struct gateway_client *client, hf_slice bytes)
     if (client->body_left == 0 && client->exchange && client->state == CLIENT_BODY)
         body_ended(client);
     return size;
+}
+
+/* Takes what there is of the body from the front of the bytes, and leaves in the block what stands behind it: the next
+ * request, perhaps.  The answer may be complete meanwhile; what comes after it waits until the bytes are in order. */
+static void take_body(struct gateway_client *client, hf_slice bytes)
+{
+    uint32_t head_end = client->taken;
+
+    client->is_taking = 1;
+    uint64_t taken =
+        client->exchange->head.body == HF_HTTP1_BODY_CHUNKED ? take_chunks(client, bytes) : take_length(client, bytes);
+    client->is_taking = 0;
+    if (client->is_dead)
+        return;
+    memmove(client->block->bytes + head_end, bytes.data + taken, bytes.size - taken);
+    client->block->size = head_end + (uint32_t)(bytes.size - taken);
+    if (client->is_over)
+        finish(client);
 }
 
 static void send_continue(struct gateway_client *client)
@@ -402,15 +509,14 @@ static void begin_body(struct gateway_client *client)
     struct gateway_block *block = client->block;
 
     client->state = CLIENT_BODY;
-    client->chunked = (hf_http1_chunked){0};
+    client->chunked = (hf_http1_chunked){.trailers = &exchange->trailers};
     client->body_left = exchange->head.body == HF_HTTP1_BODY_LENGTH ? exchange->head.content_length : 0;
     client->body_size = 0;
     expect(client, exchange->listener->body_timeout_us);
     if (exchange->head.expect_continue && exchange->head.minor == 1 && client->taken == block->size)
         send_continue(client);
     if (client->taken < block->size)
-        client->taken +=
-            (uint32_t)take_body(client, (hf_slice){block->bytes + client->taken, block->size - client->taken});
+        take_body(client, (hf_slice){block->bytes + client->taken, block->size - client->taken});
     else
         want(client);
 }
@@ -441,6 +547,20 @@ static hf_slice first_line(const struct gateway_client *client)
     return (hf_slice){from, at};
 }
 
+/* Whether the connection's first bytes say that it does not speak HTTP/1.1, or do not say it yet. */
+static int is_another_version(struct gateway_client *client)
+{
+    struct gateway_block *block = client->block;
+    int32_t begins = client->is_http1 || !listener_of(client)->http2
+                         ? 0
+                         : gateway_http2_begins((hf_slice){block->bytes + client->taken, block->size - client->taken});
+
+    client->is_http1 = begins == 0;
+    if (begins > 0 && gateway_http2_accept(client) != HF_OK)
+        gateway_client_destroy(client);
+    return begins != 0;
+}
+
 /* Reads the head at the front of the block; the request begins when it is complete. */
 static void next_request(struct gateway_client *client)
 {
@@ -451,7 +571,9 @@ static void next_request(struct gateway_client *client)
         gateway_client_destroy(client);
         return;
     }
-    client->exchange = gateway_exchange_create(client);
+    if (is_another_version(client))
+        return;
+    client->exchange = gateway_exchange_create(client->worker, &client->front, listener_of(client));
     if (!client->exchange) {
         gateway_client_destroy(client);
         return;
@@ -499,6 +621,15 @@ static int64_t read_block(struct gateway_client *client)
     return got;
 }
 
+/* A connection without a request ends in order, which only TLS has words for; what is under way is cut off. */
+static void end_now(struct gateway_client *client)
+{
+    if (client->state == CLIENT_HEAD && !client->front.is_broken && client->front.waiting.size == 0 &&
+        gateway_socket_is_tls(&client->socket))
+        gateway_socket_end(&client->socket);
+    gateway_client_destroy(client);
+}
+
 static void receive_head(struct gateway_client *client)
 {
     int was_empty = client->block == NULL;
@@ -507,20 +638,19 @@ static void receive_head(struct gateway_client *client)
     if (got == GATEWAY_AGAIN)
         return;
     if (got <= 0) {
-        gateway_client_destroy(client);
+        end_now(client);
         return;
     }
     next_request(client);
-    if (was_empty && !client->is_dead && !client->exchange && client->state == CLIENT_HEAD)
-        expect(client, listener_of(client)->head_timeout_us); /* from the first byte on */
+    if (was_empty && client->block && !client->is_dead && !client->exchange && client->state == CLIENT_HEAD)
+        expect_request(client); /* from the first byte on */
 }
 
 /* Not more than what the block can take of a request that follows. */
 static void receive_body(struct gateway_client *client)
 {
     struct gateway_worker *worker = client->worker;
-    struct gateway_block *block = client->block;
-    uint64_t room = sizeof block->bytes - client->taken;
+    uint64_t room = sizeof client->block->bytes - client->taken;
     uint64_t most = client->exchange->head.body == HF_HTTP1_BODY_LENGTH && client->body_left < sizeof worker->scratch
                         ? client->body_left
                         : sizeof worker->scratch;
@@ -535,15 +665,7 @@ static void receive_body(struct gateway_client *client)
         return;
     }
     expect(client, client->exchange->listener->body_timeout_us);
-    uint64_t taken = take_body(client, (hf_slice){worker->scratch, (uint64_t)got});
-    if (client->is_dead || !client->block || client->state == CLIENT_LINGERS)
-        return;
-    /* `taken` bytes of the block are done with, and what is left now follows them. */
-    block->size = client->taken;
-    memcpy(block->bytes + block->size, worker->scratch + taken, (uint64_t)got - taken);
-    block->size += (uint32_t)((uint64_t)got - taken);
-    if (client->state == CLIENT_HEAD) /* the exchange is over already */
-        go_on(client);
+    take_body(client, (hf_slice){worker->scratch, (uint64_t)got});
 }
 
 static void receive_ahead(struct gateway_client *client)
@@ -587,6 +709,20 @@ static void receive_rest(struct gateway_client *client)
         gateway_client_destroy(client);
 }
 
+/* TLS begins behind the header; what is there of it goes to the socket. */
+static void receive_tls(struct gateway_client *client)
+{
+    struct gateway_block *block = client->block;
+    hf_slice first = {block ? block->bytes : NULL, block ? block->size : 0};
+
+    if (begin_tls(client, first) != HF_OK) {
+        gateway_client_destroy(client);
+        return;
+    }
+    gateway_worker_give_back(client->worker, block);
+    client->block = NULL;
+}
+
 static void receive_proxy_header(struct gateway_client *client)
 {
     struct gateway_proxy_header header;
@@ -602,11 +738,19 @@ static void receive_proxy_header(struct gateway_client *client)
     }
     if (size == 0)
         return;
-    if (!header.is_local)
+    if (!header.is_local) {
         set_address(client, &header.source);
+        client->peer.destination = malloc(sizeof *client->peer.destination);
+        if (client->peer.destination) /* else servers are told where the proxy has connected to */
+            *client->peer.destination = header.destination;
+    }
     client->taken = (uint32_t)size;
     client->state = CLIENT_HEAD;
     drop_taken(client);
+    if (client->port->listener && client->port->listener->tls) {
+        receive_tls(client);
+        return;
+    }
     if (client->block)
         next_request(client);
 }
@@ -629,6 +773,9 @@ static void receive(struct gateway_client *client)
     case CLIENT_TUNNEL:
         receive_tunnel(client);
         break;
+    case CLIENT_HTTP2:
+        gateway_http2_receive(client);
+        break;
     default:
         receive_rest(client);
     }
@@ -636,29 +783,31 @@ static void receive(struct gateway_client *client)
 
 static void send_waiting(struct gateway_client *client)
 {
-    struct iovec piece = {client->waiting.data, client->waiting.size};
-    int64_t sent = client->waiting.size ? gateway_socket_write(&client->socket, &piece, 1) : 0;
+    struct iovec piece = {client->front.waiting.data, client->front.waiting.size};
+    int64_t sent = client->front.waiting.size ? gateway_socket_write(&client->socket, &piece, 1) : 0;
 
     if (sent == GATEWAY_BROKEN) {
         break_off(client);
         return;
     }
     if (sent > 0) {
-        hf_buffer_consume(&client->waiting, (uint64_t)sent);
+        hf_buffer_consume(&client->front.waiting, (uint64_t)sent);
         expect(client, listener_of(client) ? listener_of(client)->send_timeout_us : LINGER_US);
     }
-    if (client->waiting.size == 0) {
-        hf_buffer_done(&client->waiting);
+    if (client->front.waiting.size == 0) {
+        hf_buffer_done(&client->front.waiting);
         if (client->state == CLIENT_LINGERS)
             linger(client);
         else if (client->state == CLIENT_HEAD)
-            expect(client, listener_of(client) ? listener_of(client)->idle_timeout_us : LINGER_US);
+            expect_request(client);
         else if (client->state == CLIENT_WAITS)
             gateway_deadline_clear(&client->worker->wheel, &client->deadline);
     }
     want(client);
     if (client->exchange)
         gateway_exchange_client_writable(client->exchange);
+    else if (client->state == CLIENT_HTTP2)
+        gateway_http2_writable(client);
 }
 
 static void ready(void *arg, int32_t fd, uint32_t events)
@@ -669,16 +818,18 @@ static void ready(void *arg, int32_t fd, uint32_t events)
     (void)fd;
     if (events & HF_WATCH_WRITE)
         send_waiting(client);
-    if (events & HF_WATCH_READ && !client->is_dead && !client->is_broken)
+    if (events & HF_WATCH_READ && !client->is_dead && !client->front.is_broken)
         do
             receive(client);
-        while (!client->is_dead && !client->is_broken && client->socket.events & HF_WATCH_READ &&
+        while (!client->is_dead && !client->front.is_broken && client->socket.events & HF_WATCH_READ &&
                gateway_socket_has_more(&client->socket));
     gateway_worker_settle(worker);
 }
 
-void gateway_client_resume(struct gateway_client *client)
+static void resume(struct gateway_front *front)
 {
+    struct gateway_client *client = client_of(front);
+
     if (!client->is_paused)
         return;
     client->is_paused = 0;
@@ -687,34 +838,54 @@ void gateway_client_resume(struct gateway_client *client)
     want(client);
 }
 
-void gateway_client_pause(struct gateway_client *client)
+static void pause_reading(struct gateway_front *front)
 {
+    struct gateway_client *client = client_of(front);
+
     client->is_paused = 1;
     if (client->state == CLIENT_BODY) /* it is not the client that is slow */
         gateway_deadline_clear(&client->worker->wheel, &client->deadline);
     want(client);
 }
 
-void gateway_client_tunnel(struct gateway_client *client)
+static void tunnel(struct gateway_front *front)
 {
+    struct gateway_client *client = client_of(front);
     struct gateway_block *block = client->block;
 
     client->state = CLIENT_TUNNEL;
     client->closes = 1;
     client->body_out = HF_HTTP1_BODY_UNTIL_CLOSE;
     expect(client, client->exchange->listener->idle_timeout_us);
-    gateway_client_flush(client);
+    flush(front);
     if (block && block->size > client->taken)
         gateway_exchange_body(client->exchange, (hf_slice){block->bytes + client->taken, block->size - client->taken});
     client->taken = block ? block->size : 0;
     want(client);
 }
 
-void gateway_client_touch(struct gateway_client *client)
+static void touch(struct gateway_front *front)
 {
-    if (client->waiting.size == 0)
+    struct gateway_client *client = client_of(front);
+
+    if (client->front.waiting.size == 0)
         expect(client, client->exchange->listener->idle_timeout_us);
 }
+
+static void destroy(struct gateway_front *front)
+{
+    gateway_client_destroy(client_of(front));
+}
+
+static const struct gateway_front_calls calls = {.head = send_head,
+                                                 .body = send_body,
+                                                 .flush = flush,
+                                                 .end = end,
+                                                 .pause = pause_reading,
+                                                 .resume = resume,
+                                                 .tunnel = tunnel,
+                                                 .touch = touch,
+                                                 .destroy = destroy};
 
 /* ---- Time-outs and the end of the worker ----------------------------------------------------------------------------
  */
@@ -724,10 +895,12 @@ static void overdue(struct gateway_deadline *deadline)
     struct gateway_client *client =
         (struct gateway_client *)((char *)deadline - offsetof(struct gateway_client, deadline));
 
-    if (client->is_broken || client->waiting.size || client->state == CLIENT_LINGERS ||
-        client->state == CLIENT_TUNNEL || client->state == CLIENT_PROXY_HEADER ||
-        (client->state == CLIENT_HEAD && !client->block))
-        gateway_client_destroy(client); /* there is nothing to say, or nobody who listens */
+    if (client->state == CLIENT_HTTP2)
+        gateway_http2_overdue(client);
+    else if (client->front.is_broken || client->front.waiting.size || client->state == CLIENT_LINGERS ||
+             client->state == CLIENT_TUNNEL || client->state == CLIENT_PROXY_HEADER ||
+             (client->state == CLIENT_HEAD && !client->block))
+        end_now(client); /* there is nothing to say, or nobody who listens */
     else
         refuse(client, 408, "the request did not come in time");
 }
@@ -735,8 +908,10 @@ static void overdue(struct gateway_deadline *deadline)
 void gateway_client_drain(struct gateway_client *client)
 {
     client->closes = 1;
-    if (client->state == CLIENT_HEAD && !client->block)
-        expect(client, DRAIN_US);
+    if (client->state == CLIENT_HTTP2)
+        gateway_http2_drain(client);
+    else if (client->state == CLIENT_PROXY_HEADER || (client->state == CLIENT_HEAD && client->front.waiting.size == 0))
+        expect(client, DRAIN_US); /* also for the rest of one that has begun */
 }
 
 void gateway_client_settle(struct gateway_client *client)
@@ -744,8 +919,41 @@ void gateway_client_settle(struct gateway_client *client)
     client->is_due = 0;
     if (client->is_dead)
         return;
-    if (client->is_broken)
+    if (client->front.is_broken) {
         gateway_client_destroy(client);
-    else if (client->state == CLIENT_HEAD && client->block && !client->exchange)
+    } else if (client->state == CLIENT_HTTP2) {
+        gateway_http2_settle(client);
+    } else if (client->state == CLIENT_HEAD && client->block && !client->exchange) {
         next_request(client);
+        if (!client->is_dead && !client->exchange && client->state == CLIENT_HEAD && client->block)
+            expect_request(client); /* it has begun */
+    }
+}
+
+/* ---- For HTTP/2 ----------------------------------------------------------------------------------------------------
+ */
+
+void gateway_client_make_due(struct gateway_client *client)
+{
+    make_due(client);
+}
+
+void gateway_client_break_off(struct gateway_client *client)
+{
+    break_off(client);
+}
+
+void gateway_client_want(struct gateway_client *client)
+{
+    want(client);
+}
+
+void gateway_client_expect(struct gateway_client *client, uint64_t within_us)
+{
+    expect(client, within_us);
+}
+
+void gateway_client_linger(struct gateway_client *client)
+{
+    linger(client);
 }

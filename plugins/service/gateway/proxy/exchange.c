@@ -4,7 +4,6 @@
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/value.h>
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,9 +15,9 @@ static void try_next(struct gateway_exchange *exchange);
 
 /* ---- Life ------------------------------------------------------------------------------------------------------ */
 
-struct gateway_exchange *gateway_exchange_create(struct gateway_client *client)
+struct gateway_exchange *gateway_exchange_create(struct gateway_worker *worker, struct gateway_front *front,
+                                                 const struct gateway_listener *listener)
 {
-    struct gateway_worker *worker = client->worker;
     struct gateway_exchange *exchange = worker->spare_exchanges;
 
     if (exchange) {
@@ -31,13 +30,14 @@ struct gateway_exchange *gateway_exchange_create(struct gateway_client *client)
         hf_arena_init(&exchange->arena, GATEWAY_ARENA_MAX);
         hf_buffer_init(&exchange->out, GATEWAY_HEAD_OUT_MAX);
         hf_buffer_init(&exchange->body, GATEWAY_REPLAY_MAX + 2 * GATEWAY_SCRATCH_SIZE);
+        hf_buffer_init(&exchange->trailers, GATEWAY_HEAD_OUT_MAX);
         exchange->deadline.passed = overdue;
     }
     exchange->next = NULL;
     exchange->worker = worker;
-    exchange->client = client;
+    exchange->front = front;
     exchange->generation = gateway_worker_use(worker);
-    exchange->listener = client->port->listener;
+    exchange->listener = listener;
     exchange->began_us = gateway_worker_now(worker);
     exchange->body_kept = 1;
     return exchange;
@@ -51,6 +51,7 @@ static void wipe(struct gateway_exchange *exchange)
 
     hf_arena_clear(&arena);
     hf_buffer_clear(&out);
+    hf_buffer_done(&exchange->trailers);
     if (body.capacity > SPARE_BUFFER_MAX)
         hf_buffer_done(&body);
     hf_buffer_clear(&body);
@@ -59,6 +60,7 @@ static void wipe(struct gateway_exchange *exchange)
     exchange->arena = arena;
     exchange->out = out;
     exchange->body = body;
+    hf_buffer_init(&exchange->trailers, GATEWAY_HEAD_OUT_MAX);
     exchange->deadline.passed = overdue;
 }
 
@@ -75,6 +77,7 @@ void gateway_exchange_free(struct gateway_exchange *exchange)
         hf_arena_done(&exchange->arena);
         hf_buffer_done(&exchange->out);
         hf_buffer_done(&exchange->body);
+        hf_buffer_done(&exchange->trailers);
         free(exchange);
     }
 }
@@ -100,6 +103,8 @@ void gateway_exchange_over(struct gateway_exchange *exchange)
         return;
     exchange->is_dead = 1;
     gateway_account_close(exchange);
+    gateway_exchange_leave_admission(exchange);
+    gateway_split_count(exchange);
     if (exchange->is_queued)
         gateway_view_dequeue(exchange->view, exchange);
     if (exchange->link)
@@ -111,25 +116,19 @@ void gateway_exchange_over(struct gateway_exchange *exchange)
     worker->dead_exchanges = exchange;
 }
 
-void gateway_exchange_abandon(struct gateway_exchange *exchange)
-{
-    exchange->client->exchange = NULL;
-    gateway_exchange_over(exchange);
-}
-
 /* ---- Refusing -----------------------------------------------------------------------------------------------------
  */
 
 void gateway_exchange_refuse(struct gateway_exchange *exchange, uint32_t status, const char *why)
 {
-    struct gateway_client *client = exchange->client;
+    struct gateway_front *front = exchange->front;
 
     gateway_account_refuse(exchange, why);
     if (exchange->link)
         gateway_link_leave(exchange->link, GATEWAY_ABANDONED);
-    if (exchange->answered || client->is_broken) { /* so that nobody takes the answer for a whole one */
-        gateway_client_flush(client);
-        gateway_client_destroy(client);
+    if (exchange->answered || front->is_broken) { /* so that nobody takes the answer for a whole one */
+        front->calls->flush(front);
+        front->calls->destroy(front);
         return;
     }
     gateway_answer_problem(exchange, status, why);
@@ -137,20 +136,64 @@ void gateway_exchange_refuse(struct gateway_exchange *exchange, uint32_t status,
 
 static uint32_t status_for(int32_t code)
 {
-    return code == HF_EINVAL ? 400 : code == HF_ETOOLARGE ? 431 : 503;
+    return code == HF_EINVAL ? 400 : code == HF_ETOOLARGE ? 431 : code == HF_EUNSUPPORTED ? 501 : 503;
 }
 
-/* No server can be asked: what the upstream's configuration says for that. */
+/* The request is malformed, or too large to go on.  Whoever writes such a one may mean something else by what follows,
+ * too: nothing more is read from that connection. */
+static void refuse_head(struct gateway_exchange *exchange, int32_t code, const char *why)
+{
+    exchange->head.keep_alive &= code == HF_ENOMEM;
+    gateway_exchange_refuse(exchange, status_for(code), why);
+}
+
+int32_t gateway_exchange_can_degrade(const struct gateway_exchange *exchange)
+{
+    return exchange->degraded_hops < DEGRADED_HOPS_MAX && exchange->body_kept && !exchange->may_be_done;
+}
+
+static void forward_instead(struct gateway_exchange *exchange, uint32_t upstream)
+{
+    exchange->degraded_hops++;
+    forward(exchange, upstream);
+}
+
+static void answer_wish(struct gateway_exchange *exchange, const struct gateway_wish *wish)
+{
+    gateway_answer(exchange, wish->status, wish->type, wish->body, wish->location);
+}
+
+/* 0: no policy says what is to be done. */
+static int degrade_by_policy(struct gateway_exchange *exchange, uint32_t upstream, uint32_t status, const char *why)
+{
+    struct gateway_wish wish;
+
+    if (!exchange->route->has_policy)
+        return 0;
+    gateway_policy_error(exchange, upstream, status, why, &wish);
+    if (wish.what == GATEWAY_WISH_FORWARD && gateway_exchange_can_degrade(exchange))
+        forward_instead(exchange, wish.upstream);
+    else if (wish.what == GATEWAY_WISH_ANSWER)
+        answer_wish(exchange, &wish);
+    else
+        return 0;
+    return 1;
+}
+
+/* No server can be asked: what a policy, or the upstream's configuration, says for that. */
 static void degrade(struct gateway_exchange *exchange, uint32_t upstream, uint32_t status, const char *why)
 {
     const struct gateway_degraded *degraded = &exchange->generation->plan->upstreams[upstream].degraded;
 
     end_call(exchange, GATEWAY_ABANDONED);
     gateway_account_degrade(exchange, upstream, why);
-    if (degraded->upstream != GATEWAY_NO_UPSTREAM && exchange->degraded_hops < DEGRADED_HOPS_MAX &&
-        exchange->body_kept) {
-        exchange->degraded_hops++;
-        forward(exchange, degraded->upstream);
+    exchange->split.has_failed = 1;
+    if (degrade_by_policy(exchange, upstream, status, why))
+        return;
+    if (exchange->may_be_done) {
+        gateway_exchange_refuse(exchange, status, why);
+    } else if (degraded->upstream != GATEWAY_NO_UPSTREAM && gateway_exchange_can_degrade(exchange)) {
+        forward_instead(exchange, degraded->upstream);
     } else if (degraded->body.size) {
         gateway_answer(exchange, degraded->status, degraded->type, degraded->body, (hf_slice){NULL, 0});
     } else {
@@ -160,11 +203,6 @@ static void degrade(struct gateway_exchange *exchange, uint32_t upstream, uint32
 
 /* ---- Choosing a server ---------------------------------------------------------------------------------------------
  */
-
-static int is_keyed(const struct gateway_server_set *set)
-{
-    return (set->balancer->head.capabilities & HF_BALANCER_KEYED) != 0;
-}
 
 static void mark_tried(uint64_t *tried, const struct gateway_server_set *set, const struct gateway_server *server)
 {
@@ -197,63 +235,19 @@ static int follow_servers(struct gateway_exchange *exchange)
     return 1;
 }
 
-/* Which servers this request may get: well, not yet asked, with room.  *ret_full: some have no room. */
-static void usable_now(struct gateway_exchange *exchange, uint64_t *bits, int *ret_full)
-{
-    struct gateway_server_set *set = exchange->set;
-    struct gateway_usable *usable = &exchange->view->usable;
-
-    *ret_full = 0;
-    gateway_server_set_look(set, usable, gateway_worker_now(exchange->worker));
-    for (uint32_t i = 0; i < (set->count + 63) / 64; i++)
-        bits[i] = usable->bits[i] & ~exchange->tried[i];
-    for (uint32_t i = 0; i < set->count; i++)
-        if (set->places[i].requests_maximum && bits[i / 64] >> i % 64 & 1 &&
-            atomic_load_explicit(&set->places[i].server->in_flight, memory_order_relaxed) >=
-                set->places[i].requests_maximum) {
-            bits[i / 64] &= ~(UINT64_C(1) << i % 64);
-            *ret_full = 1;
-        }
-}
-
-static void shift(const uint64_t *bits, uint32_t by, uint32_t count, uint64_t *to)
-{
-    memset(to, 0, (count + 63) / 64 * sizeof *to);
-    for (uint32_t i = 0; i < count; i++)
-        to[i / 64] |= (bits[(i + by) / 64] >> (i + by) % 64 & 1) << i % 64;
-}
-
-static int pick_from(const struct gateway_exchange *exchange, hf_balancer_pool *pool, const uint64_t *bits,
-                     uint32_t first, uint32_t *ret_place)
-{
-    const struct gateway_server_set *set = exchange->set;
-    hf_balancer_request request = {.size = sizeof request,
-                                   .has_key = exchange->has_key,
-                                   .key = exchange->key,
-                                   .now_us = gateway_worker_now(exchange->worker),
-                                   .usable = bits,
-                                   .in_flight = (const uint32_t *)(const void *)(set->in_flight + first)};
-
-    if (!pool || set->balancer->pick(pool, &request, ret_place) != HF_OK)
-        return 0;
-    *ret_place += first;
-    return 1;
-}
-
 /* 0: none can be picked. */
-static int pick(struct gateway_exchange *exchange, uint32_t *ret_place, int *ret_full)
+static int pick(struct gateway_exchange *exchange, uint32_t *ret_place, int32_t *ret_full)
 {
-    const struct gateway_server_set *set = exchange->set;
-    const struct gateway_pools *pools = &set->pools[exchange->worker->index];
-    uint64_t bits[HF_BALANCER_SERVERS_MAX / 64], shifted[HF_BALANCER_SERVERS_MAX / 64];
+    struct gateway_view *view = exchange->view;
+    struct gateway_choice choice = {.set = exchange->set,
+                                    .usable = view->set == exchange->set ? &view->usable : NULL,
+                                    .worker = exchange->worker->index,
+                                    .tried = exchange->tried,
+                                    .has_key = exchange->has_key,
+                                    .key = exchange->key,
+                                    .now_us = gateway_worker_now(exchange->worker)};
 
-    usable_now(exchange, bits, ret_full);
-    if (pick_from(exchange, pools->regular, bits, 0, ret_place))
-        return 1;
-    if (!pools->backup)
-        return 0;
-    shift(bits, set->backup_at, set->count - set->backup_at, shifted);
-    return pick_from(exchange, pools->backup, shifted, set->backup_at, ret_place);
+    return gateway_choose(&choice, ret_place, ret_full);
 }
 
 static int was_tried(const struct gateway_exchange *exchange)
@@ -302,7 +296,7 @@ static void try_next(struct gateway_exchange *exchange)
 {
     struct gateway_breaker_call call = {0};
     uint32_t place = 0;
-    int full = 0;
+    int32_t full = 0;
 
     if (exchange->tries >= exchange->route->tries) {
         no_server(exchange);
@@ -339,7 +333,7 @@ int32_t gateway_exchange_try_queued(struct gateway_exchange *exchange)
 {
     struct gateway_breaker_call call = {0};
     uint32_t place = 0;
-    int full = 0;
+    int32_t full = 0;
 
     if (!follow_servers(exchange)) {
         leave_queue(exchange);
@@ -375,6 +369,8 @@ static int32_t make_target(struct gateway_exchange *exchange, hf_slice *ret_targ
 
     if (!with.data || route->path_match != GATEWAY_PATH_PREFIX)
         return HF_OK;
+    if (exchange->is_rerouted && !hf_slice_begins(target, route->path))
+        return HF_OK;
     if (!hf_slice_begins(target, route->path))
         return hf_error_set(error, HF_EINVAL, "the path is written in a way that its beginning cannot be replaced");
     if (with.data[with.size - 1] == '/' && size < target.size && target.data[size] == '/')
@@ -399,7 +395,7 @@ static int is_trusted(const struct gateway_exchange *exchange)
     const struct gateway_listener *listener = exchange->listener;
 
     for (uint32_t i = 0; i < listener->trusted_count; i++)
-        if (gateway_network_has(&listener->trusted[i], &exchange->client->address))
+        if (gateway_network_has(&listener->trusted[i], &exchange->front->peer->address))
             return 1;
     return 0;
 }
@@ -407,9 +403,10 @@ static int is_trusted(const struct gateway_exchange *exchange)
 static int32_t make_head(struct gateway_exchange *exchange, hf_error *error)
 {
     const struct gateway_route *route = exchange->route;
-    struct gateway_forward how = {.edits = route->request_edits,
-                                  .edit_count = route->request_edit_count,
+    struct gateway_forward how = {.edits = exchange->request_edits,
+                                  .edit_count = exchange->request_edit_count,
                                   .client = exchange->request.client,
+                                  .is_tls = exchange->front->peer->is_tls,
                                   .is_proxy = is_trusted(exchange),
                                   .upgrades = route->upgrades && exchange->head.body == HF_HTTP1_BODY_NONE,
                                   .host = route->host,
@@ -430,9 +427,18 @@ static void read_key(struct gateway_exchange *exchange)
 {
     hf_slice body = {exchange->body.data, exchange->body.size};
 
+    const struct gateway_key *key = &exchange->set->key;
+    const struct gateway_key client = {.of = GATEWAY_KEY_CLIENT};
+
     exchange->waits_for_body = 0;
-    exchange->has_key =
-        gateway_key_hash(&exchange->set->key, &exchange->request, body, &exchange->arena, &exchange->key);
+    if (key->of == GATEWAY_KEY_POLICY) {
+        exchange->has_key = gateway_policy_key(exchange, &exchange->key);
+        key = &client;
+    } else {
+        exchange->has_key = 0;
+    }
+    if (!exchange->has_key)
+        exchange->has_key = gateway_key_hash(key, &exchange->request, body, &exchange->arena, &exchange->key);
 }
 
 static void forward(struct gateway_exchange *exchange, uint32_t upstream)
@@ -456,12 +462,12 @@ static void forward(struct gateway_exchange *exchange, uint32_t upstream)
         gateway_exchange_refuse(exchange, 503, "no memory for the request; try again later");
         return;
     }
-    if (is_keyed(exchange->set) && exchange->set->key.of == GATEWAY_KEY_BODY && !exchange->request_ended &&
-        exchange->body.size < GATEWAY_REPLAY_MAX) {
+    if (gateway_choice_is_keyed(exchange->set) && exchange->set->key.of == GATEWAY_KEY_BODY &&
+        !exchange->request_ended && exchange->body.size < GATEWAY_REPLAY_MAX) {
         exchange->waits_for_body = 1;
         return;
     }
-    if (is_keyed(exchange->set))
+    if (gateway_choice_is_keyed(exchange->set))
         read_key(exchange);
     try_next(exchange);
 }
@@ -476,39 +482,77 @@ static void expect_answer(struct gateway_exchange *exchange)
 
 static void take_route(struct gateway_exchange *exchange)
 {
-    const struct gateway_route *route = exchange->route;
+    int forwards = exchange->upstream != GATEWAY_NO_UPSTREAM;
     hf_error error = {0};
+    int32_t code = forwards ? make_head(exchange, &error) : gateway_forward_look(&exchange->head, &error);
 
-    if (route->kind != GATEWAY_ROUTE_FORWARDS) {
+    if (code != HF_OK) {
+        refuse_head(exchange, code, error.message);
+        return;
+    }
+    if (!forwards) {
         gateway_answer_route(exchange);
         return;
     }
-    int32_t code = make_head(exchange, &error);
-    if (code != HF_OK) {
-        gateway_exchange_refuse(exchange, status_for(code), error.message);
-        return;
-    }
-    exchange->body_out = exchange->head.body;
     if (exchange->request_ended)
         expect_answer(exchange);
-    forward(exchange, route->upstream);
+    forward(exchange, gateway_split_choose(exchange, exchange->upstream));
+}
+
+static void set_route(struct gateway_exchange *exchange, const struct gateway_route *route)
+{
+    exchange->route = route;
+    exchange->upstream = route->upstream;
+}
+
+/* What the route's policy says comes before the route itself.  0: the request was answered. */
+static int obey_policy(struct gateway_exchange *exchange)
+{
+    struct gateway_wish wish;
+
+    gateway_policy_route(exchange, &wish);
+    switch (wish.what) {
+    case GATEWAY_WISH_FORWARD:
+        exchange->upstream = wish.upstream;
+        return 1;
+    case GATEWAY_WISH_ROUTE: /* the edits are those of the new one already */
+        gateway_exchange_leave_admission(exchange);
+        set_route(exchange, &exchange->generation->plan->routes[wish.route]);
+        exchange->is_rerouted = 1;
+        return gateway_exchange_admit(exchange);
+    case GATEWAY_WISH_ANSWER:
+        if (wish.status == 0)
+            wish.status = 200;
+        answer_wish(exchange, &wish);
+        return 0;
+    default:
+        return 1;
+    }
+}
+
+static void begin_route(struct gateway_exchange *exchange, const struct gateway_route *route)
+{
+    set_route(exchange, route);
+    exchange->request_edits = route->request_edits;
+    exchange->request_edit_count = route->request_edit_count;
+    exchange->response_edits = route->response_edits;
+    exchange->response_edit_count = route->response_edit_count;
+    if (gateway_exchange_admit(exchange) && (!route->has_policy || obey_policy(exchange)))
+        take_route(exchange);
 }
 
 void gateway_exchange_start(struct gateway_exchange *exchange)
 {
     const struct gateway_listener *listener = exchange->listener;
-    struct gateway_client *client = exchange->client;
+    const struct gateway_peer *peer = exchange->front->peer;
     hf_error error = {0};
 
     gateway_account_begin(exchange);
-    if (exchange->head.body == HF_HTTP1_BODY_LENGTH && exchange->head.content_length > listener->body_maximum) {
-        gateway_exchange_refuse(exchange, 413, "the body of the request is larger than allowed");
-        return;
-    }
-    int32_t code = gateway_request_read(&exchange->head, (hf_slice){(const uint8_t *)client->text, client->text_size},
+    exchange->body_maximum = listener->body_maximum;
+    int32_t code = gateway_request_read(&exchange->head, (hf_slice){(const uint8_t *)peer->text, peer->text_size},
                                         &exchange->arena, &exchange->request, &error);
     if (code != HF_OK) {
-        gateway_exchange_refuse(exchange, status_for(code), error.message);
+        refuse_head(exchange, code, error.message);
         return;
     }
     int32_t rule = gateway_match(listener->rules, listener->rule_count, &exchange->request, &exchange->arena);
@@ -516,8 +560,7 @@ void gateway_exchange_start(struct gateway_exchange *exchange)
         gateway_exchange_refuse(exchange, 404, "no route of the gateway matches the request");
         return;
     }
-    exchange->route = &exchange->generation->plan->routes[listener->routes[rule]];
-    take_route(exchange);
+    begin_route(exchange, &exchange->generation->plan->routes[listener->routes[rule]]);
 }
 
 /* ---- The request's body ---------------------------------------------------------------------------------------------
@@ -530,17 +573,11 @@ static int is_asked(const struct gateway_exchange *exchange)
 
 static void send_body(struct gateway_exchange *exchange, hf_slice piece)
 {
-    char frame[24];
-    struct iovec pieces[3] = {{frame, 0}, {(void *)(uintptr_t)piece.data, piece.size}, {(void *)(uintptr_t) "\r\n", 2}};
+    struct gateway_link *link = exchange->link;
 
-    if (exchange->body_out == HF_HTTP1_BODY_CHUNKED && !exchange->is_tunnel) {
-        pieces[0].iov_len = (size_t)snprintf(frame, sizeof frame, "%llx\r\n", (unsigned long long)piece.size);
-        gateway_link_send(exchange->link, pieces, 3);
-    } else {
-        gateway_link_send(exchange->link, &pieces[1], 1);
-    }
-    if (exchange->link->waiting.size > GATEWAY_WAITING_MAX)
-        gateway_client_pause(exchange->client);
+    link->calls->body(link, piece);
+    if (link->waiting.size > GATEWAY_WAITING_MAX)
+        exchange->front->calls->pause(exchange->front);
 }
 
 /* While no server has it, all of it is kept; later, as long as it is short. */
@@ -566,7 +603,7 @@ void gateway_exchange_body(struct gateway_exchange *exchange, hf_slice piece)
     } else if (!exchange->body_kept) {
         gateway_exchange_refuse(exchange, 503, "no memory for the request's body; try again later");
     } else if (exchange->body.size >= GATEWAY_REPLAY_MAX) {
-        gateway_client_pause(exchange->client);
+        exchange->front->calls->pause(exchange->front);
         if (exchange->waits_for_body) {
             read_key(exchange);
             try_next(exchange);
@@ -574,20 +611,24 @@ void gateway_exchange_body(struct gateway_exchange *exchange, hf_slice piece)
     }
 }
 
-static void send_last_chunk(struct gateway_exchange *exchange)
+static void end_request(struct gateway_exchange *exchange)
 {
-    struct iovec piece = {(void *)(uintptr_t) "0\r\n\r\n", 5};
-
-    if (exchange->body_out == HF_HTTP1_BODY_CHUNKED)
-        gateway_link_send(exchange->link, &piece, 1);
+    exchange->link->calls->end(exchange->link, (hf_slice){exchange->trailers.data, exchange->trailers.size});
 }
 
 void gateway_exchange_body_ended(struct gateway_exchange *exchange)
 {
+    hf_error error = {0};
+
+    if (exchange->trailers.size && gateway_forward_trailers(exchange->request_edits, exchange->request_edit_count,
+                                                            &exchange->trailers, &error) != HF_OK) {
+        gateway_exchange_refuse(exchange, 400, error.message);
+        return;
+    }
     exchange->request_ended = 1;
     expect_answer(exchange);
     if (is_asked(exchange)) {
-        send_last_chunk(exchange);
+        end_request(exchange);
     } else if (exchange->waits_for_body) {
         read_key(exchange);
         try_next(exchange);
@@ -599,34 +640,32 @@ void gateway_exchange_body_ended(struct gateway_exchange *exchange)
 
 void gateway_exchange_link_ready(struct gateway_exchange *exchange)
 {
+    struct gateway_link *link = exchange->link;
     uint64_t try_us = exchange->route->try_timeout_us;
-    hf_slice body = {exchange->body.data, exchange->body.size};
-    struct iovec pieces[2] = {{exchange->out.data, exchange->out.size}, {(void *)(uintptr_t)body.data, body.size}};
-    int is_plain = body.size && exchange->body_out != HF_HTTP1_BODY_CHUNKED;
 
-    gateway_link_send(exchange->link, pieces, is_plain ? 2 : 1);
-    if (body.size && !is_plain)
-        send_body(exchange, body);
+    link->body_out = exchange->head.body;
+    link->calls->begin(link, (hf_slice){exchange->out.data, exchange->out.size},
+                       (hf_slice){exchange->body.data, exchange->body.size});
     if (exchange->request_ended)
-        send_last_chunk(exchange);
+        end_request(exchange);
     if (try_us)
-        gateway_link_expect(exchange->link, gateway_worker_now(exchange->worker) + try_us);
-    if (exchange->link->waiting.size <= GATEWAY_WAITING_MAX)
-        gateway_client_resume(exchange->client);
+        gateway_link_expect(link, gateway_worker_now(exchange->worker) + try_us);
+    if (link->waiting.size <= GATEWAY_WAITING_MAX)
+        exchange->front->calls->resume(exchange->front);
 }
 
 void gateway_exchange_link_writable(struct gateway_exchange *exchange)
 {
     if (exchange->link->waiting.size < GATEWAY_WAITING_MAX / 2)
-        gateway_client_resume(exchange->client);
+        exchange->front->calls->resume(exchange->front);
     if (exchange->is_tunnel)
-        gateway_client_touch(exchange->client);
+        exchange->front->calls->touch(exchange->front);
 }
 
 void gateway_exchange_client_writable(struct gateway_exchange *exchange)
 {
-    if (exchange->link && exchange->client->waiting.size < GATEWAY_WAITING_MAX / 2)
-        gateway_link_resume(exchange->link);
+    if (exchange->link && exchange->front->waiting.size < GATEWAY_WAITING_MAX / 2)
+        exchange->link->calls->resume(exchange->link);
 }
 
 /* ---- Another server -------------------------------------------------------------------------------------------------
@@ -661,18 +700,23 @@ static uint32_t retry_bit_of(uint32_t status)
     }
 }
 
-/* Whether another server may be asked, now that one has failed for a reason of retry_on.  `was_sent`: the server may
- * have done what was asked. */
-static int may_retry(struct gateway_exchange *exchange, uint32_t bit, int was_sent)
+/* Whether another server may be asked.  `was_sent`: the one before may have done what was asked. */
+static int may_ask_another(struct gateway_exchange *exchange, int was_sent)
 {
     const struct gateway_route *route = exchange->route;
 
-    if (!(route->retry_on & bit) || exchange->answered || !exchange->body_kept || exchange->client->is_broken)
+    if (exchange->answered || !exchange->body_kept || exchange->front->is_broken)
         return 0;
     if (was_sent && !is_idempotent(exchange->head.method) && !(route->retry_on & GATEWAY_RETRY_NON_IDEMPOTENT))
         return 0;
     return exchange->tries < route->tries &&
            gateway_upstream_may_retry(exchange->set, gateway_worker_now(exchange->worker));
+}
+
+/* The same, now that one has failed for a reason of retry_on. */
+static int may_retry(struct gateway_exchange *exchange, uint32_t bit, int was_sent)
+{
+    return (exchange->route->retry_on & bit) != 0 && may_ask_another(exchange, was_sent);
 }
 
 static uint32_t status_of_failure(int32_t why)
@@ -698,7 +742,9 @@ static void finish_failed(struct gateway_exchange *exchange, int32_t why)
         gateway_upstream_end(exchange->set, &exchange->upstream_call, GATEWAY_FAILED,
                              gateway_worker_now(exchange->worker));
     exchange->is_counted = 0;
-    if (exchange->answered || !is_idempotent(exchange->head.method))
+    exchange->may_be_done = !is_idempotent(exchange->head.method);
+    exchange->split.has_failed = 1;
+    if (exchange->answered)
         gateway_exchange_refuse(exchange, status_of_failure(why), words_of_failure(why));
     else
         degrade(exchange, upstream, status_of_failure(why), words_of_failure(why));
@@ -709,6 +755,7 @@ void gateway_exchange_link_failed(struct gateway_exchange *exchange, int32_t why
     static const uint32_t bits[] = {[LINK_ERROR] = GATEWAY_RETRY_ERROR,
                                     [LINK_TIMEOUT] = GATEWAY_RETRY_TIMEOUT,
                                     [LINK_INVALID] = GATEWAY_RETRY_INVALID_HEADER};
+    struct gateway_front *front = exchange->front;
     struct gateway_link *link = exchange->link;
     int was_sent = link->has_sent;
     /* A server may close a connection that it has kept just when a request goes out on it: that is no failure, and does
@@ -717,8 +764,8 @@ void gateway_exchange_link_failed(struct gateway_exchange *exchange, int32_t why
     uint32_t place = link->place;
 
     if (exchange->is_tunnel) { /* the end of one side is the end of both */
-        gateway_client_flush(exchange->client);
-        gateway_client_end(exchange->client);
+        front->calls->flush(front);
+        front->calls->end(front, (hf_slice){NULL, 0});
         return;
     }
     gateway_link_leave(link, was_stale ? GATEWAY_ABANDONED : GATEWAY_FAILED);
@@ -763,14 +810,38 @@ static void switch_protocols(struct gateway_exchange *exchange)
 {
     exchange->is_tunnel = 1;
     gateway_deadline_clear(&exchange->worker->wheel, &exchange->deadline);
-    gateway_link_tunnel(exchange->link);
-    gateway_client_tunnel(exchange->client);
+    exchange->link->calls->tunnel(exchange->link);
+    exchange->front->calls->tunnel(exchange->front);
 }
 
 static int asked_to_upgrade(const struct gateway_exchange *exchange)
 {
     return exchange->route->upgrades && exchange->head.body == HF_HTTP1_BODY_NONE &&
            hf_http1_header_find(&exchange->head, "upgrade").data != NULL;
+}
+
+/* 1: the policy has decided otherwise: another server is asked, or the client has another answer. */
+static int obey_response_policy(struct gateway_exchange *exchange, const hf_http1_head *head)
+{
+    uint32_t status = head->status;
+    struct gateway_wish wish;
+
+    gateway_policy_response(exchange, head, &wish);
+    if (wish.what == GATEWAY_WISH_RETRY && may_ask_another(exchange, 1)) {
+        exchange->last_status = status;
+        gateway_link_leave(exchange->link, outcome_of(exchange, status));
+        try_next(exchange);
+        return 1;
+    }
+    if (wish.what != GATEWAY_WISH_ANSWER)
+        return 0;
+    if (wish.status == 0)
+        wish.status = status;
+    exchange->split.has_failed |= status >= 500;
+    gateway_link_leave(exchange->link, outcome_of(exchange, status));
+    end_call(exchange, outcome_of(exchange, status));
+    answer_wish(exchange, &wish);
+    return 1;
 }
 
 void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_head *head, hf_slice bytes)
@@ -790,7 +861,9 @@ void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_hea
         try_next(exchange);
         return;
     }
-    if (gateway_client_head(exchange->client, head, bytes, &error) != HF_OK) {
+    if (exchange->route->has_policy && status >= 200 && obey_response_policy(exchange, head))
+        return;
+    if (exchange->front->calls->head(exchange->front, head, bytes, &error) != HF_OK) {
         gateway_exchange_link_failed(exchange, LINK_INVALID);
         return;
     }
@@ -798,6 +871,7 @@ void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_hea
     if (status < 200 && status != 101)
         return;
     exchange->answered = 1;
+    exchange->split.head_us = gateway_worker_now(exchange->worker);
     gateway_deadline_clear(&exchange->worker->wheel, &exchange->deadline);
     if (status == 101)
         switch_protocols(exchange);
@@ -806,26 +880,33 @@ void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_hea
 void gateway_exchange_answer_body(struct gateway_exchange *exchange, hf_slice piece)
 {
     exchange->bytes_sent += piece.size;
-    gateway_client_body(exchange->client, piece);
+    exchange->front->calls->body(exchange->front, piece);
 }
 
 void gateway_exchange_answer_flush(struct gateway_exchange *exchange)
 {
-    gateway_client_flush(exchange->client);
+    struct gateway_front *front = exchange->front;
+
+    front->calls->flush(front);
     if (exchange->is_tunnel)
-        gateway_client_touch(exchange->client);
-    if (exchange->client->waiting.size > GATEWAY_WAITING_MAX && exchange->link)
-        gateway_link_pause(exchange->link);
+        front->calls->touch(front);
+    if (front->waiting.size > GATEWAY_WAITING_MAX && exchange->link)
+        exchange->link->calls->pause(exchange->link);
 }
 
+/* What was gathered lies in memory of the link's, which stays until the callback's end. */
 void gateway_exchange_answered(struct gateway_exchange *exchange)
 {
-    struct gateway_client *client = exchange->client;
+    hf_buffer *trailers = &exchange->link->trailers;
     int32_t outcome = outcome_of(exchange, exchange->status);
 
+    if (trailers->size &&
+        gateway_forward_trailers(exchange->response_edits, exchange->response_edit_count, trailers, NULL) != HF_OK) {
+        gateway_exchange_link_failed(exchange, LINK_INVALID);
+        return;
+    }
     gateway_account_served(exchange);
-    gateway_client_flush(client); /* what was gathered may lie in memory of the link's */
     gateway_link_leave(exchange->link, outcome);
     end_call(exchange, outcome);
-    gateway_client_end(client);
+    exchange->front->calls->end(exchange->front, (hf_slice){trailers->data, trailers->size});
 }

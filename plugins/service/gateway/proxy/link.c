@@ -1,17 +1,22 @@
 /* A connection to a server: from the pool of its place, or new; an answer is read from it as it comes. */
 #include "proxy/private.h"
 
+#include "worker/announce.h"
+
 #include <holdfast/lib/error.h>
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static void ready(void *arg, int32_t fd, uint32_t events);
 static void overdue(struct gateway_deadline *deadline);
+
+static const struct gateway_link_calls calls;
 
 static struct gateway_place *place_of(const struct gateway_link *link)
 {
@@ -20,20 +25,30 @@ static struct gateway_place *place_of(const struct gateway_link *link)
 
 /* ---- Life ------------------------------------------------------------------------------------------------------ */
 
+/* The client that alone may use links of the exchange; 0: all may. */
+static uint64_t owner_of(const struct gateway_exchange *exchange)
+{
+    return exchange->set->send_proxy ? exchange->front->peer->id : 0;
+}
+
 static struct gateway_link *create(struct gateway_exchange *exchange, uint32_t place)
 {
     struct gateway_link *link = calloc(1, sizeof *link);
 
     if (!link)
         return NULL;
+    link->calls = &calls;
     link->worker = exchange->worker;
     link->set = exchange->set;
+    link->owner = owner_of(exchange);
     link->server = exchange->set->places[place].server;
     link->place = place;
     link->socket.fd = -1;
     link->deadline.passed = overdue;
     hf_buffer_init(&link->waiting, UINT64_MAX);
     hf_buffer_init(&link->partial, GATEWAY_ANSWER_HEAD_MAX + GATEWAY_SCRATCH_SIZE);
+    hf_buffer_init(&link->trailers, GATEWAY_HEAD_OUT_MAX);
+    link->chunked.trailers = &link->trailers;
     gateway_server_hold(link->server);
     gateway_server_set_hold(link->set);
     atomic_fetch_add_explicit(&link->server->connections, 1, memory_order_relaxed);
@@ -78,8 +93,23 @@ static void take_out(struct gateway_link *link)
 
 void gateway_link_destroy(struct gateway_link *link)
 {
+    if (gateway_socket_is_tls(&link->socket)) /* in order; plain connections have no words for that */
+        gateway_socket_end(&link->socket);
     take_out(link);
     bury(link);
+}
+
+void gateway_links_disown(struct gateway_worker *worker, uint64_t owner)
+{
+    struct gateway_link *next;
+
+    for (struct gateway_view *view = worker->views; view; view = view->next)
+        for (uint32_t i = 0; i < view->set->count; i++)
+            for (struct gateway_link *link = view->idle[i]; link; link = next) {
+                next = link->next;
+                if (link->owner == owner)
+                    gateway_link_destroy(link);
+            }
 }
 
 /* ---- Kept for later ---------------------------------------------------------------------------------------------- */
@@ -101,7 +131,8 @@ static int keep(struct gateway_link *link, struct gateway_view *view)
 
     if (!link->keeps || !link->is_complete || link->is_broken || link->waiting.size || link->worker->is_draining)
         return 0;
-    if (view->set != link->set && !find_place(view, link->server, &place))
+    if (view->set != link->set &&
+        (!gateway_tls_client_is_like(view->set->tls, link->set->tls) || !find_place(view, link->server, &place)))
         return 0;
     if (view->idle_count[place] >= view->set->idle_maximum || view->set->places[place].is_draining)
         return 0;
@@ -116,31 +147,11 @@ static int keep(struct gateway_link *link, struct gateway_view *view)
         link->next->previous = link;
     view->idle[place] = link;
     view->idle_count[place]++;
-    hf_buffer_done(&link->partial); /* idle ones are many */
-    hf_buffer_done(&link->waiting);
+    hf_buffer_done(&link->waiting); /* idle ones are many */
     gateway_worker_deadline(link->worker, &link->deadline,
                             gateway_worker_now(link->worker) + view->set->idle_timeout_us);
     gateway_socket_want(&link->socket, HF_WATCH_READ);
     return 1;
-}
-
-/* The balancer learns how it went, if the place still means the same to it. */
-static void tell_balancer(const struct gateway_link *link, const struct gateway_view *view, int32_t outcome)
-{
-    const struct gateway_server_set *set = link->set;
-    const struct gateway_pools *pools = &set->pools[link->worker->index];
-    uint64_t now_us = gateway_worker_now(link->worker);
-    hf_balancer_result result = {.size = sizeof result,
-                                 .failed = outcome == GATEWAY_FAILED,
-                                 .latency_us = now_us - link->picked_us,
-                                 .now_us = now_us};
-
-    if (!set->balancer->ended || view->set != set || outcome == GATEWAY_ABANDONED)
-        return;
-    if (link->place < set->backup_at)
-        set->balancer->ended(pools->regular, link->place, &result);
-    else
-        set->balancer->ended(pools->backup, link->place - set->backup_at, &result);
 }
 
 void gateway_link_leave(struct gateway_link *link, int32_t outcome)
@@ -153,12 +164,23 @@ void gateway_link_leave(struct gateway_link *link, int32_t outcome)
         atomic_fetch_add_explicit(&link->server->timed_us, gateway_worker_now(link->worker) - link->picked_us,
                                   memory_order_relaxed);
     }
-    tell_balancer(link, view, outcome);
+    if (view->set == link->set) /* else nobody asks that balancer any more */
+        gateway_choice_learn(link->set, link->worker->index, link->place, outcome, link->picked_us,
+                             gateway_worker_now(link->worker));
     gateway_server_end(link->set, link->place, &link->call, outcome, gateway_worker_now(link->worker));
+    if (link->owner) { /* it goes when the client does */
+        exchange->front->peer->owns_links = 1;
+        link->keeps &= !exchange->front->peer->is_gone;
+    }
     exchange->link = NULL;
     link->exchange = NULL;
     link->worker->has_room |= view->queued > 0;
-    if (!exchange->request_ended || !keep(link, view))
+    link->calls->left(link, view, exchange->request_ended);
+}
+
+static void left(struct gateway_link *link, struct gateway_view *view, int32_t whole)
+{
+    if (!whole || !keep(link, view))
         bury(link);
 }
 
@@ -221,7 +243,7 @@ static void keep_waiting(struct gateway_link *link, const struct iovec *pieces, 
     }
 }
 
-void gateway_link_send(struct gateway_link *link, struct iovec *pieces, int32_t count)
+static void send_pieces(struct gateway_link *link, struct iovec *pieces, int32_t count)
 {
     int64_t sent = 0;
 
@@ -256,7 +278,40 @@ static void send_waiting(struct gateway_link *link)
         gateway_exchange_link_writable(link->exchange);
 }
 
-void gateway_link_pause(struct gateway_link *link)
+static void send_body(struct gateway_link *link, hf_slice piece)
+{
+    char frame[24];
+    struct iovec pieces[3] = {{frame, 0}, {(void *)(uintptr_t)piece.data, piece.size}, {(void *)(uintptr_t) "\r\n", 2}};
+
+    if (link->body_out == HF_HTTP1_BODY_CHUNKED && link->state != LINK_TUNNEL) {
+        pieces[0].iov_len = (size_t)snprintf(frame, sizeof frame, "%llx\r\n", (unsigned long long)piece.size);
+        send_pieces(link, pieces, 3);
+    } else {
+        send_pieces(link, &pieces[1], 1);
+    }
+}
+
+static void begin_request(struct gateway_link *link, hf_slice head, hf_slice body)
+{
+    struct iovec pieces[2] = {{(void *)(uintptr_t)head.data, head.size}, {(void *)(uintptr_t)body.data, body.size}};
+    int is_plain = body.size && link->body_out != HF_HTTP1_BODY_CHUNKED;
+
+    send_pieces(link, pieces, is_plain ? 2 : 1);
+    if (body.size && !is_plain)
+        send_body(link, body);
+}
+
+static void end_request(struct gateway_link *link, hf_slice trailers)
+{
+    struct iovec pieces[3] = {{(void *)(uintptr_t) "0\r\n", 3},
+                              {(void *)(uintptr_t)trailers.data, trailers.size},
+                              {(void *)(uintptr_t) "\r\n", 2}};
+
+    if (link->body_out == HF_HTTP1_BODY_CHUNKED)
+        send_pieces(link, pieces, 3);
+}
+
+static void pause_reading(struct gateway_link *link)
 {
     if (link->is_paused)
         return;
@@ -265,7 +320,7 @@ void gateway_link_pause(struct gateway_link *link)
     want(link);
 }
 
-void gateway_link_resume(struct gateway_link *link)
+static void resume(struct gateway_link *link)
 {
     if (!link->is_paused)
         return;
@@ -274,12 +329,32 @@ void gateway_link_resume(struct gateway_link *link)
     want(link);
 }
 
-void gateway_link_tunnel(struct gateway_link *link)
+static void tunnel(struct gateway_link *link)
 {
     link->state = LINK_TUNNEL;
     link->keeps = 0;
     gateway_link_expect(link, 0); /* the client's connection has the time-out of both */
 }
+
+/* The server learns whose requests these are. */
+static void announce(struct gateway_link *link)
+{
+    const struct gateway_peer *peer = link->exchange->front->peer;
+    uint8_t header[GATEWAY_PROXY_WRITE_MAX];
+    struct iovec piece = {header,
+                          gateway_announce(header, link->set->send_proxy, peer->fd, &peer->address, peer->destination)};
+
+    send_pieces(link, &piece, 1);
+    link->has_sent = 0; /* nothing of a request */
+}
+
+static const struct gateway_link_calls calls = {.begin = begin_request,
+                                                .body = send_body,
+                                                .end = end_request,
+                                                .pause = pause_reading,
+                                                .resume = resume,
+                                                .tunnel = tunnel,
+                                                .left = left};
 
 /* ---- Connecting ---------------------------------------------------------------------------------------------------
  */
@@ -330,6 +405,17 @@ static void connected(struct gateway_link *link)
             fail(link, LINK_ERROR);
         return;
     }
+    if (link->owner && !gateway_socket_is_tls(&link->socket))
+        announce(link);                                            /* before TLS, which is between us and the server */
+    if (link->set->tls && !gateway_socket_is_tls(&link->socket)) { /* connect_timeout is for both */
+        if (gateway_socket_ask_tls(&link->socket, link->worker->tls, link->set->tls, link->place, NULL) != HF_OK)
+            fail(link, LINK_ERROR);
+        return;
+    }
+    if (!gateway_socket_is_open(&link->socket)) {
+        fail(link, LINK_ERROR);
+        return;
+    }
     link->state = LINK_HEAD;
     gateway_link_expect(link, 0);
     want(link);
@@ -338,9 +424,12 @@ static void connected(struct gateway_link *link)
 
 static struct gateway_link *take_idle(struct gateway_exchange *exchange, uint32_t place)
 {
+    uint64_t owner = owner_of(exchange);
     struct gateway_view *view = exchange->view;
     struct gateway_link *link = view->set == exchange->set ? view->idle[place] : NULL;
 
+    while (link && link->owner != owner)
+        link = link->next;
     if (!link)
         return NULL;
     take_out(link);
@@ -349,7 +438,7 @@ static struct gateway_link *take_idle(struct gateway_exchange *exchange, uint32_
     link->is_reused = 1;
     link->state = LINK_HEAD;
     link->keeps = link->is_complete = link->has_sent = link->has_answered = 0;
-    link->chunked = (hf_http1_chunked){0};
+    link->chunked = (hf_http1_chunked){.trailers = &link->trailers};
     return link;
 }
 
@@ -493,8 +582,12 @@ static void take_bytes(struct gateway_link *link, hf_slice bytes)
         gateway_exchange_answer_body(link->exchange, bytes);
     if (link->exchange)
         gateway_exchange_answer_flush(link->exchange);
-    if (!link->is_dead)
+    if (link->state == LINK_IDLE) { /* of which there are many */
+        hf_buffer_done(&link->partial);
+        hf_buffer_done(&link->trailers);
+    } else if (!link->is_dead) {
         hf_buffer_clear(&link->partial);
+    }
 }
 
 /* The server sends no more. */
@@ -505,6 +598,15 @@ static void ended(struct gateway_link *link)
         complete(link);
     else
         fail(link, LINK_ERROR);
+}
+
+/* On an idle connection only TLS itself may have something to say, such as a session for the next one. */
+static void receive_idle(struct gateway_link *link)
+{
+    struct gateway_worker *worker = link->worker;
+
+    if (gateway_socket_read(&link->socket, worker->scratch, sizeof worker->scratch) != GATEWAY_AGAIN)
+        gateway_link_destroy(link); /* it ends, or sends what nobody has asked for */
 }
 
 static void receive(struct gateway_link *link)
@@ -537,8 +639,8 @@ static void ready(void *arg, int32_t fd, uint32_t events)
     struct gateway_worker *worker = link->worker;
 
     (void)fd;
-    if (link->state == LINK_IDLE) { /* it ends, or sends what nobody has asked for */
-        gateway_link_destroy(link);
+    if (link->state == LINK_IDLE) {
+        receive_idle(link);
     } else if (link->state == LINK_CONNECTING) {
         connected(link);
     } else {

@@ -54,6 +54,15 @@ void gateway_account_begin(struct gateway_exchange *exchange)
         gateway_trace_begin(&account->trace, &worker->random, is_sampled(worker, options->sampled));
 }
 
+void gateway_account_answer(const struct gateway_exchange *exchange, uint32_t status, uint8_t text[GATEWAY_TRACE_SIZE],
+                            struct gateway_forward *how)
+{
+    if (status < 200 || !exchange->account.trace.is_present || !exchange->generation->plan->trace.in_answers)
+        return;
+    gateway_trace_write(&exchange->account.trace, text);
+    how->trace = (hf_slice){text, GATEWAY_TRACE_SIZE};
+}
+
 /* ---- On the way -------------------------------------------------------------------------------------------------- */
 
 void gateway_account_try(struct gateway_exchange *exchange, const struct gateway_server *server)
@@ -112,7 +121,7 @@ static int32_t end_of(const struct gateway_exchange *exchange)
 
     if (exchange->is_tunnel)
         return GATEWAY_END_TUNNEL;
-    if (!account->is_whole || exchange->client->is_broken)
+    if (!account->is_whole || exchange->front->is_broken)
         return GATEWAY_END_BROKEN;
     if (account->is_degraded)
         return GATEWAY_END_DEGRADED;
@@ -148,17 +157,24 @@ static void fill_fields(const hf_http1_head *head, struct gateway_record *record
     }
 }
 
+static hf_slice protocol_of(const struct gateway_exchange *exchange)
+{
+    if (exchange->front->calls->version)
+        return hf_slice_of("HTTP/2.0"); /* as others write it */
+    return hf_slice_of(exchange->head.minor ? "HTTP/1.1" : "HTTP/1.0");
+}
+
 static void fill_texts(const struct gateway_exchange *exchange, struct gateway_record *record)
 {
     const struct gateway_account *account = &exchange->account;
-    const struct gateway_client *client = exchange->client;
+    const struct gateway_peer *peer = exchange->front->peer;
 
     record->ended_us = exchange->worker->node->wall_us(exchange->worker->host);
-    record->client = (hf_slice){(const uint8_t *)client->text, client->text_size};
+    record->client = (hf_slice){(const uint8_t *)peer->text, peer->text_size};
     record->method = exchange->head.method;
     record->target = exchange->head.target;
     if (record->method.size)
-        record->protocol = hf_slice_of(exchange->head.minor ? "HTTP/1.1" : "HTTP/1.0");
+        record->protocol = protocol_of(exchange);
     record->line = account->line;
     record->host = exchange->request.host;
     fill_fields(&exchange->head, record);
@@ -181,17 +197,22 @@ static void count_request(struct gateway_cell *cell, const struct gateway_record
     gateway_count(&cell->requests[digit < GATEWAY_STATUS_CLASSES ? digit : 0], 1);
 }
 
+static void count_listener(struct gateway_cell *cell, const struct gateway_record *record)
+{
+    count_request(cell, record);
+    gateway_count(&cell->received, record->bytes_received);
+    gateway_count(&cell->sent, record->bytes_sent);
+}
+
 /* A tunnel lasts as long as somebody wants it to, which says nothing of how fast anything is. */
 static void count(const struct gateway_exchange *exchange, const struct gateway_record *record)
 {
     const struct gateway_plan *plan = exchange->generation->plan;
-    struct gateway_cell *listener = cell_of(exchange, exchange->client->port->meter);
     struct gateway_cell *route = cell_of(exchange, exchange->route ? exchange->route->meter : plan->unrouted);
     int is_timed = record->end != GATEWAY_END_TUNNEL && record->end != GATEWAY_END_BROKEN;
 
-    count_request(listener, record);
-    gateway_count(&listener->received, record->bytes_received);
-    gateway_count(&listener->sent, record->bytes_sent);
+    if (exchange->listener)
+        count_listener(cell_of(exchange, exchange->listener->meter), record);
     count_request(route, record);
     if (record->status >= 500 || record->end == GATEWAY_END_BROKEN)
         gateway_count(&route->failures, 1);

@@ -1,7 +1,7 @@
 /* record.h: what there is to say of a request when it is over.  It is made once, and given to all who want to know:
  * access logs now, an exporter of spans later (a span begins at ended_us - duration_us).  Pure. */
-#ifndef GATEWAY_RECORD_H
-#define GATEWAY_RECORD_H
+#ifndef GATEWAY_RECORD_RECORD_H
+#define GATEWAY_RECORD_RECORD_H
 
 #include "record/trace.h"
 

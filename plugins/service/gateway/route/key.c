@@ -37,8 +37,8 @@ static hf_slice member_of(hf_slice body, hf_slice name, hf_arena *arena)
     return text_of_number(hf_value_get(&value, text), arena);
 }
 
-static hf_slice value_of(const struct gateway_key *key, const struct gateway_request *request, hf_slice body,
-                         hf_arena *arena)
+hf_slice gateway_key_value(const struct gateway_key *key, const struct gateway_request *request, hf_slice body,
+                           hf_arena *arena)
 {
     switch (key->of) {
     case GATEWAY_KEY_CLIENT:
@@ -51,6 +51,8 @@ static hf_slice value_of(const struct gateway_key *key, const struct gateway_req
         return request->path;
     case GATEWAY_KEY_ARGUMENT:
         return gateway_request_argument(request, key->name, arena);
+    case GATEWAY_KEY_POLICY:
+        return (hf_slice){NULL, 0};
     default:
         return member_of(body, key->name, arena);
     }
@@ -59,7 +61,7 @@ static hf_slice value_of(const struct gateway_key *key, const struct gateway_req
 int32_t gateway_key_hash(const struct gateway_key *key, const struct gateway_request *request, hf_slice body,
                          hf_arena *arena, uint64_t *ret_hash)
 {
-    hf_slice value = value_of(key, request, body, arena);
+    hf_slice value = gateway_key_value(key, request, body, arena);
 
     if (!value.size)
         return 0;

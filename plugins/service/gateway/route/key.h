@@ -11,6 +11,7 @@ enum {
     GATEWAY_KEY_COOKIE,
     GATEWAY_KEY_PATH,
     GATEWAY_KEY_ARGUMENT, /* of the query */
+    GATEWAY_KEY_POLICY,   /* what a policy says; not in the request itself */
     GATEWAY_KEY_BODY      /* a member at the top of the JSON object that is the body: a string, or an integer */
 };
 
@@ -18,6 +19,10 @@ struct gateway_key {
     int32_t of;    /* GATEWAY_KEY_... */
     hf_slice name; /* of a field, cookie, argument or member */
 };
+
+/* What the key is of, as gateway_key_hash looks at it; no data or no bytes: there is none. */
+hf_slice gateway_key_value(const struct gateway_key *key, const struct gateway_request *request, hf_slice body,
+                           hf_arena *arena);
 
 /* Hashes what the key is of; 0: the request has none of it, or it is empty.  `body` is of use for GATEWAY_KEY_BODY
  * only: all of it, or what has come of one that is too long to wait for.  What is decoded is put into the arena. */

@@ -9,6 +9,7 @@
 struct gateway_socket_group {
     char *name;           /* of the listener */
     char *address;        /* what it listens at */
+    int32_t type;         /* HF_LISTEN_... */
     int32_t *descriptors; /* by worker */
     int32_t is_shared;    /* with other listeners that stay: not to be closed with these */
 };

@@ -2,6 +2,8 @@
 #ifndef GATEWAY_SERVICE_PRIVATE_H
 #define GATEWAY_SERVICE_PRIVATE_H
 
+#include "policy/policy.h"
+#include "release/desk.h"
 #include "service/listeners.h"
 #include "service/metrics.h"
 #include "worker/worker.h"
@@ -30,12 +32,15 @@ struct gateway {
     const hf_host *host;
     const hf_loop_interface *loops;
     const hf_node_interface *node;
+    struct gateway_policies policies;
+    struct gateway_desk desk;
     uint32_t worker_count;
     struct gateway_worker **workers;
     struct gateway_plan *first_plan; /* until the start */
     struct gateway_plan *plan;       /* the present one */
     uint32_t next_upstream_id;
     struct gateway_bin bin;
+    struct gateway_tickets *tickets;
     struct gateway_meters meters;
     struct gateway_logs logs;
     struct gateway_metrics *metrics;

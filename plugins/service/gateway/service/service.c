@@ -79,6 +79,7 @@ struct gateway_build gateway_build_with(struct gateway *gateway)
     return (struct gateway_build){.host = gateway->host,
                                   .node = gateway->node,
                                   .bin = &gateway->bin,
+                                  .tickets = gateway->tickets,
                                   .meters = &gateway->meters,
                                   .logs = &gateway->logs,
                                   .worker_count = gateway->worker_count,
@@ -125,12 +126,13 @@ static void take_step(struct gateway *gateway, struct gateway_step *step)
     step->plan = gateway->plan; /* the one before, released when this is done */
     gateway->plan = plan;
     for (uint32_t i = 0; i < plan->upstream_count; i++)
-        plan->upstreams[i].upstream->set = plan->upstreams[i].set;
+        gateway_server_set_publish(plan->upstreams[i].set);
     atomic_init(&step->workers_left, gateway->worker_count);
     step->done_task.run = step_done;
     gateway->steps_left++;
     for (uint32_t i = 0; i < gateway->worker_count; i++)
         gateway_takeover_post(step->takeovers[i], worker_done, step);
+    gateway_desk_plan(&gateway->desk, plan);
 }
 
 /* ---- Life ----------------------------------------------------------------------------------------------------------
@@ -174,6 +176,8 @@ static int32_t create_workers(struct gateway *gateway, hf_error *error)
         return hf_error_set(error, HF_ENOMEM, "no memory for the gateway");
     for (uint32_t i = 0; i < gateway->worker_count && code == HF_OK; i++)
         code = gateway_worker_create(gateway->host, gateway->loops, gateway->node, i, &gateway->workers[i], error);
+    for (uint32_t i = 0; i < gateway->worker_count && code == HF_OK; i++)
+        gateway->workers[i]->policies = &gateway->policies;
     return code;
 }
 
@@ -187,11 +191,17 @@ int32_t gateway_service_create(const hf_host *host, const void *configuration, v
     gateway->options = configuration;
     int32_t code = query_host(gateway, error);
     if (code == HF_OK)
+        code = gateway_policies_declare(host, &gateway->policies, error);
+    if (code == HF_OK)
+        code = gateway_tickets_create(host, gateway->node, &gateway->tickets, error);
+    if (code == HF_OK)
         code = create_workers(gateway, error);
     if (code == HF_OK)
         code = gateway_metrics_create(gateway, &gateway->metrics, error);
     if (code == HF_OK)
         code = gateway_admin_create(gateway, &gateway->admin, error);
+    if (code == HF_OK)
+        code = gateway_desk_open(&gateway->desk, host, gateway->workers, gateway->worker_count, error);
     if (code == HF_OK)
         code = make_plan(gateway, configuration, &gateway->first_plan, error);
     if (code != HF_OK) {
@@ -208,6 +218,7 @@ void gateway_service_destroy(void *self)
 
     if (!gateway)
         return;
+    gateway_desk_close(&gateway->desk);
     for (uint32_t i = 0; gateway->workers && i < gateway->worker_count; i++)
         gateway_worker_destroy(gateway->workers[i]);
     free(gateway->workers);
@@ -223,6 +234,7 @@ void gateway_service_destroy(void *self)
     gateway_logs_close(&gateway->logs);
     gateway_bin_empty(&gateway->bin);
     gateway_meters_destroy(&gateway->meters);
+    gateway_tickets_destroy(gateway->tickets);
     free(gateway);
 }
 
@@ -237,6 +249,27 @@ static void judge(struct gateway_upstream *upstream, uint64_t now_us)
     }
 }
 
+/* Looks whether certificates have changed, and whether it is time for other keys of tickets. */
+static void look_after_tls(struct gateway *gateway, uint64_t now_us)
+{
+    const struct gateway_plan *plan = gateway->plan;
+    uint64_t lifetime_us = 0;
+
+    for (uint32_t i = 0; i < plan->listener_count; i++) {
+        struct gateway_tls_server *tls = plan->listeners[i].tls;
+        if (!tls)
+            continue;
+        gateway_tls_server_look(tls, now_us);
+        if (gateway_tls_server_lifetime(tls) > lifetime_us)
+            lifetime_us = gateway_tls_server_lifetime(tls);
+    }
+    for (uint32_t i = 0; i < plan->upstream_count; i++)
+        if (plan->upstreams[i].set->tls)
+            gateway_tls_client_look(plan->upstreams[i].set->tls, now_us);
+    if (lifetime_us)
+        gateway_tickets_turn(gateway->tickets, lifetime_us, now_us);
+}
+
 static void every_moment(void *arg)
 {
     struct gateway *gateway = arg;
@@ -245,6 +278,9 @@ static void every_moment(void *arg)
     gateway_bin_empty(&gateway->bin);
     for (uint32_t i = 0; gateway->plan && i < gateway->plan->upstream_count; i++)
         judge(gateway->plan->upstreams[i].upstream, now_us);
+    gateway_desk_tick(&gateway->desk);
+    if (gateway->plan)
+        look_after_tls(gateway, now_us);
     gateway_logs_tend(&gateway->logs, now_us);
     gateway_metrics_tend(gateway->metrics, now_us);
 }
@@ -311,7 +347,7 @@ static void all_drained(hf_task *task)
 {
     struct gateway *gateway = (struct gateway *)((char *)task - offsetof(struct gateway, drained_task));
 
-    gateway->drained(gateway->drained_arg);
+    gateway_desk_flush(&gateway->desk, gateway->drained, gateway->drained_arg);
 }
 
 static void worker_drained(void *arg)

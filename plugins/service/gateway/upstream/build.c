@@ -21,7 +21,8 @@ int32_t gateway_key_parse(const char *text, struct gateway_key *ret_key, hf_erro
         int32_t named;
     } kinds[] = {{"client", GATEWAY_KEY_CLIENT, 0}, {"path", GATEWAY_KEY_PATH, 0},
                  {"field", GATEWAY_KEY_FIELD, 1},   {"cookie", GATEWAY_KEY_COOKIE, 1},
-                 {"body", GATEWAY_KEY_BODY, 1},     {"argument", GATEWAY_KEY_ARGUMENT, 1}};
+                 {"body", GATEWAY_KEY_BODY, 1},     {"argument", GATEWAY_KEY_ARGUMENT, 1},
+                 {"policy", GATEWAY_KEY_POLICY, 0}};
     size_t size = strcspn(text, " ");
     const char *name = text + size + strspn(text + size, " ");
 
@@ -31,9 +32,9 @@ int32_t gateway_key_parse(const char *text, struct gateway_key *ret_key, hf_erro
             *ret_key = (struct gateway_key){.of = kinds[i].of, .name = hf_slice_of(name)};
             return HF_OK;
         }
-    return hf_error_set(error, HF_EINVAL,
-                        "'%s' is no key; expected client, path, field NAME, cookie NAME, argument NAME or body NAME",
-                        text);
+    return hf_error_set(
+        error, HF_EINVAL,
+        "'%s' is no key; expected client, path, field NAME, cookie NAME, argument NAME, body NAME or policy", text);
 }
 
 /* ---- Addresses -------------------------------------------------------------------------------------------------- */
@@ -149,8 +150,10 @@ static int32_t fill_places(struct gateway_server_set *set, const struct gateway_
         if (!backup)
             set->backup_at = set->count;
     }
-    for (uint32_t i = 0; i < set->count && code == HF_OK; i++)
+    for (uint32_t i = 0; i < set->count && code == HF_OK; i++) {
         atomic_init(&set->in_flight[i], atomic_load(&set->places[i].server->in_flight));
+        set->has_maximum |= set->places[i].requests_maximum > 0;
+    }
     return code;
 }
 
@@ -185,6 +188,28 @@ static int32_t open_pools(const struct gateway_build *build, struct gateway_serv
         if (code == HF_OK)
             code = open_pool(build, set, set->backup_at, set->count - set->backup_at, &set->pools[i].backup, error);
     }
+    return code;
+}
+
+/* ---- TLS ----------------------------------------------------------------------------------------------------------
+ */
+
+static int32_t make_tls(const struct gateway_build *build, struct gateway_server_set *set,
+                        const struct gateway_upstream_options *options, hf_error *error)
+{
+    const char **addresses;
+
+    if (!options->tls.enabled)
+        return HF_OK;
+    addresses = calloc(set->count + 1, sizeof *addresses);
+    if (!addresses)
+        return hf_error_set(error, HF_ENOMEM, "no memory for TLS");
+    for (uint32_t i = 0; i < set->count; i++)
+        addresses[i] = set->places[i].server->address;
+    int32_t code =
+        gateway_tls_client_create(build->host, options->name, &options->tls, build->worker_count, addresses, set->count,
+                                  set->upstream->set ? set->upstream->set->tls : NULL, &set->tls, error);
+    free(addresses);
     return code;
 }
 
@@ -225,6 +250,7 @@ static void fill_rules(struct gateway_server_set *set, const struct gateway_upst
     set->receive_timeout_us = options->receive_timeout_us;
     set->idle_timeout_us = options->idle_timeout_us;
     set->idle_maximum = (uint32_t)options->idle_maximum;
+    set->send_proxy = options->send_proxy;
     set->queue_maximum = (uint32_t)options->queue_maximum;
     set->queue_timeout_us = options->queue_timeout_us;
     set->has_check = options->check.type != GATEWAY_CHECK_NONE;
@@ -304,6 +330,8 @@ int32_t gateway_server_set_build(const struct gateway_build *build, struct gatew
         code = copy_texts(set, options, error);
     if (code == HF_OK)
         code = fill_places(set, options, error);
+    if (code == HF_OK)
+        code = make_tls(build, set, options, error);
     if (code == HF_OK)
         code = open_pools(build, set, &options->balancer, error);
     if (code != HF_OK) {

@@ -2,6 +2,7 @@
 #ifndef GATEWAY_BUILD_H
 #define GATEWAY_BUILD_H
 
+#include "tls/tickets.h"
 #include "upstream/upstream.h"
 
 #include <holdfast/host/node.h>
@@ -13,14 +14,15 @@ struct gateway_build {
     const hf_host *host;
     const hf_node_interface *node;
     struct gateway_bin *bin;
-    struct gateway_meters *meters; /* of a plan */
-    struct gateway_logs *logs;     /* likewise */
+    struct gateway_meters *meters;   /* of a plan */
+    struct gateway_logs *logs;       /* likewise */
+    struct gateway_tickets *tickets; /* of all listeners */
     uint32_t worker_count;
     uint64_t now_us;
 };
 
-/* Reads "client", "path", "field NAME", "cookie NAME", "argument NAME" or "body NAME"; the name stays in `text`.
- * HF_EINVAL. */
+/* Reads "client", "path", "field NAME", "cookie NAME", "argument NAME", "body NAME" or "policy"; the name stays in
+ * `text`. HF_EINVAL. */
 int32_t gateway_key_parse(const char *text, struct gateway_key *ret_key, hf_error *error);
 
 /* Makes the set of an upstream from `servers`; NULL: from what the options say of them, or, where they say the same as

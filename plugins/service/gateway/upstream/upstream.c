@@ -97,6 +97,7 @@ static void free_set(struct gateway_server_set *set)
     for (uint32_t i = 0; set->places && i < set->count; i++)
         gateway_server_release(set->places[i].server);
     gateway_upstream_release(set->upstream);
+    gateway_tls_client_release(set->tls);
     for (size_t i = 0; i < sizeof set->texts / sizeof *set->texts; i++)
         free(set->texts[i]);
     gateway_server_list_done(&set->servers);
@@ -150,6 +151,9 @@ void gateway_server_set_look(struct gateway_server_set *set, struct gateway_usab
     for (uint32_t i = 0; i < set->count; i++) {
         const struct gateway_place *place = &set->places[i];
 
+        /* Requests that began with an older set count there. */
+        atomic_store_explicit(&set->in_flight[i], atomic_load_explicit(&place->server->in_flight, memory_order_relaxed),
+                              memory_order_relaxed);
         if (is_usable(set, place, now_us))
             usable->bits[i / 64] |= UINT64_C(1) << i % 64;
         if (depends_on_time(set, place, now_us))
@@ -216,13 +220,12 @@ static int32_t as_call(int32_t outcome)
     return calls[outcome];
 }
 
-void gateway_server_end(struct gateway_server_set *set, uint32_t place, const struct gateway_breaker_call *call,
-                        int32_t outcome, uint64_t now_us)
+void gateway_server_report(struct gateway_server_set *set, uint32_t place, const struct gateway_breaker_call *call,
+                           int32_t outcome, uint64_t now_us)
 {
     struct gateway_server *server = set->places[place].server;
     int32_t changed = 0;
 
-    count_in_flight(set, place, -1);
     if (outcome == GATEWAY_FAILED || outcome == GATEWAY_ERRED)
         atomic_fetch_add_explicit(&server->failures, 1, memory_order_relaxed);
     if (outcome != GATEWAY_FAILED && is_plain(set, server))
@@ -240,6 +243,33 @@ void gateway_server_end(struct gateway_server_set *set, uint32_t place, const st
     pthread_mutex_unlock(&set->upstream->lock);
     if (changed)
         note_change(set->upstream);
+}
+
+/* What balancers read is brought up to date by workers that look anew, where it is not at hand here. */
+void gateway_server_leave(struct gateway_server *server, struct gateway_server_set *set, uint32_t place)
+{
+    if (set)
+        count_in_flight(set, place, -1);
+    else
+        atomic_fetch_sub_explicit(&server->in_flight, 1, memory_order_relaxed);
+    if (!set || atomic_load_explicit(&set->is_old, memory_order_relaxed))
+        note_change(server->upstream);
+}
+
+void gateway_server_end(struct gateway_server_set *set, uint32_t place, const struct gateway_breaker_call *call,
+                        int32_t outcome, uint64_t now_us)
+{
+    gateway_server_leave(set->places[place].server, set, place);
+    gateway_server_report(set, place, call, outcome, now_us);
+}
+
+void gateway_server_set_publish(struct gateway_server_set *set)
+{
+    struct gateway_server_set *before = set->upstream->set;
+
+    if (before && before != set)
+        atomic_store_explicit(&before->is_old, 1, memory_order_relaxed);
+    set->upstream->set = set;
 }
 
 int32_t gateway_upstream_begin(struct gateway_server_set *set, uint64_t now_us, struct gateway_breaker_call *ret_call)

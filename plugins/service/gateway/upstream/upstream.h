@@ -13,6 +13,7 @@
 #include "guard/token_bucket.h"
 #include "options/options.h"
 #include "route/key.h"
+#include "tls/client.h"
 #include "upstream/list.h"
 
 #include <holdfast/kind/balancer.h>
@@ -88,7 +89,10 @@ struct gateway_server_set {
     /* By place.  Regular servers come first: the places of the backups' pool begin at backup_at. */
     struct gateway_place *places;
     uint32_t backup_at;
-    atomic_uint *in_flight; /* as balancers read it */
+    int32_t has_maximum;            /* some server takes a bounded number of requests at a time */
+    atomic_uint *in_flight;         /* as balancers read it */
+    atomic_int is_old;              /* the upstream has a newer one */
+    struct gateway_tls_client *tls; /* NULL: none */
 
     /* What the upstream's options say. */
     struct gateway_key key;
@@ -101,6 +105,7 @@ struct gateway_server_set {
     uint64_t outlier_interval_us;
     uint64_t connect_timeout_us, send_timeout_us, receive_timeout_us, idle_timeout_us, queue_timeout_us;
     uint32_t idle_maximum, queue_maximum;
+    int32_t send_proxy; /* 0, or the version */
     char *texts[4];
     struct gateway_server_list servers; /* that it was made from; [main] */
 };
@@ -154,6 +159,15 @@ int32_t gateway_server_begin(struct gateway_server_set *set, uint32_t place, uin
 /* And has ended, with the set that it began with. */
 void gateway_server_end(struct gateway_server_set *set, uint32_t place, const struct gateway_breaker_call *call,
                         int32_t outcome, uint64_t now_us);
+
+/* The two halves of that, for what shows how it went long before it ends, such as a connection that is there.  `set` is
+ * NULL for what began with a set that it has let go of since then. */
+void gateway_server_report(struct gateway_server_set *set, uint32_t place, const struct gateway_breaker_call *call,
+                           int32_t outcome, uint64_t now_us);
+void gateway_server_leave(struct gateway_server *server, struct gateway_server_set *set, uint32_t place);
+
+/* The set is the newest of its upstream from now on.  [main] */
+void gateway_server_set_publish(struct gateway_server_set *set);
 
 /* Looks for servers that stand out.  [main] */
 void gateway_server_set_judge(struct gateway_server_set *set, uint64_t now_us);

@@ -1,4 +1,8 @@
+#include "http2/http2.h"
 #include "proxy/private.h"
+#include "stream/stream.h"
+
+#include "tls/stream.h"
 
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/value.h>
@@ -161,8 +165,18 @@ static void settle_clients(struct gateway_worker *worker)
 static void serve_queues(struct gateway_worker *worker)
 {
     worker->has_room = 0;
-    for (struct gateway_view *view = worker->views; view; view = view->next)
+    for (struct gateway_view *view = worker->views; view; view = view->next) {
         gateway_view_serve(view);
+        gateway_stream_serve(view);
+    }
+}
+
+static void free_port(struct gateway_port *port)
+{
+    gateway_udp_destroy(port->udp);
+    gateway_meter_release(port->meter);
+    free(port->name);
+    free(port);
 }
 
 static void free_ports(struct gateway_worker *worker)
@@ -170,14 +184,12 @@ static void free_ports(struct gateway_worker *worker)
     for (struct gateway_port **at = &worker->ports; *at;) {
         struct gateway_port *port = *at;
 
-        if (port->listener || port->clients) {
+        if (port->listener || port->clients || port->streams) {
             at = &port->next;
             continue;
         }
         *at = port->next;
-        gateway_meter_release(port->meter);
-        free(port->name);
-        free(port);
+        free_port(port);
     }
 }
 
@@ -194,15 +206,29 @@ static void free_dead(struct gateway_worker *worker)
 
         worker->dead_links = link->next;
         hf_buffer_done(&link->partial);
+        hf_buffer_done(&link->trailers);
         free(link);
     }
+    gateway_http2_free_dead(worker);
     while (worker->dead_clients) {
         struct gateway_client *client = worker->dead_clients;
 
         worker->dead_clients = client->next;
         worker->has_unused |= client->port->listener == NULL;
+        gateway_http2_free(client);
         free(client);
     }
+}
+
+static void free_dead_streams(struct gateway_worker *worker)
+{
+    struct gateway_tcp *streams = worker->dead_tcps;
+    struct gateway_flow *flows = worker->dead_flows;
+
+    worker->dead_tcps = NULL;
+    worker->dead_flows = NULL;
+    gateway_stream_free(streams);
+    gateway_flow_free(flows);
 }
 
 static void free_unused(struct gateway_worker *worker)
@@ -223,7 +249,7 @@ uint32_t gateway_worker_clients(const struct gateway_worker *worker)
     uint32_t count = 0;
 
     for (struct gateway_port *port = worker->ports; port; port = port->next)
-        count += port->client_count;
+        count += port->client_count + port->stream_count;
     return count;
 }
 
@@ -245,6 +271,8 @@ void gateway_worker_settle(struct gateway_worker *worker)
         settle_clients(worker);
     }
     free_dead(worker);
+    if (worker->dead_tcps || worker->dead_flows)
+        free_dead_streams(worker);
     if (worker->has_unused) {
         free_unused(worker);
         free_dead(worker); /* idle links of what went */
@@ -269,12 +297,15 @@ static void accept_clients(void *arg, int32_t fd, uint32_t events)
 
         if (client < 0)
             break; /* none is left, or it has gone again; without descriptors the next wake-up tries anew */
-        if (port->client_count >= port->listener->connections_maximum) {
+        if (port->client_count + port->stream_count >= port->listener->connections_maximum) {
             gateway_count(&port->meter->cells[worker->index].refused, 1);
             (void)close(client);
             continue;
         }
-        gateway_client_accept(port, client, &address);
+        if (port->listener->protocol == GATEWAY_PROTOCOL_TCP)
+            gateway_stream_accept(port, client, &address);
+        else
+            gateway_client_accept(port, client, &address);
     }
     gateway_worker_settle(worker);
 }
@@ -283,6 +314,8 @@ static void stop_listening(struct gateway_port *port)
 {
     port->worker->loops->watch_destroy(port->watch);
     port->watch = NULL;
+    if (port->udp) /* its answers would go out through that socket */
+        gateway_udp_end(port->udp);
 }
 
 static void drain_clients(struct gateway_port *port)
@@ -334,7 +367,10 @@ static struct gateway_port *create_port(struct gateway_worker *worker, const str
     port->fd = fd;
     port->meter = listener->meter;
     gateway_meter_hold(port->meter);
-    return port;
+    if (listener->protocol != GATEWAY_PROTOCOL_UDP || gateway_udp_create(port, NULL) == HF_OK)
+        return port;
+    free_port(port);
+    return NULL;
 }
 
 static int32_t fill_takeover(struct gateway_takeover *takeover, struct gateway_plan *plan, const int32_t *sockets)
@@ -385,11 +421,8 @@ void gateway_takeover_destroy(struct gateway_takeover *takeover)
     for (uint32_t i = 0; generation && takeover->fresh && i < generation->plan->upstream_count; i++)
         free_view(takeover->fresh[i]);
     for (uint32_t i = 0; generation && takeover->ports && i < generation->plan->listener_count; i++)
-        if (takeover->ports[i]) {
-            gateway_meter_release(takeover->ports[i]->meter);
-            free(takeover->ports[i]->name);
-            free(takeover->ports[i]); /* the descriptor is the caller's until the worker has it */
-        }
+        if (takeover->ports[i])
+            free_port(takeover->ports[i]); /* the descriptor is the caller's until the worker has it */
     free(takeover->fresh);
     free(takeover->ports);
     if (generation) {
@@ -408,7 +441,7 @@ static struct gateway_view *find_view(const struct gateway_worker *worker, const
     return NULL;
 }
 
-/* Connections to servers that stay are kept; and what the balancer has learned. */
+/* Connections to servers that stay are kept, unless TLS is another; and what the balancer has learned. */
 static void follow(struct gateway_view *view, struct gateway_view *fresh)
 {
     const struct gateway_server_set *before = view->set, *set = fresh->set;
@@ -416,7 +449,8 @@ static void follow(struct gateway_view *view, struct gateway_view *fresh)
 
     for (uint32_t i = 0; i < before->count; i++)
         for (uint32_t k = 0; k < set->count; k++) {
-            if (before->places[i].server != set->places[k].server || set->places[k].is_draining)
+            if (before->places[i].server != set->places[k].server || set->places[k].is_draining ||
+                !gateway_tls_client_is_like(before->tls, set->tls))
                 continue;
             fresh->idle[k] = view->idle[i];
             fresh->idle_count[k] = view->idle_count[i];
@@ -480,6 +514,16 @@ static const struct gateway_listener *find_listener(const struct gateway_plan *p
     return NULL;
 }
 
+/* What is under way lets go of what the plan has replaced. */
+static void follow_plan(struct gateway_worker *worker)
+{
+    for (struct gateway_port *port = worker->ports; port; port = port->next) {
+        gateway_stream_follow(port);
+        if (port->udp)
+            gateway_udp_follow(port->udp);
+    }
+}
+
 /* A port whose address is another one now is a listener that went, and one that came. */
 static void take_ports(struct gateway_worker *worker, struct gateway_takeover *takeover)
 {
@@ -505,7 +549,8 @@ static void take_ports(struct gateway_worker *worker, struct gateway_takeover *t
         port->next = worker->ports;
         worker->ports = port;
         takeover->ports[i] = NULL;
-        if (worker->loops->watch_create(worker->loop, port->fd, HF_WATCH_READ, accept_clients, port, &port->watch,
+        if (worker->loops->watch_create(worker->loop, port->fd, HF_WATCH_READ,
+                                        port->udp ? gateway_udp_receive : accept_clients, port, &port->watch,
                                         NULL) != HF_OK)
             abort(); /* no memory for an event: a listener that nobody hears */
     }
@@ -523,6 +568,7 @@ static void take_over(hf_task *task)
     take_ports(worker, takeover);
     generation->next = worker->generations;
     worker->generations = worker->generation = generation;
+    follow_plan(worker);
     worker->has_unused = 1;
     takeover->generation = NULL;
     gateway_worker_settle(worker);
@@ -608,6 +654,11 @@ int32_t gateway_worker_create(const hf_host *host, const hf_loop_interface *loop
     worker->random.state[0] |= 1; /* not all zero, however small the chance */
     hf_buffer_init(&worker->gather.head, GATEWAY_HEAD_OUT_MAX);
     gateway_wheel_init(&worker->wheel, 0);
+    int32_t code = gateway_tls_worker_create(loops, worker->loop, index, &worker->tls, error);
+    if (code != HF_OK) {
+        gateway_worker_destroy(worker);
+        return code;
+    }
     *ret_worker = worker;
     return HF_OK;
 }
@@ -636,6 +687,10 @@ void gateway_worker_destroy(struct gateway_worker *worker)
     if (!worker)
         return;
     free_spare(worker);
+    gateway_split_release(worker->split.split);
+    gateway_tls_worker_destroy(worker->tls);
+    gateway_http2_release(worker);
+    gateway_pipes_done(&worker->pipes);
     hf_buffer_done(&worker->gather.head);
     free(worker);
 }
@@ -661,6 +716,8 @@ void gateway_worker_close(struct gateway_worker *worker)
         port->listener = NULL;
         while (port->clients)
             gateway_client_destroy(port->clients);
+        while (port->streams)
+            gateway_stream_destroy(port->streams);
     }
     worker->generation = NULL;
     worker->has_unused = 1;

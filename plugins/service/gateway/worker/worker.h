@@ -4,6 +4,8 @@
 #define GATEWAY_WORKER_H
 
 #include "plan/plan.h"
+#include "release/split.h"
+#include "stream/way.h"
 #include "worker/socket.h"
 #include "worker/wheel.h"
 
@@ -19,8 +21,14 @@ enum {
 };
 
 struct gateway_client;
+struct gateway_policies;
 struct gateway_exchange;
+struct gateway_flow;
+struct gateway_http2_scratch;
 struct gateway_link;
+struct gateway_stream;
+struct gateway_tcp;
+struct gateway_udp;
 
 /* Bytes as they were read. */
 struct gateway_block {
@@ -49,6 +57,9 @@ struct gateway_port {
     const struct gateway_listener *listener; /* of the present plan; NULL: it has none of that name any more */
     struct gateway_client *clients;
     uint32_t client_count;
+    struct gateway_tcp *streams; /* of protocol tcp */
+    uint32_t stream_count;
+    struct gateway_udp *udp; /* flows of protocol udp; NULL: another */
 };
 
 /* What a worker knows of an upstream's servers, for as long as the set is the newest. */
@@ -62,7 +73,8 @@ struct gateway_view {
     struct gateway_link **idle; /* by place, the last used first */
     uint32_t *idle_count;
     struct gateway_exchange *queue, *queue_end;
-    uint32_t queued;
+    struct gateway_tcp *streams, *streams_end; /* that wait, too */
+    uint32_t queued;                           /* all */
 };
 
 /* A plan as long as the worker uses it: the present one, or one with which requests have begun. */
@@ -77,6 +89,8 @@ struct gateway_worker {
     const hf_host *host;
     const hf_loop_interface *loops;
     const hf_node_interface *node;
+    struct gateway_policies *policies; /* of the process; NULL: none */
+    struct gateway_split_seat split;
     hf_loop *loop;
     uint32_t index;
     struct gateway_generation *generation; /* the present one; NULL: none yet */
@@ -99,11 +113,19 @@ struct gateway_worker {
     int32_t has_room;   /* for some request that waits in a queue, perhaps */
     struct gateway_exchange *dead_exchanges;
     struct gateway_link *dead_links;
+    struct gateway_stream *dead_streams, *spare_streams; /* of HTTP/2 */
+    uint32_t spare_stream_count;
+    struct gateway_http2_scratch *http2; /* NULL: nobody has spoken it yet */
+    struct gateway_tcp *dead_tcps;
+    struct gateway_flow *dead_flows;
+    struct gateway_pipes pipes;
     struct gateway_gather gather;
+    struct gateway_tls_worker *tls;
     hf_http1_head answer; /* the head that was just read */
     char date[32];        /* of `dated_s` */
     uint64_t dated_s;
-    hf_random random; /* for what need not be secret */
+    hf_random random;     /* for what need not be secret */
+    uint64_t last_client; /* its id */
     uint8_t scratch[GATEWAY_SCRATCH_SIZE];
 };
 
@@ -167,7 +189,7 @@ void gateway_worker_drain(struct gateway_worker *worker, void (*drained)(void *a
 /* Closes everything at once; the last thing of all. */
 void gateway_worker_close(struct gateway_worker *worker);
 
-/* Connections there are. */
+/* Connections there are, of clients of all protocols. */
 uint32_t gateway_worker_clients(const struct gateway_worker *worker);
 
 /* Memory for a head; NULL: none. */

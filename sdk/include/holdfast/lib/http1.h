@@ -9,6 +9,7 @@
 #define HOLDFAST_LIB_HTTP1_H
 
 #include <holdfast/holdfast.h>
+#include <holdfast/lib/buffer.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -64,13 +65,21 @@ typedef struct hf_http1_chunked {
     uint64_t left; /* bytes of the present chunk still to come */
     int32_t state; /* the parser's own */
     uint32_t line; /* bytes of the present line so far */
+    /* Where the lines of the trailers go, each with its CR LF and without the empty one; NULL: they are passed over. */
+    hf_buffer *trailers;
 } hf_http1_chunked;
 
 /* Takes the next bytes of a chunked body.  Sets *ret_taken to how many bytes were used, and *ret_data to a piece of
  * content within them (maybe empty).  Returns 0: call again with the bytes after those taken (or with more bytes when
- * nothing is left); 1: the body and its trailers ended; HF_EINVAL: malformed. */
+ * nothing is left); 1: the body and its trailers ended; HF_EINVAL: malformed, or trailers of more than 16 KiB; with
+ * `trailers`, as hf_buffer_append. */
 int32_t hf_http1_chunked_next(hf_http1_chunked *chunked, hf_slice bytes, uint64_t *ret_taken, hf_slice *ret_data,
                               hf_error *error);
+
+/* Reads lines of trailers into the fields of a head, of which nothing else is set.  HF_EINVAL: a line that is no field,
+ * or a field that says where a message ends or goes to (Content-Length, Transfer-Encoding, Host; RFC 9110, 6.5.1);
+ * HF_ETOOLARGE: more than HF_HTTP1_HEADERS_MAX fields. */
+int32_t hf_http1_parse_trailers(hf_slice lines, hf_http1_head *ret_head, hf_error *error);
 
 /* The standard reason phrase ("Not Found"), or "Unknown"; static. */
 const char *hf_http1_reason(uint32_t status);

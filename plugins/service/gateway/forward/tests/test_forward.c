@@ -34,6 +34,8 @@ static int32_t forward_request(const struct gateway_forward *how, const char *te
 
     snprintf(to, 4096, "%.*s", (int)buffer.size, buffer.data ? (const char *)buffer.data : "");
     hf_buffer_done(&buffer);
+    if (code != HF_ETOOLARGE)
+        assert_int_equal(gateway_forward_look(&head, NULL), code);
     return code;
 }
 
@@ -95,6 +97,17 @@ static void what_concerns_the_connection_stays_behind(void **state)
     /* What the connection's options may not take away: where the message ends, and whose it is. */
     expect_request(&how, "POST / HTTP/1.1\r\nHost: a\r\nConnection: content-length, host\r\nContent-Length: 3\r\n\r\n",
                    "POST / HTTP/1.1\r\nHost: a\r\n" FROM "Content-Length: 3\r\n\r\n");
+}
+
+static void what_servers_take_for_ours_stays_behind(void **state)
+{
+    struct gateway_forward how = from_client();
+
+    (void)state;
+    expect_request(&how,
+                   "GET / HTTP/1.1\r\nHost: a\r\nContent_Length: 3\r\nX-A_B: 1\r\nTRANSFER_encoding: chunked\r\n"
+                   "X_Forwarded-For: 1\r\nx_forwarded_proto: https\r\nX_Forwarded_Server: 1\r\n\r\n",
+                   "GET / HTTP/1.1\r\nHost: a\r\nX-A_B: 1\r\nX_Forwarded_Server: 1\r\n" FROM "\r\n");
 }
 
 static void bodies_are_framed_anew(void **state)
@@ -316,11 +329,39 @@ static void upgrades_are_answered(void **state)
     expect_response(&how, "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n");
 }
 
+static int32_t forward_trailers(const char *lines, const struct gateway_edit *edits, uint32_t count, char *to)
+{
+    hf_buffer buffer;
+
+    hf_buffer_init(&buffer, 4096);
+    assert_int_equal(hf_buffer_append(&buffer, lines, strlen(lines)), HF_OK);
+    int32_t code = gateway_forward_trailers(edits, count, &buffer, NULL);
+
+    snprintf(to, 4096, "%.*s", (int)buffer.size, (const char *)buffer.data);
+    hf_buffer_done(&buffer);
+    return code;
+}
+
+static void trailers_pass_unless_they_come_too_late(void **state)
+{
+    struct gateway_edit edit = {.name = hf_slice_of("x-inner")};
+    char lines[4096];
+
+    (void)state;
+    assert_int_equal(forward_trailers("grpc-status: 0\r\nSet-Cookie: a=b\r\nX-Forwarded-For: 1.2.3.4\r\n"
+                                      "connection: x\r\nContent-Type: a/b\r\nX-Inner: 1\r\ngrpc-message:ok\r\n",
+                                      &edit, 1, lines),
+                     HF_OK);
+    assert_string_equal(lines, "grpc-status: 0\r\ngrpc-message:ok\r\n");
+    assert_int_equal(forward_trailers("a: b\r\ncontent-length: 1\r\n", NULL, 0, lines), HF_EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fields_pass_as_they_are_and_in_order),
         cmocka_unit_test(what_concerns_the_connection_stays_behind),
+        cmocka_unit_test(what_servers_take_for_ours_stays_behind),
         cmocka_unit_test(bodies_are_framed_anew),
         cmocka_unit_test(a_proxy_of_ours_is_believed_and_nobody_else),
         cmocka_unit_test(the_trace_goes_on),
@@ -332,6 +373,7 @@ int main(void)
         cmocka_unit_test(responses_go_to_the_client),
         cmocka_unit_test(old_clients_get_what_they_know),
         cmocka_unit_test(upgrades_are_answered),
+        cmocka_unit_test(trailers_pass_unless_they_come_too_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
