@@ -2,6 +2,8 @@
  * of this is ever called but gateway_http2_is_there. */
 #include "http2/http2.h"
 
+#include <holdfast/lib/error.h>
+
 #include <stdlib.h>
 
 int32_t gateway_http2_is_there(void)
@@ -64,4 +66,60 @@ void gateway_http2_free_dead(struct gateway_worker *worker)
 void gateway_http2_release(struct gateway_worker *worker)
 {
     (void)worker;
+}
+
+int32_t gateway_http2_open(struct gateway_exchange *exchange, uint32_t place, const struct gateway_breaker_call *call,
+                           hf_error *error)
+{
+    (void)exchange;
+    (void)place;
+    (void)call;
+    return hf_error_set(error, HF_EUNSUPPORTED, "this gateway was built without HTTP/2");
+}
+
+void gateway_http2_connected(struct gateway_link *link)
+{
+    (void)link;
+    abort();
+}
+
+void gateway_http2_carrier_ready(struct gateway_link *link, uint32_t events)
+{
+    (void)link;
+    (void)events;
+    abort();
+}
+
+void gateway_http2_carrier_overdue(struct gateway_link *link)
+{
+    (void)link;
+    abort();
+}
+
+void gateway_http2_carrier_failed(struct gateway_link *link, int32_t why)
+{
+    (void)link;
+    (void)why;
+    abort();
+}
+
+void gateway_http2_carrier_free(struct gateway_carrier *carrier)
+{
+    (void)carrier;
+}
+
+void gateway_http2_settle_carriers(struct gateway_worker *worker)
+{
+    (void)worker;
+}
+
+void gateway_http2_follow(struct gateway_view *view, const struct gateway_server_set *set)
+{
+    (void)view;
+    (void)set;
+}
+
+void gateway_http2_close_view(struct gateway_view *view)
+{
+    (void)view;
 }

@@ -73,24 +73,51 @@ static void put_request_line(struct gateway_http2_head *head, hf_buffer *text, i
     }
 }
 
-static int32_t begin(struct gateway_http2_head *head, hf_buffer *text)
+/* 0: it is none. */
+static uint32_t status_of(const struct gateway_http2_head *head)
+{
+    hf_slice text = slice_of(head->status);
+    uint32_t status = 0;
+
+    for (uint64_t i = 0; i < text.size; i++) {
+        if (text.size != 3 || text.data[i] < '0' || text.data[i] > '9')
+            return 0;
+        status = status * 10 + (text.data[i] - '0');
+    }
+    return status;
+}
+
+static void put_status_line(struct gateway_http2_head *head, hf_buffer *text, int32_t *code)
+{
+    uint32_t status = status_of(head);
+
+    head->is_wrong |= status == 0;
+    put_text(text, "HTTP/1.1 ", code);
+    put(text, slice_of(head->status), code);
+    put_text(text, " ", code);
+    put_text(text, hf_http1_reason(status), code); /* HTTP/2 has none */
+    put_text(text, "\r\n", code);
+}
+
+int32_t gateway_http2_head_begin(struct gateway_http2_head *head, hf_buffer *text)
 {
     int32_t code = HF_OK;
 
     if (head->has_begun)
         return HF_OK;
     head->has_begun = 1;
-    if (head->status) {
-        hf_slice status = slice_of(head->status);
-
-        head->is_wrong |= !is_one_word(status);
-        put_text(text, "HTTP/1.1 ", &code);
-        put(text, status, &code);
-        put_text(text, " \r\n", &code);
-    } else {
+    if (head->status)
+        put_status_line(head, text, &code);
+    else
         put_request_line(head, text, &code);
-    }
     return code;
+}
+
+int32_t gateway_http2_head_is_silent(const struct gateway_http2_head *head)
+{
+    uint32_t status = status_of(head);
+
+    return status < 200 || status == 204 || status == 304;
 }
 
 static int keep_pseudo(struct gateway_http2_head *head, hf_slice name, nghttp2_rcbuf *value)
@@ -152,7 +179,7 @@ int32_t gateway_http2_head_add(struct gateway_http2_head *head, nghttp2_rcbuf *n
         head->is_wrong |= !keep_pseudo(head, field, value);
         return HF_OK;
     }
-    code = begin(head, text);
+    code = gateway_http2_head_begin(head, text);
     head->is_wrong |= !is_one_line(content);
     head->has_length |= hf_slice_is(field, "content-length");
     if (code != HF_OK)
@@ -168,7 +195,7 @@ int32_t gateway_http2_head_add(struct gateway_http2_head *head, nghttp2_rcbuf *n
 
 int32_t gateway_http2_head_end(struct gateway_http2_head *head, int32_t has_body, uint64_t maximum, hf_buffer *text)
 {
-    int32_t code = begin(head, text);
+    int32_t code = gateway_http2_head_begin(head, text);
 
     if (code == HF_OK && head->cookies.size)
         code = put_field(text, hf_slice_of("cookie"), (hf_slice){head->cookies.data, head->cookies.size});
@@ -218,6 +245,71 @@ int64_t gateway_http2_response(const struct gateway_forward *how, const hf_http1
     snprintf(length, 24, "%llu", (unsigned long long)head->content_length);
     fields[count + 1] = field_of(hf_slice_of("content-length"), hf_slice_of(length));
     return count + 2;
+}
+
+/* Takes a line off the front of a head of our own, without its end. */
+static hf_slice take_line(hf_slice *head)
+{
+    const uint8_t *end = memchr(head->data, '\r', head->size);
+    hf_slice line = {head->data, end ? (uint64_t)(end - head->data) : head->size};
+    uint64_t taken = line.size + 2 < head->size ? line.size + 2 : head->size;
+
+    *head = (hf_slice){head->data + taken, head->size - taken};
+    return line;
+}
+
+/* What is said otherwise in HTTP/2, or concerns the connection. */
+static int is_of_http1(hf_slice name)
+{
+    static const char *const names[] = {"host", "connection", "transfer-encoding", "upgrade"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (hf_http1_same(name, hf_slice_of(names[i])))
+            return 1;
+    return 0;
+}
+
+static uint32_t count_lines(hf_slice head)
+{
+    uint32_t count = 0;
+
+    for (uint64_t i = 0; i < head.size; i++)
+        count += head.data[i] == '\n';
+    return count;
+}
+
+uint32_t gateway_http2_request(hf_slice head, int32_t is_tls, hf_arena *arena, nghttp2_nv **ret_fields)
+{
+    nghttp2_nv *fields = hf_arena_alloc(arena, (count_lines(head) + 4) * sizeof *fields);
+    hf_slice line = take_line(&head), host = {NULL, 0};
+    const uint8_t *space = memchr(line.data, ' ', line.size);
+    uint32_t count = 4;
+
+    if (!fields || !space)
+        return 0;
+    hf_slice method = {line.data, (uint64_t)(space - line.data)};
+    hf_slice target = {space + 1, line.size - method.size - sizeof " HTTP/1.1"};
+    for (line = take_line(&head); line.size; line = take_line(&head)) {
+        const uint8_t *colon = memchr(line.data, ':', line.size);
+        hf_slice name = {line.data, colon ? (uint64_t)(colon - line.data) : line.size};
+        uint64_t skipped = name.size < line.size ? name.size + 1 : name.size;
+
+        while (skipped < line.size && (line.data[skipped] == ' ' || line.data[skipped] == '\t'))
+            skipped++;
+        hf_slice value = {line.data + skipped, line.size - skipped};
+        if (hf_http1_same(name, hf_slice_of("host")))
+            host = value;
+        if (!is_of_http1(name))
+            fields[count++] = field_of(name, value);
+    }
+    fields[0] = field_of(hf_slice_of(":method"), method);
+    fields[1] = field_of(hf_slice_of(":scheme"), hf_slice_of(is_tls ? "https" : "http"));
+    fields[2] = field_of(hf_slice_of(":path"), target);
+    fields[3] = field_of(hf_slice_of(":authority"), host);
+    if (host.size == 0) /* of an old client */
+        memmove(&fields[3], &fields[4], (count-- - 4) * sizeof *fields);
+    *ret_fields = fields;
+    return count;
 }
 
 uint32_t gateway_http2_trailers(hf_slice lines, nghttp2_nv *fields)

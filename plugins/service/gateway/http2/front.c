@@ -740,7 +740,7 @@ static void feed(struct gateway_http2 *http2, hf_slice bytes)
         return;
     const char *why = gateway_http2_guard_look(&http2->guard, bytes, now_of(http2));
     if (why) {
-        give_up(http2, NGHTTP2_ENHANCE_YOUR_CALM, why);
+        give_up(http2, http2->guard.code, why);
         return;
     }
     http2->is_fed = 1;

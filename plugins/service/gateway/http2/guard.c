@@ -5,6 +5,7 @@
 /* RFC 9113, 6. */
 enum { DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION };
 enum { END_STREAM = 1, END_HEADERS = 4, HEAD_SIZE = 9 };
+enum { PROTOCOL_ERROR = 1, ENHANCE_YOUR_CALM = 11 };
 enum { UPDATES_FREE = 1000, UPDATES_FOR_DATA = 10, UPDATES_FOR_STREAM = 4 };
 
 static const struct gateway_bucket_rules reset_rules = {.rate = GATEWAY_HTTP2_RESETS_RATE,
@@ -15,8 +16,8 @@ static const struct gateway_bucket_rules control_rules = {.rate = GATEWAY_HTTP2_
 void gateway_http2_guard_init(struct gateway_http2_guard *guard, uint64_t preface, uint32_t head_maximum,
                               uint64_t now_us)
 {
-    *guard =
-        (struct gateway_http2_guard){.left = preface, .head_maximum = head_maximum, .updates_allowed = UPDATES_FREE};
+    *guard = (struct gateway_http2_guard){
+        .left = preface, .head_maximum = head_maximum, .code = ENHANCE_YOUR_CALM, .updates_allowed = UPDATES_FREE};
     gateway_bucket_init(&guard->resets, &reset_rules, now_us);
     gateway_bucket_init(&guard->controls, &control_rules, now_us);
 }
@@ -32,8 +33,28 @@ static const char *take_control(struct gateway_http2_guard *guard, uint64_t now_
                                                                                  : "too many frames without content";
 }
 
+/* nghttp2 takes what comes on a stream that was left out for something late on one that has ended. */
+static int is_skipped(struct gateway_http2_guard *guard)
+{
+    const uint8_t *id = guard->head + 5;
+    uint32_t stream = ((uint32_t)id[0] << 24 | (uint32_t)id[1] << 16 | (uint32_t)id[2] << 8 | id[3]) & 0x7fffffff;
+
+    if (stream <= guard->last_stream)
+        return stream > guard->skipped_at && stream < guard->began_at;
+    if (stream > guard->last_stream + 2) {
+        guard->skipped_at = guard->last_stream;
+        guard->began_at = stream;
+    }
+    guard->last_stream = stream;
+    return 0;
+}
+
 static const char *begin_block(struct gateway_http2_guard *guard, uint32_t size, uint8_t flags)
 {
+    if (is_skipped(guard)) {
+        guard->code = PROTOCOL_ERROR;
+        return "a stream begins after one with a higher number";
+    }
     guard->block_size = size;
     guard->continuations = 0;
     guard->in_block = !(flags & END_HEADERS);

@@ -25,7 +25,10 @@ struct gateway_http2_guard {
     uint32_t head_maximum;
     uint32_t block_size; /* of the head of a request that has begun, as it is encoded */
     uint32_t continuations;
-    int32_t in_block; /* it has not ended */
+    int32_t in_block;              /* it has not ended */
+    uint32_t last_stream;          /* the highest that has begun */
+    uint32_t skipped_at, began_at; /* the last gap before one: streams in it can never begin (RFC 9113, 5.1.1) */
+    uint32_t code;                 /* of the error, when the connection is to end (RFC 9113, 7) */
     struct gateway_bucket resets, controls;
     uint64_t updates, updates_allowed; /* frames WINDOW_UPDATE */
 };
@@ -34,7 +37,7 @@ struct gateway_http2_guard {
 void gateway_http2_guard_init(struct gateway_http2_guard *guard, uint64_t preface, uint32_t head_maximum,
                               uint64_t now_us);
 
-/* The next bytes that have come; NULL, or why the connection is to end. */
+/* The next bytes that have come; NULL, or why the connection is to end, and with which `code`. */
 const char *gateway_http2_guard_look(struct gateway_http2_guard *guard, hf_slice bytes, uint64_t now_us);
 
 /* A frame DATA went out: the other side may give way for it. */

@@ -83,6 +83,12 @@ void gateway_http2_head_done(struct gateway_http2_head *head);
 int32_t gateway_http2_head_add(struct gateway_http2_head *head, nghttp2_rcbuf *name, nghttp2_rcbuf *value,
                                uint64_t maximum, hf_buffer *text);
 
+/* Writes the first line, unless it is written.  HF_ENOMEM. */
+int32_t gateway_http2_head_begin(struct gateway_http2_head *head, hf_buffer *text);
+
+/* Whether it is that of an answer that never has a body (RFC 9110, 6.4.1). */
+int32_t gateway_http2_head_is_silent(const struct gateway_http2_head *head);
+
 /* The head is complete; a body follows or not.  HF_ENOMEM. */
 int32_t gateway_http2_head_end(struct gateway_http2_head *head, int32_t has_body, uint64_t maximum, hf_buffer *text);
 
@@ -93,6 +99,9 @@ int32_t gateway_http2_trailer_add(nghttp2_rcbuf *name, nghttp2_rcbuf *value, hf_
  * They point into the head, into `how` and into `text`, which has room for 32 bytes. */
 int64_t gateway_http2_response(const struct gateway_forward *how, const hf_http1_head *head, char *text,
                                nghttp2_nv *fields, int32_t *ret_body, hf_error *error);
+
+/* The fields of a request from its head as gateway_forward_request writes it; 0: no memory.  They point into it. */
+uint32_t gateway_http2_request(hf_slice head, int32_t is_tls, hf_arena *arena, nghttp2_nv **ret_fields);
 
 /* The fields of lines of trailers: how many. */
 uint32_t gateway_http2_trailers(hf_slice lines, nghttp2_nv *fields);

@@ -7,7 +7,9 @@
 
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/text.h>
+#include <holdfast/lib/url.h>
 
+#include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,7 +112,9 @@ static void check_listener(const struct check *check, const struct gateway_liste
                     other->name);
     check_access_log(check, listener);
     if (listener->http2 && !gateway_http2_is_there())
-        problem(check, "http2", "http2: this gateway was built without HTTP/2; expected false");
+        problem(check, "http2", "http2: this gateway was built without HTTP/2 (nghttp2); expected false");
+    if (!listener->http1 && !listener->http2)
+        problem(check, "http1", "http1: it is false, and http2, too; expected one of them to be true");
     for (uint64_t i = 0; i < listener->trusted_proxies.count; i++) {
         struct gateway_network network;
         if (gateway_network_parse(listener->trusted_proxies.items[i], &network, &error) != HF_OK)
@@ -264,9 +268,15 @@ static void check_upstream(const struct check *check, const struct gateway_upstr
     hf_error error;
 
     check_servers(check, upstream);
+    if (upstream->protocol == GATEWAY_SPEAKS_HTTP2 && !gateway_http2_is_there())
+        problem(check, "protocol", "protocol: this gateway was built without HTTP/2 (nghttp2); expected http1");
     check_fallback(check, upstream);
     if (gateway_key_parse(upstream->key, &key, &error) != HF_OK)
         problem(check, "key", "key: %s", error.message);
+    if (upstream->send_proxy && upstream->protocol == GATEWAY_SPEAKS_HTTP2)
+        problem(check, "send_proxy", "send_proxy: connections of HTTP/2 are those of many clients; expected off");
+    if (upstream->resolve_minimum_us > upstream->resolve_maximum_us)
+        problem(check, "resolve_minimum", "resolve_minimum: it is more than resolve_maximum");
     if (upstream->check.status_least > upstream->check.status_most)
         problem(check, "check.status_least", "status_least: %lld is more than status_most, %lld",
                 (long long)upstream->check.status_least, (long long)upstream->check.status_most);
@@ -276,6 +286,23 @@ static void check_upstream(const struct check *check, const struct gateway_upstr
     check_text(check, "check.host", upstream->check.host);
     check_text(check, "degraded.type", upstream->degraded.type);
     gateway_tls_check_client(&upstream->tls, &upstream->servers, check->report, check->path);
+}
+
+/* They are numbers: who would resolve them? */
+static void check_resolvers(const struct gateway_options *options, const hf_config_report *report)
+{
+    char message[HF_ERROR_MESSAGE_SIZE], host[256], port[16];
+
+    for (uint64_t i = 0; i < options->resolvers.count; i++) {
+        const char *resolver = options->resolvers.items[i];
+        struct in6_addr address;
+
+        if (hf_url_split_address(resolver, host, sizeof host, port, sizeof port, NULL) == HF_OK && port[0] &&
+            (inet_pton(AF_INET, host, &address) == 1 || inet_pton(AF_INET6, host, &address) == 1))
+            continue;
+        snprintf(message, sizeof message, "resolvers: '%.200s' is no address; expected such as 10.0.0.1:53", resolver);
+        report->problem(report, "resolvers", message);
+    }
 }
 
 /* ---- All ------------------------------------------------------------------------------------------------------------
@@ -290,6 +317,7 @@ void gateway_options_check(const void *configuration, const hf_config_report *re
     char path[PATH_SIZE];
     struct check check = {.options = options, .report = report, .path = path};
 
+    check_resolvers(options, report);
     for (uint64_t i = 0; i < options->listeners.count; i++) {
         snprintf(path, sizeof path, "listeners.%s", listeners[i].name);
         check_listener(&check, &listeners[i]);

@@ -394,7 +394,7 @@ static int32_t make_rules(const struct making *making, struct gateway_listener *
 static int32_t make_names(const struct making *making, const hf_groups *groups, struct gateway_listener *listener)
 {
     const struct gateway_name_options *options = groups->items;
-    struct gateway_name *names = take(making, groups->count, sizeof *names);
+    struct gateway_server_name *names = take(making, groups->count, sizeof *names);
     int32_t code = names ? HF_OK : no_memory(making);
 
     for (uint64_t i = 0; i < groups->count && code == HF_OK; i++) {
@@ -433,6 +433,7 @@ static int32_t make_listener(const struct making *making, const struct gateway_l
         return no_memory(making);
     listener->protocol = options->protocol;
     listener->proxy_protocol = options->proxy_protocol;
+    listener->http1 = options->http1;
     listener->http2 = options->http2;
     listener->streams_maximum = (uint32_t)options->http2_streams_maximum;
     listener->connections_maximum = (uint32_t)options->connections_maximum;
@@ -447,8 +448,8 @@ static int32_t make_listener(const struct making *making, const struct gateway_l
         code = gateway_network_parse(options->trusted_proxies.items[i], &trusted[listener->trusted_count++],
                                      making->error);
     if (code == HF_OK && options->tls.certificates.count)
-        code = gateway_tls_server_create(making->build->host, making->build->tickets, options->name, &options->tls, 0,
-                                         &listener->tls, making->error);
+        code = gateway_tls_server_create(making->build->host, making->build->tickets, options->name, &options->tls,
+                                         options->http2, &listener->tls, making->error);
     if (code == HF_OK)
         code = make_rules(making, listener, options->name);
     if (code == HF_OK)

@@ -9,7 +9,7 @@
 #include "plan/admission.h"
 #include "plan/network.h"
 #include "route/match.h"
-#include "stream/names.h"
+#include "stream/server_names.h"
 #include "tls/server.h"
 #include "upstream/build.h"
 
@@ -66,11 +66,11 @@ struct gateway_listener {
     const char *address;
     int32_t protocol, proxy_protocol;
     struct gateway_tls_server *tls; /* held by the plan; NULL: none */
-    int32_t http2;
+    int32_t http1, http2;
     uint32_t streams_maximum; /* of a connection that speaks it */
     /* Of those that pass on: */
     uint32_t upstream;                /* or GATEWAY_NO_UPSTREAM */
-    const struct gateway_name *names; /* by which connections have another */
+    const struct gateway_server_name *names; /* by which connections have another */
     uint32_t name_count;
     uint32_t tries, flows_maximum;
     uint64_t flow_timeout_us;

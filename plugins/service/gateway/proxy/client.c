@@ -2,6 +2,7 @@
 #include "proxy/private.h"
 
 #include "http2/http2.h"
+#include "tls/server.h"
 #include "wire/proxy_protocol.h"
 
 #include <holdfast/lib/error.h>
@@ -550,10 +551,12 @@ static hf_slice first_line(const struct gateway_client *client)
 /* Whether the connection's first bytes say that it does not speak HTTP/1.1, or do not say it yet. */
 static int is_another_version(struct gateway_client *client)
 {
-    struct gateway_block *block = client->block;
-    int32_t begins = client->is_http1 || !listener_of(client)->http2
-                         ? 0
-                         : gateway_http2_begins((hf_slice){block->bytes + client->taken, block->size - client->taken});
+    const struct gateway_listener *listener = listener_of(client);
+    hf_slice bytes = {client->block->bytes + client->taken, client->block->size - client->taken};
+    int32_t negotiated = client->is_http1 ? GATEWAY_ALPN_NONE : gateway_socket_protocol(&client->socket);
+    int32_t begins = client->is_http1 || !listener->http2                ? 0
+                     : negotiated == GATEWAY_ALPN_H2 || !listener->http1 ? 1
+                                                                         : gateway_http2_begins(bytes);
 
     client->is_http1 = begins == 0;
     if (begins > 0 && gateway_http2_accept(client) != HF_OK)

@@ -235,19 +235,31 @@ static int follow_servers(struct gateway_exchange *exchange)
     return 1;
 }
 
+static struct gateway_choice choice_of(const struct gateway_exchange *exchange)
+{
+    struct gateway_view *view = exchange->view;
+
+    return (struct gateway_choice){.set = exchange->set,
+                                   .usable = view->set == exchange->set ? &view->usable : NULL,
+                                   .worker = exchange->worker->index,
+                                   .tried = exchange->tried,
+                                   .has_key = exchange->has_key,
+                                   .key = exchange->key,
+                                   .now_us = gateway_worker_now(exchange->worker)};
+}
+
 /* 0: none can be picked. */
 static int pick(struct gateway_exchange *exchange, uint32_t *ret_place, int32_t *ret_full)
 {
-    struct gateway_view *view = exchange->view;
-    struct gateway_choice choice = {.set = exchange->set,
-                                    .usable = view->set == exchange->set ? &view->usable : NULL,
-                                    .worker = exchange->worker->index,
-                                    .tried = exchange->tried,
-                                    .has_key = exchange->has_key,
-                                    .key = exchange->key,
-                                    .now_us = gateway_worker_now(exchange->worker)};
+    struct gateway_choice choice = choice_of(exchange);
+    uint64_t bits[HF_BALANCER_SERVERS_MAX / 64];
 
-    return gateway_choose(&choice, ret_place, ret_full);
+    if (gateway_choose(&choice, ret_place, ret_full))
+        return 1;
+    if (*ret_full || !gateway_hold_probes(exchange, bits) || !gateway_choose_from(&choice, bits, ret_place))
+        return 0;
+    gateway_hold_probed(exchange, *ret_place);
+    return 1;
 }
 
 static int was_tried(const struct gateway_exchange *exchange)
@@ -282,14 +294,27 @@ static void ask(struct gateway_exchange *exchange, uint32_t place, const struct 
     try_next(exchange);
 }
 
+/* For the breaker of the upstream it has failed, whatever is answered now. */
+static void count_failed(struct gateway_exchange *exchange)
+{
+    if (exchange->is_counted)
+        gateway_upstream_end(exchange->set, &exchange->upstream_call, GATEWAY_FAILED,
+                             gateway_worker_now(exchange->worker));
+    exchange->is_counted = 0;
+}
+
 static void no_server(struct gateway_exchange *exchange)
 {
+    if (gateway_hold_may(exchange) && gateway_hold(exchange))
+        return;
     gateway_account_failed(exchange);
-    if (was_tried(exchange) || exchange->last_status)
+    if (was_tried(exchange) || exchange->last_status) {
+        count_failed(exchange);
         degrade(exchange, exchange->upstream, exchange->last_status ? exchange->last_status : 502,
                 "no server could answer");
-    else
+    } else {
         degrade(exchange, exchange->upstream, 503, "no server is available; try again later");
+    }
 }
 
 static void try_next(struct gateway_exchange *exchange)
@@ -323,6 +348,7 @@ static void try_next(struct gateway_exchange *exchange)
 static void leave_queue(struct gateway_exchange *exchange)
 {
     gateway_view_dequeue(exchange->view, exchange);
+    exchange->is_held = 0;
     if (exchange->due_us)
         gateway_worker_deadline(exchange->worker, &exchange->deadline, exchange->due_us);
     else
@@ -335,13 +361,15 @@ int32_t gateway_exchange_try_queued(struct gateway_exchange *exchange)
     uint32_t place = 0;
     int32_t full = 0;
 
+    if (!gateway_hold_is_due(exchange))
+        return 0;
     if (!follow_servers(exchange)) {
         leave_queue(exchange);
         gateway_exchange_refuse(exchange, 503, "no memory for the request; try again later");
         return 1;
     }
     if (!pick(exchange, &place, &full)) {
-        if (full)
+        if (full || (exchange->is_held && gateway_hold_may(exchange)))
             return 0;
         leave_queue(exchange);
         no_server(exchange);
@@ -474,10 +502,11 @@ static void forward(struct gateway_exchange *exchange, uint32_t upstream)
 
 static void expect_answer(struct gateway_exchange *exchange)
 {
-    if (exchange->is_queued || exchange->answered || !exchange->route)
+    if (exchange->answered || !exchange->route)
         return;
     exchange->due_us = gateway_worker_now(exchange->worker) + exchange->route->timeout_us;
-    gateway_worker_deadline(exchange->worker, &exchange->deadline, exchange->due_us);
+    if (!exchange->is_queued) /* else when it leaves the queue */
+        gateway_worker_deadline(exchange->worker, &exchange->deadline, exchange->due_us);
 }
 
 static void take_route(struct gateway_exchange *exchange)
@@ -700,20 +729,23 @@ static uint32_t retry_bit_of(uint32_t status)
     }
 }
 
-/* Whether another server may be asked.  `was_sent`: the one before may have done what was asked. */
-static int may_ask_another(struct gateway_exchange *exchange, int was_sent)
+/* Whether it may be asked for again.  `was_sent`: a server may have done what was asked. */
+static int may_repeat(const struct gateway_exchange *exchange, int was_sent)
 {
-    const struct gateway_route *route = exchange->route;
-
     if (exchange->answered || !exchange->body_kept || exchange->front->is_broken)
         return 0;
-    if (was_sent && !is_idempotent(exchange->head.method) && !(route->retry_on & GATEWAY_RETRY_NON_IDEMPOTENT))
-        return 0;
-    return exchange->tries < route->tries &&
+    return !was_sent || is_idempotent(exchange->head.method) ||
+           exchange->route->retry_on & GATEWAY_RETRY_NON_IDEMPOTENT;
+}
+
+/* Whether another server may be asked now. */
+static int may_ask_another(struct gateway_exchange *exchange, int was_sent)
+{
+    return may_repeat(exchange, was_sent) && exchange->tries < exchange->route->tries &&
            gateway_upstream_may_retry(exchange->set, gateway_worker_now(exchange->worker));
 }
 
-/* The same, now that one has failed for a reason of retry_on. */
+/* The same, after a failure for a reason of retry_on. */
 static int may_retry(struct gateway_exchange *exchange, uint32_t bit, int was_sent)
 {
     return (exchange->route->retry_on & bit) != 0 && may_ask_another(exchange, was_sent);
@@ -738,10 +770,7 @@ static void finish_failed(struct gateway_exchange *exchange, int32_t why)
     uint32_t upstream = exchange->upstream;
 
     gateway_account_failed(exchange);
-    if (exchange->is_counted)
-        gateway_upstream_end(exchange->set, &exchange->upstream_call, GATEWAY_FAILED,
-                             gateway_worker_now(exchange->worker));
-    exchange->is_counted = 0;
+    count_failed(exchange);
     exchange->may_be_done = !is_idempotent(exchange->head.method);
     exchange->split.has_failed = 1;
     if (exchange->answered)
@@ -776,6 +805,9 @@ void gateway_exchange_link_failed(struct gateway_exchange *exchange, int32_t why
     } else if (!was_stale && may_retry(exchange, bits[why], was_sent)) {
         exchange->last_status = status_of_failure(why);
         try_next(exchange);
+    } else if (exchange->route->retry_on & bits[why] && may_repeat(exchange, was_sent) && gateway_hold_may(exchange) &&
+               gateway_hold(exchange)) {
+        exchange->last_status = status_of_failure(why);
     } else {
         finish_failed(exchange, why);
     }
@@ -788,7 +820,9 @@ static void overdue(struct gateway_deadline *deadline)
 
     if (exchange->is_queued) {
         gateway_view_dequeue(exchange->view, exchange);
-        degrade(exchange, exchange->upstream, 503, "all servers were busy for too long; try again later");
+        degrade(exchange, exchange->upstream, exchange->last_status ? exchange->last_status : 503,
+                exchange->is_held ? "no server could be reached for too long; try again later"
+                                  : "all servers were busy for too long; try again later");
         return;
     }
     if (exchange->link)
@@ -857,6 +891,7 @@ void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_hea
     }
     if (retry_bit_of(status) && may_retry(exchange, retry_bit_of(status), 1)) {
         exchange->last_status = status;
+        exchange->was_answered = 1;
         gateway_link_leave(exchange->link, GATEWAY_FAILED);
         try_next(exchange);
         return;

@@ -1,6 +1,7 @@
 /* A connection to a server: from the pool of its place, or new; an answer is read from it as it comes. */
 #include "proxy/private.h"
 
+#include "http2/http2.h"
 #include "worker/announce.h"
 
 #include <holdfast/lib/error.h>
@@ -31,12 +32,8 @@ static uint64_t owner_of(const struct gateway_exchange *exchange)
     return exchange->set->send_proxy ? exchange->front->peer->id : 0;
 }
 
-static struct gateway_link *create(struct gateway_exchange *exchange, uint32_t place)
+void gateway_link_init(struct gateway_link *link, struct gateway_exchange *exchange, uint32_t place)
 {
-    struct gateway_link *link = calloc(1, sizeof *link);
-
-    if (!link)
-        return NULL;
     link->calls = &calls;
     link->worker = exchange->worker;
     link->set = exchange->set;
@@ -52,11 +49,18 @@ static struct gateway_link *create(struct gateway_exchange *exchange, uint32_t p
     gateway_server_hold(link->server);
     gateway_server_set_hold(link->set);
     atomic_fetch_add_explicit(&link->server->connections, 1, memory_order_relaxed);
+}
+
+struct gateway_link *gateway_link_create(struct gateway_exchange *exchange, uint32_t place)
+{
+    struct gateway_link *link = calloc(1, sizeof *link);
+
+    if (link)
+        gateway_link_init(link, exchange, place);
     return link;
 }
 
-/* Closed at once, freed when the callback ends. */
-static void bury(struct gateway_link *link)
+void gateway_link_bury(struct gateway_link *link)
 {
     struct gateway_worker *worker = link->worker;
 
@@ -96,7 +100,7 @@ void gateway_link_destroy(struct gateway_link *link)
     if (gateway_socket_is_tls(&link->socket)) /* in order; plain connections have no words for that */
         gateway_socket_end(&link->socket);
     take_out(link);
-    bury(link);
+    gateway_link_bury(link);
 }
 
 void gateway_links_disown(struct gateway_worker *worker, uint64_t owner)
@@ -128,6 +132,7 @@ static int find_place(const struct gateway_view *view, const struct gateway_serv
 static int keep(struct gateway_link *link, struct gateway_view *view)
 {
     uint32_t place = link->place;
+    int32_t address = (int32_t)link->address;
 
     if (!link->keeps || !link->is_complete || link->is_broken || link->waiting.size || link->worker->is_draining)
         return 0;
@@ -136,6 +141,12 @@ static int keep(struct gateway_link *link, struct gateway_view *view)
         return 0;
     if (view->idle_count[place] >= view->set->idle_maximum || view->set->places[place].is_draining)
         return 0;
+    if (view->set != link->set)
+        address =
+            gateway_addresses_find(&view->set->places[place].addresses, &place_of(link)->addresses, link->address);
+    if (address < 0) /* the server is no longer there */
+        return 0;
+    link->address = (uint32_t)address;
     gateway_server_set_release(link->set);
     link->set = NULL;
     link->exchange = NULL;
@@ -181,7 +192,7 @@ void gateway_link_leave(struct gateway_link *link, int32_t outcome)
 static void left(struct gateway_link *link, struct gateway_view *view, int32_t whole)
 {
     if (!whole || !keep(link, view))
-        bury(link);
+        gateway_link_bury(link);
 }
 
 /* ---- Failing ------------------------------------------------------------------------------------------------------
@@ -189,7 +200,10 @@ static void left(struct gateway_link *link, struct gateway_view *view, int32_t w
 
 static void fail(struct gateway_link *link, int32_t why)
 {
-    gateway_exchange_link_failed(link->exchange, why);
+    if (link->carrier)
+        gateway_http2_carrier_failed(link, why);
+    else
+        gateway_exchange_link_failed(link->exchange, why);
 }
 
 static void overdue(struct gateway_deadline *deadline)
@@ -198,6 +212,8 @@ static void overdue(struct gateway_deadline *deadline)
 
     if (link->state == LINK_IDLE)
         gateway_link_destroy(link);
+    else if (link->carrier && link->state != LINK_CONNECTING)
+        gateway_http2_carrier_overdue(link);
     else
         fail(link, LINK_TIMEOUT);
 }
@@ -218,7 +234,7 @@ static void expect_more(struct gateway_link *link)
 /* ---- Sending ------------------------------------------------------------------------------------------------------
  */
 
-static void want(struct gateway_link *link)
+void gateway_link_want(struct gateway_link *link)
 {
     gateway_socket_want(&link->socket, (link->is_paused ? 0u : (uint32_t)HF_WATCH_READ) |
                                            (link->waiting.size ? (uint32_t)HF_WATCH_WRITE : 0u));
@@ -258,7 +274,7 @@ static void send_pieces(struct gateway_link *link, struct iovec *pieces, int32_t
     link->has_sent |= sent > 0;
     keep_waiting(link, pieces, count, sent > 0 ? (uint64_t)sent : 0);
     if (link->waiting.size)
-        want(link);
+        gateway_link_want(link);
 }
 
 static void send_waiting(struct gateway_link *link)
@@ -273,7 +289,7 @@ static void send_waiting(struct gateway_link *link)
     if (link->waiting.size == 0)
         hf_buffer_done(&link->waiting);
     link->has_sent |= sent > 0;
-    want(link);
+    gateway_link_want(link);
     if (sent > 0)
         gateway_exchange_link_writable(link->exchange);
 }
@@ -317,7 +333,7 @@ static void pause_reading(struct gateway_link *link)
         return;
     link->is_paused = 1;
     gateway_link_expect(link, 0); /* it is the client that is slow */
-    want(link);
+    gateway_link_want(link);
 }
 
 static void resume(struct gateway_link *link)
@@ -326,7 +342,7 @@ static void resume(struct gateway_link *link)
         return;
     link->is_paused = 0;
     expect_more(link);
-    want(link);
+    gateway_link_want(link);
 }
 
 static void tunnel(struct gateway_link *link)
@@ -394,6 +410,11 @@ static int32_t connect_from(struct gateway_link *link, uint32_t address, hf_erro
     return code;
 }
 
+int32_t gateway_link_connect(struct gateway_link *link, hf_error *error)
+{
+    return connect_from(link, 0, error);
+}
+
 static void connected(struct gateway_link *link)
 {
     int failed = 0;
@@ -418,8 +439,11 @@ static void connected(struct gateway_link *link)
     }
     link->state = LINK_HEAD;
     gateway_link_expect(link, 0);
-    want(link);
-    gateway_exchange_link_ready(link->exchange);
+    gateway_link_want(link);
+    if (link->carrier)
+        gateway_http2_connected(link);
+    else
+        gateway_exchange_link_ready(link->exchange);
 }
 
 static struct gateway_link *take_idle(struct gateway_exchange *exchange, uint32_t place)
@@ -445,19 +469,22 @@ static struct gateway_link *take_idle(struct gateway_exchange *exchange, uint32_
 int32_t gateway_link_open(struct gateway_exchange *exchange, uint32_t place, const struct gateway_breaker_call *call,
                           hf_error *error)
 {
+    if (exchange->set->http2)
+        return gateway_http2_open(exchange, place, call, error);
+
     struct gateway_link *link = take_idle(exchange, place);
     int32_t is_new = link == NULL, code = HF_OK;
 
     if (is_new)
-        link = create(exchange, place);
+        link = gateway_link_create(exchange, place);
     if (!link)
         return hf_error_set(error, HF_ENOMEM, "no memory for a connection to a server");
     link->call = *call;
     link->picked_us = gateway_worker_now(link->worker);
     if (is_new)
-        code = connect_from(link, 0, error);
+        code = gateway_link_connect(link, error);
     if (code != HF_OK) {
-        bury(link);
+        gateway_link_bury(link);
         return code;
     }
     link->exchange = exchange;
@@ -643,6 +670,8 @@ static void ready(void *arg, int32_t fd, uint32_t events)
         receive_idle(link);
     } else if (link->state == LINK_CONNECTING) {
         connected(link);
+    } else if (link->carrier) {
+        gateway_http2_carrier_ready(link, events);
     } else {
         if (events & HF_WATCH_WRITE)
             send_waiting(link);

@@ -218,6 +218,10 @@ struct gateway_exchange {
     int32_t body_kept; /* `body` has all that has come */
     int32_t answered;  /* the head of an answer has gone to the client */
     int32_t is_queued;
+    int32_t is_held;        /* for want of a server that can be reached */
+    uint32_t holds;         /* how often it was */
+    uint64_t held_until_us; /* 0: it was not */
+    uint64_t again_us;      /* not to be tried sooner, while it is held */
     int32_t is_counted;     /* by the upstream's breaker */
     int32_t waits_for_body; /* its key is in it */
     int32_t is_tunnel;
@@ -242,6 +246,7 @@ struct gateway_exchange {
     /* The server that is asked. */
     uint32_t upstream;    /* of the plan; before, the one to ask, or GATEWAY_NO_UPSTREAM */
     uint32_t last_status; /* of the last server that failed; 0: none */
+    int32_t was_answered; /* by a server, with a status after which another one is asked */
     struct gateway_view *view;
     struct gateway_server_set *set; /* held */
     struct gateway_breaker_call upstream_call;
@@ -298,6 +303,26 @@ void gateway_exchange_answered(struct gateway_exchange *exchange);
 /* Why a link failed. */
 enum { LINK_ERROR, LINK_TIMEOUT, LINK_INVALID };
 void gateway_exchange_link_failed(struct gateway_exchange *exchange, int32_t why);
+
+/* ---- Holding (hold.c) ---------------------------------------------------------------------------------------------
+ */
+
+/* Whether the request may wait until a server can be reached, rather than be refused: none of them has begun to answer,
+ * all of it is kept, and the time for that is not over. */
+int32_t gateway_hold_may(const struct gateway_exchange *exchange);
+
+/* Lets it wait in the queue of the view.  0: that is full. */
+int32_t gateway_hold(struct gateway_exchange *exchange);
+
+/* It may be asked for now: 0: it is too soon after the last try. */
+int32_t gateway_hold_is_due(const struct gateway_exchange *exchange);
+
+/* Every so often one of those that are held may try a server that gets nothing because requests to it have failed:
+ * otherwise all would wait for fail_timeout, though it has come back.  Fills `bits` with such servers.  0: not now. */
+int32_t gateway_hold_probes(struct gateway_exchange *exchange, uint64_t *bits);
+
+/* One of them was picked: when it answers, it is back. */
+void gateway_hold_probed(struct gateway_exchange *exchange, uint32_t place);
 
 /* ---- Own answers (answer.c) ---------------------------------------------------------------------------------------
  */
@@ -374,6 +399,7 @@ struct gateway_link {
     uint64_t owner;   /* the client whose requests alone it may carry, since the server was told; 0: any */
     int32_t body;     /* HF_HTTP1_BODY_... of the answer */
     int32_t body_out; /* of the request */
+    struct gateway_carrier *carrier; /* of HTTP/2, which has the connection then; NULL: it carries one request */
     int32_t state;
     int32_t is_reused;
     int32_t keeps; /* the connection may carry another request */
@@ -398,6 +424,16 @@ void gateway_link_expect(struct gateway_link *link, uint64_t due_us);
 /* The exchange has no more use for it: it is kept for another if its answer is complete, else closed.  `outcome` is
  * what the server is to be thought of, GATEWAY_.... */
 void gateway_link_leave(struct gateway_link *link, int32_t outcome);
+
+/* Those that are kept for a client that goes. */
+/* For HTTP/2, where a link may be a connection for many, or one of those: begins one in memory of the caller's, which
+ * is all zero, or makes one; connects it, HF_EIO; sets what to be called for; closes it at once, and frees it when the
+ * callback ends. */
+void gateway_link_init(struct gateway_link *link, struct gateway_exchange *exchange, uint32_t place);
+struct gateway_link *gateway_link_create(struct gateway_exchange *exchange, uint32_t place);
+int32_t gateway_link_connect(struct gateway_link *link, hf_error *error);
+void gateway_link_want(struct gateway_link *link);
+void gateway_link_bury(struct gateway_link *link);
 
 /* Those that are kept for a client that goes. */
 void gateway_links_disown(struct gateway_worker *worker, uint64_t owner);

@@ -6,13 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The group that is as this one, or NULL. */
+/* The group with the same sockets, whatever its listener is called, or NULL. */
 static const struct gateway_socket_group *find(const struct gateway_listeners *listeners,
                                                const struct gateway_socket_group *as)
 {
     for (uint32_t i = 0; listeners && i < listeners->count; i++)
-        if (listeners->groups[i].type == as->type && strcmp(listeners->groups[i].name, as->name) == 0 &&
-            strcmp(listeners->groups[i].address, as->address) == 0)
+        if (listeners->groups[i].type == as->type && strcmp(listeners->groups[i].address, as->address) == 0)
             return &listeners->groups[i];
     return NULL;
 }
@@ -77,9 +76,9 @@ int32_t gateway_listeners_open(const struct gateway_listeners *before, const str
 int32_t gateway_listeners_new(const struct gateway_listeners *before, const struct gateway_listeners *after,
                               uint32_t listener, uint32_t worker)
 {
-    const struct gateway_socket_group *group = &after->groups[listener];
+    const struct gateway_socket_group *group = &after->groups[listener], *old = find(before, group);
 
-    return find(before, group) ? -1 : group->descriptors[worker];
+    return old && strcmp(old->name, group->name) == 0 ? -1 : group->descriptors[worker];
 }
 
 void gateway_listeners_share(struct gateway_listeners *gone, const struct gateway_listeners *stays)

@@ -2,8 +2,11 @@
 #ifndef GATEWAY_SERVICE_PRIVATE_H
 #define GATEWAY_SERVICE_PRIVATE_H
 
+#include "checks/checker.h"
+#include "checks/notices.h"
 #include "policy/policy.h"
 #include "release/desk.h"
+#include "resolve/names.h"
 #include "service/listeners.h"
 #include "service/metrics.h"
 #include "worker/worker.h"
@@ -50,12 +53,21 @@ struct gateway {
     struct gateway_step *prepared;
     uint32_t steps_left; /* that some worker has not taken yet; changes of servers are steps, too */
 
+    struct gateway_notices notices;
+    struct gateway_checker *checker;
+    struct gateway_names *names;
+    int32_t has_news; /* of names, that could not be told yet; */
+    uint64_t news_us; /* when to try */
+
     struct gateway_drain *drains; /* by worker */
     atomic_uint undrained;        /* workers */
     hf_task drained_task;
     void (*drained)(void *arg);
     void *drained_arg;
 };
+
+/* What the present configuration says of an upstream of the present plan. */
+const struct gateway_upstream_options *gateway_upstream_options_of(const struct gateway *gateway, const char *name);
 
 /* What sets of servers are made with, now. */
 struct gateway_build gateway_build_with(struct gateway *gateway);

@@ -2,6 +2,7 @@
 #include "service/service.h"
 
 #include "admin/admin.h"
+#include "service/follow.h"
 #include "service/private.h"
 
 #include <holdfast/lib/error.h>
@@ -83,6 +84,7 @@ struct gateway_build gateway_build_with(struct gateway *gateway)
                                   .meters = &gateway->meters,
                                   .logs = &gateway->logs,
                                   .worker_count = gateway->worker_count,
+                                  .names = gateway->names,
                                   .now_us = gateway->loops->now_us(gateway->loops->main_loop(gateway->host))};
 }
 
@@ -127,6 +129,7 @@ static void take_step(struct gateway *gateway, struct gateway_step *step)
     gateway->plan = plan;
     for (uint32_t i = 0; i < plan->upstream_count; i++)
         gateway_server_set_publish(plan->upstreams[i].set);
+    gateway_follow_plan(gateway, step->plan);
     atomic_init(&step->workers_left, gateway->worker_count);
     step->done_task.run = step_done;
     gateway->steps_left++;
@@ -195,6 +198,8 @@ int32_t gateway_service_create(const hf_host *host, const void *configuration, v
     if (code == HF_OK)
         code = gateway_tickets_create(host, gateway->node, &gateway->tickets, error);
     if (code == HF_OK)
+        code = gateway_follow_create(gateway, error);
+    if (code == HF_OK)
         code = create_workers(gateway, error);
     if (code == HF_OK)
         code = gateway_metrics_create(gateway, &gateway->metrics, error);
@@ -227,6 +232,7 @@ void gateway_service_destroy(void *self)
         gateway->plan->upstreams[i].upstream->set = NULL;
     gateway_plan_release(gateway->plan);
     gateway_plan_release(gateway->first_plan);
+    gateway_follow_destroy(gateway);
     gateway_bin_empty(&gateway->bin);
     gateway_listeners_forget(&gateway->listeners);
     gateway_admin_destroy(gateway->admin);
@@ -281,6 +287,7 @@ static void every_moment(void *arg)
     gateway_desk_tick(&gateway->desk);
     if (gateway->plan)
         look_after_tls(gateway, now_us);
+    gateway_follow_moment(gateway, now_us);
     gateway_logs_tend(&gateway->logs, now_us);
     gateway_metrics_tend(gateway->metrics, now_us);
 }
@@ -387,6 +394,7 @@ void gateway_service_stop(void *self)
 
     gateway->loops->timer_destroy(gateway->timer);
     gateway->timer = NULL;
+    gateway_follow_destroy(gateway);
     for (uint32_t i = 0; i < gateway->worker_count; i++)
         gateway_worker_close(gateway->workers[i]);
 }

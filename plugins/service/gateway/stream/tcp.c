@@ -346,7 +346,7 @@ static int take_name(struct gateway_tcp *stream, uint32_t *ret_upstream)
 
     if (result <= 0)
         return result < 0 ? -1 : 0;
-    int32_t name = gateway_names_find(listener->names, listener->name_count, hf_slice_of(hello.server_name));
+    int32_t name = gateway_server_names_find(listener->names, listener->name_count, hf_slice_of(hello.server_name));
     *ret_upstream = name < 0 ? listener->upstream : listener->names[name].upstream;
     return 1;
 }

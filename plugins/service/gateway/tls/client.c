@@ -22,7 +22,7 @@ struct gateway_tls_client {
     const hf_host *host;
     char *what; /* for the log */
     char *ca, *certificate, *key, *ciphers, *ciphersuites, *server_name;
-    int32_t verify, minimum, truncation;
+    int32_t verify, minimum, truncation, wants_h2;
     char **names; /* by place */
     uint32_t count, worker_count;
     SSL_SESSION **sessions; /* by worker and place; each worker has its own */
@@ -51,7 +51,9 @@ static int32_t set_authorities(const struct gateway_tls_client *client, SSL_CTX 
 
 static int32_t make_context(const struct gateway_tls_client *client, SSL_CTX **ret_context, hf_error *error)
 {
-    static const unsigned char protocols[] = "\x08http/1.1";
+    static const unsigned char http1[] = "\x08http/1.1", http2[] = "\x02h2";
+    const unsigned char *protocols = client->wants_h2 ? http2 : http1;
+    unsigned size = (unsigned)(client->wants_h2 ? sizeof http2 : sizeof http1) - 1;
     SSL_CTX *context = NULL;
     int32_t code = gateway_tls_context(TLS_client_method(), client->minimum, client->ciphers, client->ciphersuites,
                                        &context, error);
@@ -60,7 +62,7 @@ static int32_t make_context(const struct gateway_tls_client *client, SSL_CTX **r
         return code;
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(context, gateway_tls_session_new);
-    if (SSL_CTX_set_alpn_protos(context, protocols, sizeof protocols - 1) != 0)
+    if (SSL_CTX_set_alpn_protos(context, protocols, size) != 0)
         code = gateway_tls_error(error, HF_ENOMEM, "no memory for TLS");
     if (code == HF_OK)
         code = set_authorities(client, context, error);
@@ -139,9 +141,10 @@ static int32_t take_context(struct gateway_tls_client *client, const struct gate
 }
 
 int32_t gateway_tls_client_create(const hf_host *host, const char *name,
-                                  const struct gateway_tls_client_options *options, uint32_t worker_count,
-                                  const char *const *addresses, uint32_t count, const struct gateway_tls_client *before,
-                                  struct gateway_tls_client **ret_client, hf_error *error)
+                                  const struct gateway_tls_client_options *options, int32_t wants_h2,
+                                  uint32_t worker_count, const char *const *addresses, uint32_t count,
+                                  const struct gateway_tls_client *before, struct gateway_tls_client **ret_client,
+                                  hf_error *error)
 {
     struct gateway_tls_client *client = calloc(1, sizeof *client);
 
@@ -152,6 +155,7 @@ int32_t gateway_tls_client_create(const hf_host *host, const char *name,
     atomic_init(&client->references, 1);
     client->host = host;
     client->worker_count = worker_count;
+    client->wants_h2 = wants_h2;
     gateway_tls_counts_add(&client->counts, host, "holdfast_gateway_upstream_tls_handshakes_total",
                            "TLS handshakes with servers of an upstream, by how they ended.", "upstream", name);
     int32_t code = copy_options(client, name, options, error);
@@ -306,8 +310,8 @@ int32_t gateway_tls_client_is_like(const struct gateway_tls_client *a, const str
 {
     if (a == b || !a || !b)
         return a == b;
-    return a->verify == b->verify && a->minimum == b->minimum && a->truncation == b->truncation &&
-           strcmp(a->ca, b->ca) == 0 && strcmp(a->server_name, b->server_name) == 0 &&
+    return a->wants_h2 == b->wants_h2 && a->verify == b->verify && a->minimum == b->minimum &&
+           a->truncation == b->truncation && strcmp(a->ca, b->ca) == 0 && strcmp(a->server_name, b->server_name) == 0 &&
            strcmp(a->certificate, b->certificate) == 0 && strcmp(a->key, b->key) == 0 &&
            strcmp(a->ciphers, b->ciphers) == 0 && strcmp(a->ciphersuites, b->ciphersuites) == 0;
 }

@@ -12,11 +12,13 @@ struct gateway_tls_client;
 /* For the upstream `name`, whose servers have these addresses ("host:port"), in the order of their places.  `before`
  * (may be NULL) is that of the set of servers before: with the same options its certificates are taken over, so that
  * servers can come and go whatever has become of the files.  HF_EINVAL: a file that is missing or wrong, with its name,
- * or a server without a name; HF_ENOMEM.  [main] */
+ * or a server without a name; HF_ENOMEM.  `wants_h2`: HTTP/2 is what is asked for by ALPN, in place of HTTP/1.1.
+ * [main] */
 int32_t gateway_tls_client_create(const hf_host *host, const char *name,
-                                  const struct gateway_tls_client_options *options, uint32_t worker_count,
-                                  const char *const *addresses, uint32_t count, const struct gateway_tls_client *before,
-                                  struct gateway_tls_client **ret_client, hf_error *error);
+                                  const struct gateway_tls_client_options *options, int32_t wants_h2,
+                                  uint32_t worker_count, const char *const *addresses, uint32_t count,
+                                  const struct gateway_tls_client *before, struct gateway_tls_client **ret_client,
+                                  hf_error *error);
 
 /* [any]; release accepts NULL. */
 void gateway_tls_client_hold(struct gateway_tls_client *client);

@@ -110,7 +110,7 @@ static void free_view(struct gateway_view *view)
         return;
     gateway_server_set_release(view->set);
     gateway_upstream_release(view->upstream);
-    free(view->usable.bits);
+    gateway_usable_done(&view->usable);
     free(view->idle);
     free(view->idle_count);
     free(view);
@@ -126,6 +126,7 @@ static void leave_view(struct gateway_worker *worker, struct gateway_view *view)
             break;
         }
     close_idle(view);
+    gateway_http2_close_view(view);
     free_view(view);
 }
 
@@ -205,6 +206,7 @@ static void free_dead(struct gateway_worker *worker)
         struct gateway_link *link = worker->dead_links;
 
         worker->dead_links = link->next;
+        gateway_http2_carrier_free(link->carrier);
         hf_buffer_done(&link->partial);
         hf_buffer_done(&link->trailers);
         free(link);
@@ -265,10 +267,11 @@ static void look_drained(struct gateway_worker *worker)
 
 void gateway_worker_settle(struct gateway_worker *worker)
 {
-    while (worker->due_clients || worker->has_room) {
+    while (worker->due_clients || worker->due_carriers || worker->has_room) {
         if (worker->has_room)
             serve_queues(worker);
         settle_clients(worker);
+        gateway_http2_settle_carriers(worker);
     }
     free_dead(worker);
     if (worker->dead_tcps || worker->dead_flows)
@@ -343,10 +346,10 @@ static struct gateway_view *create_view(struct gateway_worker *worker, struct ga
     view->set = set;
     gateway_upstream_hold(view->upstream);
     gateway_server_set_hold(view->set);
-    view->usable.bits = calloc(count / 64 + 1, sizeof *view->usable.bits);
+    int32_t code = gateway_usable_init(&view->usable, set, worker->index);
     view->idle = calloc(count + 1, sizeof *view->idle);
     view->idle_count = calloc(count + 1, sizeof *view->idle_count);
-    if (view->usable.bits && view->idle && view->idle_count)
+    if (code == HF_OK && view->idle && view->idle_count)
         return view;
     free_view(view);
     return NULL;
@@ -441,25 +444,59 @@ static struct gateway_view *find_view(const struct gateway_worker *worker, const
     return NULL;
 }
 
+/* Where the server of an old place is in the new set, which mostly has them in the same order: behind the one before.
+ * -1: nowhere, or it gets nothing more. */
+static int64_t new_place(const struct gateway_server_set *set, const struct gateway_server *server, uint32_t *hint)
+{
+    for (uint32_t i = 0; i < set->count; i++) {
+        uint32_t at = (*hint + i) % set->count;
+
+        if (set->places[at].server != server)
+            continue;
+        *hint = at + 1;
+        return set->places[at].is_draining ? -1 : (int64_t)at;
+    }
+    return -1;
+}
+
+/* Those whose address the server still has. */
+static void keep_idle(struct gateway_view *view, uint32_t i, struct gateway_view *fresh, uint32_t k)
+{
+    const struct gateway_addresses *before = &view->set->places[i].addresses, *now = &fresh->set->places[k].addresses;
+    struct gateway_link *next;
+
+    for (struct gateway_link *link = view->idle[i]; link; link = next) {
+        int32_t address = gateway_addresses_find(now, before, link->address);
+
+        next = link->next;
+        if (address < 0) {
+            gateway_link_destroy(link);
+            continue;
+        }
+        link->place = k;
+        link->address = (uint32_t)address;
+    }
+    fresh->idle[k] = view->idle[i];
+    fresh->idle_count[k] = view->idle_count[i];
+    view->idle[i] = NULL;
+    view->idle_count[i] = 0;
+}
+
 /* Connections to servers that stay are kept, unless TLS is another; and what the balancer has learned. */
 static void follow(struct gateway_view *view, struct gateway_view *fresh)
 {
     const struct gateway_server_set *before = view->set, *set = fresh->set;
+    uint32_t hint = 0;
     const struct gateway_pools *old = &before->pools[view->worker->index], *new = &set->pools[view->worker->index];
 
-    for (uint32_t i = 0; i < before->count; i++)
-        for (uint32_t k = 0; k < set->count; k++) {
-            if (before->places[i].server != set->places[k].server || set->places[k].is_draining ||
-                !gateway_tls_client_is_like(before->tls, set->tls))
-                continue;
-            fresh->idle[k] = view->idle[i];
-            fresh->idle_count[k] = view->idle_count[i];
-            view->idle[i] = NULL;
-            view->idle_count[i] = 0;
-            for (struct gateway_link *link = fresh->idle[k]; link; link = link->next)
-                link->place = k;
-        }
+    for (uint32_t i = 0; i < before->count && gateway_tls_client_is_like(before->tls, set->tls); i++) {
+        int64_t k = view->idle[i] ? new_place(set, before->places[i].server, &hint) : -1;
+
+        if (k >= 0)
+            keep_idle(view, i, fresh, (uint32_t)k);
+    }
     close_idle(view);
+    gateway_http2_follow(view, set);
     if (before->balancer != set->balancer || !set->balancer->follow)
         return;
     if (old->regular && new->regular)
@@ -704,8 +741,10 @@ void gateway_worker_drain(struct gateway_worker *worker, void (*drained)(void *a
         stop_listening(port);
         drain_clients(port);
     }
-    for (struct gateway_view *view = worker->views; view; view = view->next)
+    for (struct gateway_view *view = worker->views; view; view = view->next) {
         close_idle(view);
+        gateway_http2_follow(view, NULL);
+    }
     gateway_worker_settle(worker);
 }
 

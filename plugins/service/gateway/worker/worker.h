@@ -20,6 +20,7 @@ enum {
     GATEWAY_SPARE_MAX = 1024 /* objects of a kind that are kept for later */
 };
 
+struct gateway_carrier;
 struct gateway_client;
 struct gateway_policies;
 struct gateway_exchange;
@@ -72,9 +73,11 @@ struct gateway_view {
     struct gateway_usable usable;
     struct gateway_link **idle; /* by place, the last used first */
     uint32_t *idle_count;
+    struct gateway_carrier *carriers; /* connections of HTTP/2 */
     struct gateway_exchange *queue, *queue_end;
     struct gateway_tcp *streams, *streams_end; /* that wait, too */
     uint32_t queued;                           /* all */
+    uint64_t probed_us; /* when a server that is away was last asked for a request that is held */
 };
 
 /* A plan as long as the worker uses it: the present one, or one with which requests have begun. */
@@ -113,6 +116,7 @@ struct gateway_worker {
     int32_t has_room;   /* for some request that waits in a queue, perhaps */
     struct gateway_exchange *dead_exchanges;
     struct gateway_link *dead_links;
+    struct gateway_carrier *due_carriers;                /* of HTTP/2, for which something is to be sent */
     struct gateway_stream *dead_streams, *spare_streams; /* of HTTP/2 */
     uint32_t spare_stream_count;
     struct gateway_http2_scratch *http2; /* NULL: nobody has spoken it yet */

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "stream/names.h"
+#include "stream/server_names.h"
 
 #include <holdfast/lib/value.h>
 
@@ -15,9 +15,9 @@ static int32_t find(const char *host)
     const hf_slice first[] = {hf_slice_of("a.example"), hf_slice_of("b.example")};
     const hf_slice second[] = {hf_slice_of("*.b.example")};
     const hf_slice third[] = {hf_slice_of("c.b.example"), hf_slice_of("a.example")};
-    const struct gateway_name names[] = {{first, 2, 0}, {second, 1, 1}, {third, 2, 2}};
+    const struct gateway_server_name names[] = {{first, 2, 0}, {second, 1, 1}, {third, 2, 2}};
 
-    return gateway_names_find(names, 3, hf_slice_of(host));
+    return gateway_server_names_find(names, 3, hf_slice_of(host));
 }
 
 static void finds_exact_names(void **state)
