@@ -202,6 +202,17 @@ void cli_table_value(cli_table *table, const hf_value *value)
     hf_buffer_done(&text);
 }
 
+void cli_table_rate(cli_table *table, const hf_value *value)
+{
+    double rate = value && value->type == HF_VALUE_INTEGER ? (double)value->as.integer
+                  : value && value->type == HF_VALUE_FLOAT ? value->as.number
+                                                           : 0;
+    char text[64];
+
+    snprintf(text, sizeof text, rate > 0 && rate < 10 ? "%.1f" : "%.0f", rate);
+    cli_table_text(table, text);
+}
+
 /* Letters, not bytes: what follows in UTF-8 takes no place of its own. */
 static uint64_t width_of(const char *text)
 {

@@ -290,13 +290,17 @@ static int32_t send_head(struct gateway_front *front, const hf_http1_head *head,
                                   .minor = 1,
                                   .keep_alive = 1};
     nghttp2_nv fields[GATEWAY_HTTP2_FIELDS_MAX];
+    uint8_t trace[GATEWAY_TRACE_SIZE];
     char text[32];
     int32_t body = HF_HTTP1_BODY_NONE;
 
     (void)bytes;
+    gateway_account_answer(exchange, head->status, trace, &how);
     int64_t count = gateway_http2_response(&how, head, text, fields, &body, error);
     if (count < 0)
         return (int32_t)count;
+    for (int64_t i = 0; i < count; i++)
+        stream->exchange->account.head_sent += fields[i].namelen + fields[i].valuelen + 4;
     if (head->status >= 200)
         stream->has_body = body != HF_HTTP1_BODY_NONE;
     gateway_client_make_due(stream->http2->client);

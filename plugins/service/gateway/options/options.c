@@ -91,6 +91,8 @@ static const hf_option listener_options[] = {
                               "tcp, and on which nothing moves."),
     HF_CONFIG_GROUP("tls", struct gateway_listener_options, tls, .members = &gateway_tls_server_table,
                     .flags = HF_OPTION_RELOADABLE, .doc = "TLS with clients."),
+    HF_CONFIG_GROUP("access_log", struct gateway_listener_options, access_log, .members = &gateway_listener_log_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "Where its requests are logged, if not with the others."),
 };
 static const hf_option_table listener_table = HF_TABLE(listener_options);
 
@@ -401,4 +403,8 @@ const hf_option gateway_option_rows[GATEWAY_OPTION_COUNT] = {
     HF_CONFIG_STRINGS("resolvers", struct gateway_options, resolvers, .flags = HF_OPTION_RELOADABLE,
                       .doc = "Whom names of servers are asked of: \"10.0.0.1:53\" or \"[fd00::1]:53\"; none: those of "
                              "/etc/resolv.conf."),
+    HF_CONFIG_GROUP("access_log", struct gateway_options, access_log, .members = &gateway_access_log_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "A line for every request."),
+    HF_CONFIG_GROUP("trace", struct gateway_options, trace, .members = &gateway_trace_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "Which request this is, over all that have to do with it."),
 };

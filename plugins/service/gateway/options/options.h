@@ -2,6 +2,7 @@
 #ifndef GATEWAY_OPTIONS_H
 #define GATEWAY_OPTIONS_H
 
+#include "options/operation.h"
 #include "options/stream.h"
 #include "tls/options.h"
 
@@ -33,6 +34,7 @@ struct gateway_listener_options {
     uint64_t send_timeout_us;
     uint64_t idle_timeout_us;
     struct gateway_tls_server_options tls;
+    struct gateway_listener_log_options access_log;
 };
 
 struct gateway_condition_options {
@@ -169,9 +171,11 @@ struct gateway_options {
     hf_groups routes;    /* gateway_route_options, in the order in which they are tried */
     hf_groups upstreams; /* gateway_upstream_options */
     hf_strings resolvers;
+    struct gateway_access_log_options access_log;
+    struct gateway_trace_options trace;
 };
 
-enum { GATEWAY_OPTION_COUNT = 4 };
+enum { GATEWAY_OPTION_COUNT = 6 };
 
 extern const hf_option gateway_option_rows[GATEWAY_OPTION_COUNT];
 

@@ -4,6 +4,8 @@
 #define GATEWAY_PLAN_H
 
 #include "forward/forward.h"
+#include "log/access_log.h"
+#include "meter/meter.h"
 #include "plan/admission.h"
 #include "plan/network.h"
 #include "route/match.h"
@@ -15,6 +17,9 @@
 
 enum { GATEWAY_ROUTE_FORWARDS, GATEWAY_ROUTE_REDIRECTS, GATEWAY_ROUTE_ANSWERS };
 enum { GATEWAY_NO_UPSTREAM = UINT32_MAX };
+
+/* What requests without a route are counted by; no route can have this name. */
+#define GATEWAY_NO_ROUTE "-"
 
 /* Bits: what another server is asked after. */
 enum {
@@ -46,6 +51,7 @@ struct gateway_route {
     uint32_t tries;
     uint32_t retry_on;
     uint64_t timeout_us, try_timeout_us; /* the second 0: as long as the first */
+    struct gateway_meter *meter;         /* held */
     int32_t has_policy;
     struct gateway_admission *admission; /* held; NULL: lets everything in */
     struct gateway_bucket_rules limit;   /* rate 0: none */
@@ -77,6 +83,8 @@ struct gateway_listener {
     struct gateway_rule *rules;
     uint32_t *routes; /* by rule */
     uint32_t rule_count;
+    struct gateway_meter *meter; /* held */
+    struct gateway_log *log;     /* held; NULL: its requests are not logged */
 };
 
 /* What is answered when no server can be asked. */
@@ -90,6 +98,7 @@ struct gateway_plan_upstream {
     struct gateway_upstream *upstream;
     struct gateway_server_set *set;
     struct gateway_degraded degraded;
+    struct gateway_meter *meter; /* held */
 };
 
 struct gateway_plan {
@@ -101,6 +110,8 @@ struct gateway_plan {
     uint32_t route_count;
     struct gateway_plan_upstream *upstreams;
     uint32_t upstream_count;
+    struct gateway_meter *unrouted; /* requests that take no route; held */
+    struct gateway_trace_options trace;
 };
 
 /* Makes a plan.  Upstreams that `before` (may be NULL) has are kept.  `*next_upstream_id` numbers new ones.  HF_EINVAL:

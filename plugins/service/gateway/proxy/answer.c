@@ -40,6 +40,7 @@ static void send_answer(struct gateway_exchange *exchange, hf_slice bytes, hf_sl
         exchange->bytes_sent += body.size;
         front->calls->body(front, body);
     }
+    exchange->account.is_whole = 1;
     front->calls->end(front, (hf_slice){NULL, 0});
 }
 

@@ -47,6 +47,7 @@ static void link_in(struct gateway_client *client)
         client->next->previous = client;
     client->port->clients = client;
     client->port->client_count++;
+    gateway_count(&client->port->meter->cells[client->worker->index].accepted, 1);
 }
 
 static void link_out(struct gateway_client *client)
@@ -58,6 +59,7 @@ static void link_out(struct gateway_client *client)
     if (client->next)
         client->next->previous = client->previous;
     client->port->client_count--;
+    gateway_count(&client->port->meter->cells[client->worker->index].closed, 1);
 }
 
 static void expect(struct gateway_client *client, uint64_t within_us)
@@ -289,6 +291,9 @@ static int32_t send_head(struct gateway_front *front, const hf_http1_head *head,
                                   .minor = exchange->head.minor,
                                   .keep_alive = !last};
 
+    uint8_t trace[GATEWAY_TRACE_SIZE];
+
+    gateway_account_answer(exchange, head->status, trace, &how);
     if (gather->count) /* an interim answer, whose bytes would move */
         flush(front);
     int32_t code = gateway_forward_response(&how, bytes, head, &gather->head, &client->body_out, error);
@@ -297,6 +302,7 @@ static int32_t send_head(struct gateway_front *front, const hf_http1_head *head,
     if (head->status >= 200)
         client->closes |= last || client->body_out == HF_HTTP1_BODY_UNTIL_CLOSE;
     gather_piece(client, gather->head.data, gather->head.size);
+    exchange->account.head_sent += gather->head.size;
     return HF_OK;
 }
 
@@ -404,8 +410,11 @@ static void end(struct gateway_front *front, hf_slice trailers)
 static void refuse(struct gateway_client *client, uint32_t status, const char *why)
 {
     client->closes = 1;
-    if (!client->exchange)
+    if (!client->exchange) {
         client->exchange = gateway_exchange_create(client->worker, &client->front, listener_of(client));
+        if (client->exchange) /* it has that of a request of long ago */
+            client->exchange->head = (hf_http1_head){.minor = 1};
+    }
     if (client->exchange)
         gateway_exchange_refuse(client->exchange, status, why);
     else
@@ -528,6 +537,17 @@ static void begin_exchange(struct gateway_client *client, uint64_t head_size)
         begin_body(client);
 }
 
+/* What there is of a request that cannot be read, for those who look for the reason. */
+static hf_slice first_line(const struct gateway_client *client)
+{
+    const uint8_t *from = client->block->bytes + client->taken;
+    uint64_t size = client->block->size - client->taken, at = 0;
+
+    while (at < size && from[at] != '\r' && from[at] != '\n')
+        at++;
+    return (hf_slice){from, at};
+}
+
 /* Whether the connection's first bytes say that it does not speak HTTP/1.1, or do not say it yet. */
 static int is_another_version(struct gateway_client *client)
 {
@@ -569,9 +589,11 @@ static void next_request(struct gateway_client *client)
     }
     if (size > 0 || (size == 0 && block->size - client->taken >= listener_of(client)->head_maximum)) {
         client->exchange->head.header_count = 0;
+        client->exchange->account.line = first_line(client);
         refuse(client, 431, "the head of the request is larger than allowed");
     } else if (size < 0) {
         client->exchange->head = (hf_http1_head){.minor = 1};
+        client->exchange->account.line = first_line(client);
         refuse(client, status_for((int32_t)size), error.message);
     } else {
         gateway_exchange_over(client->exchange);

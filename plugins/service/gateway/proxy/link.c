@@ -48,6 +48,7 @@ void gateway_link_init(struct gateway_link *link, struct gateway_exchange *excha
     link->chunked.trailers = &link->trailers;
     gateway_server_hold(link->server);
     gateway_server_set_hold(link->set);
+    atomic_fetch_add_explicit(&link->server->connections, 1, memory_order_relaxed);
 }
 
 struct gateway_link *gateway_link_create(struct gateway_exchange *exchange, uint32_t place)
@@ -70,6 +71,7 @@ void gateway_link_bury(struct gateway_link *link)
     gateway_deadline_clear(&worker->wheel, &link->deadline);
     gateway_socket_close(&link->socket);
     gateway_server_set_release(link->set);
+    atomic_fetch_sub_explicit(&link->server->connections, 1, memory_order_relaxed);
     gateway_server_release(link->server);
     link->set = NULL;
     link->server = NULL;
@@ -168,6 +170,11 @@ void gateway_link_leave(struct gateway_link *link, int32_t outcome)
     struct gateway_exchange *exchange = link->exchange;
     struct gateway_view *view = exchange->view;
 
+    if (outcome != GATEWAY_ABANDONED && link->state != LINK_TUNNEL) {
+        atomic_fetch_add_explicit(&link->server->timed, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&link->server->timed_us, gateway_worker_now(link->worker) - link->picked_us,
+                                  memory_order_relaxed);
+    }
     if (view->set == link->set) /* else nobody asks that balancer any more */
         gateway_choice_learn(link->set, link->worker->index, link->place, outcome, link->picked_us,
                              gateway_worker_now(link->worker));

@@ -20,6 +20,11 @@ static void overdue(struct gateway_deadline *deadline);
 
 /* ---- Life ------------------------------------------------------------------------------------------------------ */
 
+static struct gateway_cell *cell_of(const struct gateway_tcp *stream)
+{
+    return &stream->port->meter->cells[stream->worker->index];
+}
+
 static void link_in(struct gateway_tcp *stream)
 {
     stream->next = stream->port->streams;
@@ -27,6 +32,7 @@ static void link_in(struct gateway_tcp *stream)
         stream->next->previous = stream;
     stream->port->streams = stream;
     stream->port->stream_count++;
+    gateway_count(&cell_of(stream)->accepted, 1);
 }
 
 static void link_out(struct gateway_tcp *stream)
@@ -38,6 +44,7 @@ static void link_out(struct gateway_tcp *stream)
     if (stream->next)
         stream->next->previous = stream->previous;
     stream->port->stream_count--;
+    gateway_count(&cell_of(stream)->closed, 1);
 }
 
 static void enqueue(struct gateway_tcp *stream)
@@ -138,12 +145,6 @@ static void want(struct gateway_tcp *stream)
                                              (up_waits ? (uint32_t)HF_WATCH_WRITE : 0u));
 }
 
-static void count_bytes(_Atomic uint64_t *counter, uint64_t bytes)
-{
-    /* Only this thread writes it. */
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + bytes, memory_order_relaxed);
-}
-
 /* Moves what can be moved one way, from where it waits and then from the socket it comes from. */
 static void pass(struct gateway_tcp *stream, struct gateway_way *way, const struct gateway_socket *from,
                  const struct gateway_socket *to)
@@ -159,7 +160,7 @@ static void pass(struct gateway_tcp *stream, struct gateway_way *way, const stru
         result = gateway_way_move(way, from->fd, to->fd, &worker->pipes, scratch);
     if (way->moved > before) {
         expect(stream, stream->idle_timeout_us);
-        count_bytes(way == &stream->up ? &worker->counts.bytes_up : &worker->counts.bytes_down, way->moved - before);
+        gateway_count(way == &stream->up ? &cell_of(stream)->received : &cell_of(stream)->sent, way->moved - before);
     }
     if (result == GATEWAY_WAY_BROKEN)
         break_off(stream);

@@ -61,6 +61,9 @@ struct gateway_server {
     atomic_uint in_flight;
     _Atomic uint64_t requests, failures;
     _Atomic uint64_t checks, checks_failed;
+    _Atomic uint64_t timed, timed_us; /* requests that took their time, and how long together */
+    atomic_uint connections;
+    void *user; /* what somebody publishes of it; [main] */
 };
 
 /* What a set says of a server. */
