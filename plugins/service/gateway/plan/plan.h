@@ -69,7 +69,7 @@ struct gateway_listener {
     int32_t http1, http2;
     uint32_t streams_maximum; /* of a connection that speaks it */
     /* Of those that pass on: */
-    uint32_t upstream;                /* or GATEWAY_NO_UPSTREAM */
+    uint32_t upstream;                       /* or GATEWAY_NO_UPSTREAM */
     const struct gateway_server_name *names; /* by which connections have another */
     uint32_t name_count;
     uint32_t tries, flows_maximum;
