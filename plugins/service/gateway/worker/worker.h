@@ -14,8 +14,8 @@
 #include <holdfast/lib/hash.h>
 
 enum {
-    GATEWAY_BLOCK_SIZE = 20 << 10,   /* a head of the longest kind, and some of what follows */
-    GATEWAY_SCRATCH_SIZE = 64 << 10, /* read at a time */
+    GATEWAY_BLOCK_SIZE = 20 << 10,    /* a head of the longest kind, and some of what follows */
+    GATEWAY_SCRATCH_SIZE = 128 << 10, /* read at a time: an answer of 64 KiB with its head comes in one piece */
     GATEWAY_PIECES_MAX = 64,
     GATEWAY_SPARE_MAX = 1024 /* objects of a kind that are kept for later */
 };
