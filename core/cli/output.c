@@ -81,7 +81,8 @@ void cli_print_clean(hf_slice text)
 
     hf_buffer_init(&clean, TEXT_MAXIMUM);
     cli_append_clean(&clean, text);
-    fwrite(clean.data, 1, clean.size, stdout);
+    if (clean.size) /* or there are no bytes to point to */
+        fwrite(clean.data, 1, clean.size, stdout);
     hf_buffer_done(&clean);
 }
 

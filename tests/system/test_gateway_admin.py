@@ -150,7 +150,8 @@ def hostile_bytes_stay_in_their_line():
         assert documents[2]["status"] == 400 and "\x1b" in documents[2]["line"], documents[2]
         lines = running.wait_lines("combined.log", 3)
         assert len(lines) == 3, lines
-        form = rb'127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "([^"]*)" \d{3} \d+ "([^"]*)" "([^"]*)"'
+        form = (rb'127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] '
+                rb'"([^"]*)" \d{3} \d+ "([^"]*)" "([^"]*)"')
         for line in lines:
             assert re.fullmatch(form, line) and all(0x20 <= byte < 0x7f for byte in line), line
         assert rb"\x16\x03\x01\x02\x00\x22}" in lines[1], lines[1]
@@ -241,7 +242,8 @@ def a_reader_that_does_not_read_drops_lines_and_stops_nobody():
         for i in range(400): # 600 KiB and more
             connection.request("GET", "/", headers={"User-Agent": long})
             assert connection.getresponse().read() in (b"a", b"b")
-        wait_until(lambda: (running.metric('access_log_dropped_total{path="%s"}' % pipe) or 0) > 100, 10, "lines to be dropped")
+        dropped = 'access_log_dropped_total{path="%s"}' % pipe
+        wait_until(lambda: (running.metric(dropped) or 0) > 100, 10, "lines to be dropped")
         text, count = b"", 0
         end = time.monotonic() + 10
         while time.monotonic() < end: # it reads again
@@ -345,8 +347,8 @@ def metrics_say_what_was_done():
     routes = ('hello: { path = "/hello"; body = "hi"; }; down: { path = "/down"; upstream = "down"; };'
               ' only: { path = "/only"; upstream = "app"; };')
     broken = Server(say("no", "500 Internal Server Error"))
-    down = ('down: { degraded: { status = 200; body = "{}"; }; servers: { x: { address = "127.0.0.1:1"; max_fails = 0; }; '
-            'y: { address = "127.0.0.1:2"; max_fails = 0; }; }; };')
+    down = ('down: { degraded: { status = 200; body = "{}"; }; servers: { '
+            'x: { address = "127.0.0.1:1"; max_fails = 0; }; y: { address = "127.0.0.1:2"; max_fails = 0; }; }; };')
     with Running("metrics", routes=routes, servers=[Server(say("a")), broken], upstreams=down, workers=1) as running:
         for _ in range(10):
             running.gateway.get("/only")
