@@ -22,9 +22,10 @@ static const char *const checks[] = {
 static const hf_option listener_options[] = {
     HF_CONFIG_ADDRESS("address", struct gateway_listener_options, address, .flags = HF_OPTION_REQUIRED,
                       .doc = "Where clients connect to."),
-    HF_CONFIG_CHOICE("protocol", struct gateway_listener_options, protocol, .choices = protocols,
-                     .default_text = "http", .doc = "What clients speak; http is HTTP/1.1 and 1.0; bytes of tcp and datagrams of udp go to a server "
-                             "as they are."),
+    HF_CONFIG_CHOICE(
+        "protocol", struct gateway_listener_options, protocol, .choices = protocols, .default_text = "http",
+        .doc = "What clients speak; http is HTTP/1.1 and 1.0; bytes of tcp and datagrams of udp go to a server "
+               "as they are."),
     HF_CONFIG_STRING("upstream", struct gateway_listener_options, upstream, .default_text = "",
                      .flags = HF_OPTION_RELOADABLE,
                      .doc = "tcp, udp: whose servers get the connections or datagrams; beside server_names, those that "

@@ -12,7 +12,7 @@ enum { GATEWAY_CHECK_NONE, GATEWAY_CHECK_TCP, GATEWAY_CHECK_HTTP };
 struct gateway_listener_options {
     const char *name;
     const char *address;
-    int32_t protocol; /* GATEWAY_PROTOCOL_... */
+    int32_t protocol;       /* GATEWAY_PROTOCOL_... */
     const char *upstream;   /* of tcp and udp */
     hf_groups server_names; /* of tcp: gateway_name_options */
     int64_t tries;
@@ -117,8 +117,8 @@ struct gateway_degraded_options {
 struct gateway_upstream_options {
     const char *name;
     hf_capability_choice balancer;
-    const char *key;   /* "client", "field NAME", ... */
-    hf_groups servers; /* gateway_server_options */
+    const char *key;    /* "client", "field NAME", ... */
+    hf_groups servers;  /* gateway_server_options */
     int32_t send_proxy; /* 0, or a version of the PROXY protocol */
     uint64_t connect_timeout_us;
     uint64_t send_timeout_us;
