@@ -511,7 +511,7 @@ class Test:
         port, proxied = free_ports(2)
         self.start(section(listener("a", port, 'upstream = "x";') +
                            listener("b", proxied, 'upstream = "x"; proxy_protocol = true;'),
-                           upstream("x", *(s.address for s in servers), more='balancer = "ketama";')),
+                           upstream("x", *(s.address for s in servers), more='balancer: { name = "ketama"; load_factor = 0.0; };')),
                    balancers=("ketama",))
 
         def who(address=None):
