@@ -3,6 +3,7 @@
 #ifndef GATEWAY_PLAN_H
 #define GATEWAY_PLAN_H
 
+#include "filter/gzip.h"
 #include "forward/forward.h"
 #include "plan/admission.h"
 #include "plan/network.h"
@@ -53,6 +54,7 @@ struct gateway_route {
     uint32_t limit_status;
     uint32_t requests_maximum; /* 0: any number */
     uint64_t body_maximum;     /* 0: the listener's */
+    struct gateway_gzip gzip;
 };
 
 struct gateway_listener {
@@ -63,7 +65,7 @@ struct gateway_listener {
     int32_t http1, http2;
     uint32_t streams_maximum; /* of a connection that speaks it */
     /* Of those that pass on: */
-    uint32_t upstream;                /* or GATEWAY_NO_UPSTREAM */
+    uint32_t upstream;                       /* or GATEWAY_NO_UPSTREAM */
     const struct gateway_server_name *names; /* by which connections have another */
     uint32_t name_count;
     uint32_t tries, flows_maximum;

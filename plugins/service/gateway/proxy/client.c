@@ -287,7 +287,8 @@ static int32_t send_head(struct gateway_front *front, const hf_http1_head *head,
                                   .edit_count = exchange->response_edit_count,
                                   .method = exchange->head.method,
                                   .minor = exchange->head.minor,
-                                  .keep_alive = !last};
+                                  .keep_alive = !last,
+                                  .is_encoded = exchange->is_encoded};
 
     if (gather->count) /* an interim answer, whose bytes would move */
         flush(front);
@@ -891,8 +892,7 @@ void gateway_client_drain(struct gateway_client *client)
     client->closes = 1;
     if (client->state == CLIENT_HTTP2)
         gateway_http2_drain(client);
-    else if (client->state == CLIENT_PROXY_HEADER ||
-             (client->state == CLIENT_HEAD && client->front.waiting.size == 0))
+    else if (client->state == CLIENT_PROXY_HEADER || (client->state == CLIENT_HEAD && client->front.waiting.size == 0))
         expect(client, DRAIN_US); /* also for the rest of one that has begun */
 }
 

@@ -26,6 +26,7 @@ struct gateway_exchange;
 struct gateway_flow;
 struct gateway_http2_scratch;
 struct gateway_link;
+struct gateway_outflows;
 struct gateway_stream;
 struct gateway_tcp;
 struct gateway_udp;
@@ -130,8 +131,9 @@ struct gateway_worker {
     struct gateway_pipes pipes;
     struct gateway_gather gather;
     struct gateway_tls_worker *tls;
-    hf_http1_head answer; /* the head that was just read */
-    char date[32];        /* of `dated_s` */
+    struct gateway_outflows *outflows; /* NULL: no answer has needed it yet */
+    hf_http1_head answer;              /* the head that was just read */
+    char date[32];                     /* of `dated_s` */
     uint64_t dated_s;
     struct gateway_worker_counts counts;
     uint64_t last_client; /* its id */
