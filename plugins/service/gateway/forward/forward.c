@@ -476,15 +476,15 @@ static int32_t body_for(const struct gateway_forward *how, const hf_http1_head *
 {
     int32_t is_unbounded = head->body == HF_HTTP1_BODY_CHUNKED || head->body == HF_HTTP1_BODY_UNTIL_CLOSE;
 
-    if (!is_unbounded)
+    if (!is_unbounded && (!how->is_encoded || head->body == HF_HTTP1_BODY_NONE))
         return head->body;
     return how->minor == 0 ? HF_HTTP1_BODY_UNTIL_CLOSE : HF_HTTP1_BODY_CHUNKED;
 }
 
 /* The length of a body that is there, or would be for another method, or would have been without a condition. */
-static int tells_length(const hf_http1_head *head)
+static int tells_length(const struct gateway_forward *how, const hf_http1_head *head)
 {
-    if (head->status < 200 || head->status == 204)
+    if (how->is_encoded || head->status < 200 || head->status == 204)
         return 0;
     return (head->body == HF_HTTP1_BODY_LENGTH || head->body == HF_HTTP1_BODY_NONE) &&
            hf_http1_header_find(head, "content-length").data != NULL;
@@ -528,7 +528,7 @@ int32_t gateway_forward_response(const struct gateway_forward *how, hf_slice byt
     put_connection_to_client(&passage, *ret_body);
     if (*ret_body == HF_HTTP1_BODY_CHUNKED)
         put_text(&passage, "Transfer-Encoding: chunked\r\n");
-    else if (tells_length(head))
+    else if (tells_length(how, head))
         put_length(&passage, head->content_length);
     return finish(&passage, before, error);
 }
@@ -562,7 +562,7 @@ int32_t gateway_forward_fields(const struct gateway_forward *how, const hf_http1
         return hf_error_set(error, HF_ETOOLARGE, "more than %u header fields", maximum);
     *ret_count = count;
     *ret_body = body_for(how, head);
-    *ret_length = tells_length(head);
+    *ret_length = tells_length(how, head);
     return code;
 }
 

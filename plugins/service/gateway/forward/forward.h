@@ -38,6 +38,7 @@ struct gateway_forward {
     hf_slice method;    /* of the request */
     int32_t minor;      /* of the client's version: HTTP/1.0 or HTTP/1.1 */
     int32_t keep_alive; /* the connection to the client may carry another message after this */
+    int32_t is_encoded; /* here: how long the body gets is not known, and not what the head says */
 };
 
 /* Appends the head of a request to `to`.  `bytes` is the head as it was received, to which `head` points.  The body's

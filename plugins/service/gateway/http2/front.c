@@ -288,7 +288,8 @@ static int32_t send_head(struct gateway_front *front, const hf_http1_head *head,
                                   .edit_count = exchange->response_edit_count,
                                   .method = exchange->head.method,
                                   .minor = 1,
-                                  .keep_alive = 1};
+                                  .keep_alive = 1,
+                                  .is_encoded = exchange->is_encoded};
     nghttp2_nv fields[GATEWAY_HTTP2_FIELDS_MAX];
     uint8_t trace[GATEWAY_TRACE_SIZE];
     char text[32];

@@ -204,6 +204,7 @@ static void check_route(const struct check *check, const struct gateway_route_op
     check_text(check, "redirect", route->redirect);
     check_text(check, "replace_prefix", route->replace_prefix);
     check_limit(check, &route->limit);
+    gateway_gzip_check(&route->gzip, check->report, check->path);
     for (uint64_t i = 0; i < route->retry_on.count; i++)
         if (!gateway_retry_bit(route->retry_on.items[i]))
             problem(

@@ -177,6 +177,8 @@ static const hf_option route_options[] = {
     HF_CONFIG_SIZE("body_maximum", struct gateway_route_options, body_maximum, .default_text = "0", .minimum = 0,
                    .maximum = INT64_C(1) << 50, .flags = HF_OPTION_RELOADABLE,
                    .doc = "Bytes of a request's body, in place of the listener's body_maximum; 0: that one."),
+    HF_CONFIG_GROUP("gzip", struct gateway_route_options, gzip, .members = &gateway_gzip_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "Answers that are compressed on their way to clients."),
 };
 static const hf_option_table route_table = HF_TABLE(route_options);
 

@@ -2,6 +2,7 @@
 #ifndef GATEWAY_OPTIONS_H
 #define GATEWAY_OPTIONS_H
 
+#include "filter/options.h"
 #include "options/operation.h"
 #include "options/stream.h"
 #include "tls/options.h"
@@ -83,6 +84,7 @@ struct gateway_route_options {
     struct gateway_limit_options limit;
     int64_t requests_maximum;
     uint64_t body_maximum; /* 0: the listener's */
+    struct gateway_gzip_options gzip;
 };
 
 struct gateway_server_options {

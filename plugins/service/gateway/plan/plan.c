@@ -344,6 +344,8 @@ static int32_t make_route(const struct making *making, const struct gateway_rout
         code = make_edits(making, &options->response_fields, &route->response_edits, &route->response_edit_count);
     if (code == HF_OK)
         code = make_limits(making, options, route);
+    if (code == HF_OK)
+        code = gateway_gzip_make(&options->gzip, &making->plan->arena, &route->gzip, making->error);
     return code == HF_OK ? code : hf_error_prefix(making->error, "route '%s'", options->name);
 }
 

@@ -3,6 +3,7 @@
 #ifndef GATEWAY_PLAN_H
 #define GATEWAY_PLAN_H
 
+#include "filter/gzip.h"
 #include "forward/forward.h"
 #include "log/access_log.h"
 #include "meter/meter.h"
@@ -59,6 +60,7 @@ struct gateway_route {
     uint32_t limit_status;
     uint32_t requests_maximum; /* 0: any number */
     uint64_t body_maximum;     /* 0: the listener's */
+    struct gateway_gzip gzip;
 };
 
 struct gateway_listener {

@@ -289,7 +289,8 @@ static int32_t send_head(struct gateway_front *front, const hf_http1_head *head,
                                   .edit_count = exchange->response_edit_count,
                                   .method = exchange->head.method,
                                   .minor = exchange->head.minor,
-                                  .keep_alive = !last};
+                                  .keep_alive = !last,
+                                  .is_encoded = exchange->is_encoded};
 
     uint8_t trace[GATEWAY_TRACE_SIZE];
 

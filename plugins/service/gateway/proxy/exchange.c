@@ -1,4 +1,5 @@
 /* A request and its answer: which route it takes, which server is asked, and which one next when that fails. */
+#include "proxy/outflow.h"
 #include "proxy/private.h"
 
 #include <holdfast/lib/error.h>
@@ -68,6 +69,8 @@ void gateway_exchange_free(struct gateway_exchange *exchange)
 {
     struct gateway_worker *worker = exchange->worker;
 
+    if (exchange->outflow)
+        gateway_outflow_free(exchange);
     if (worker->spare_exchange_count < GATEWAY_SPARE_MAX) {
         wipe(exchange);
         exchange->next = worker->spare_exchanges;
@@ -105,6 +108,8 @@ void gateway_exchange_over(struct gateway_exchange *exchange)
     gateway_account_close(exchange);
     gateway_exchange_leave_admission(exchange);
     gateway_split_count(exchange);
+    if (exchange->outflow)
+        gateway_outflow_stop(exchange);
     if (exchange->is_queued)
         gateway_view_dequeue(exchange->view, exchange);
     if (exchange->link)
@@ -693,7 +698,9 @@ void gateway_exchange_link_writable(struct gateway_exchange *exchange)
 
 void gateway_exchange_client_writable(struct gateway_exchange *exchange)
 {
-    if (exchange->link && exchange->front->waiting.size < GATEWAY_WAITING_MAX / 2)
+    if (exchange->outflow)
+        gateway_outflow_writable(exchange);
+    else if (exchange->link && exchange->front->waiting.size < GATEWAY_WAITING_MAX / 2)
         exchange->link->calls->resume(exchange->link);
 }
 
@@ -898,7 +905,7 @@ void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_hea
     }
     if (exchange->route->has_policy && status >= 200 && obey_response_policy(exchange, head))
         return;
-    if (exchange->front->calls->head(exchange->front, head, bytes, &error) != HF_OK) {
+    if (gateway_outflow_head(exchange, head, bytes, &error) != HF_OK) {
         gateway_exchange_link_failed(exchange, LINK_INVALID);
         return;
     }
@@ -914,6 +921,10 @@ void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_hea
 
 void gateway_exchange_answer_body(struct gateway_exchange *exchange, hf_slice piece)
 {
+    if (exchange->outflow) {
+        gateway_outflow_body(exchange, piece);
+        return;
+    }
     exchange->bytes_sent += piece.size;
     exchange->front->calls->body(exchange->front, piece);
 }
@@ -922,6 +933,10 @@ void gateway_exchange_answer_flush(struct gateway_exchange *exchange)
 {
     struct gateway_front *front = exchange->front;
 
+    if (exchange->outflow) {
+        gateway_outflow_flush(exchange);
+        return;
+    }
     front->calls->flush(front);
     if (exchange->is_tunnel)
         front->calls->touch(front);
@@ -943,5 +958,8 @@ void gateway_exchange_answered(struct gateway_exchange *exchange)
     gateway_account_served(exchange);
     gateway_link_leave(exchange->link, outcome);
     end_call(exchange, outcome);
-    exchange->front->calls->end(exchange->front, (hf_slice){trailers->data, trailers->size});
+    if (exchange->outflow)
+        gateway_outflow_end(exchange, (hf_slice){trailers->data, trailers->size});
+    else
+        exchange->front->calls->end(exchange->front, (hf_slice){trailers->data, trailers->size});
 }

@@ -198,6 +198,8 @@ struct gateway_split_share {
     uint64_t began_us, head_us; /* asked; answered, with a head (0: not yet) */
 };
 
+struct gateway_outflow;
+
 struct gateway_exchange {
     struct gateway_exchange *next, *previous; /* free list, or the queue of a view */
     struct gateway_worker *worker;
@@ -226,8 +228,10 @@ struct gateway_exchange {
     int32_t waits_for_body; /* its key is in it */
     int32_t is_tunnel;
     int32_t is_dead;
-    uint32_t status;     /* of the answer; 0: none */
-    uint64_t bytes_sent; /* of bodies to the client */
+    int32_t is_encoded;              /* the answer, here; see gateway_forward */
+    struct gateway_outflow *outflow; /* on the answer's way to the client; NULL: nothing is done to it */
+    uint32_t status;                 /* of the answer; 0: none */
+    uint64_t bytes_sent;             /* of bodies to the client */
     uint64_t key;
     int32_t has_key;
     struct gateway_account account;

@@ -1,4 +1,5 @@
 #include "http2/http2.h"
+#include "proxy/outflow.h"
 #include "proxy/private.h"
 #include "stream/stream.h"
 
@@ -727,6 +728,7 @@ void gateway_worker_destroy(struct gateway_worker *worker)
     gateway_split_release(worker->split.split);
     gateway_tls_worker_destroy(worker->tls);
     gateway_http2_release(worker);
+    gateway_outflows_destroy(worker);
     gateway_pipes_done(&worker->pipes);
     hf_buffer_done(&worker->gather.head);
     free(worker);
@@ -763,4 +765,5 @@ void gateway_worker_close(struct gateway_worker *worker)
     gateway_worker_settle(worker);
     worker->loops->timer_destroy(worker->tick);
     worker->tick = NULL;
+    gateway_outflows_stop(worker);
 }

@@ -27,6 +27,7 @@ struct gateway_exchange;
 struct gateway_flow;
 struct gateway_http2_scratch;
 struct gateway_link;
+struct gateway_outflows;
 struct gateway_stream;
 struct gateway_tcp;
 struct gateway_udp;
@@ -125,8 +126,9 @@ struct gateway_worker {
     struct gateway_pipes pipes;
     struct gateway_gather gather;
     struct gateway_tls_worker *tls;
-    hf_http1_head answer; /* the head that was just read */
-    char date[32];        /* of `dated_s` */
+    struct gateway_outflows *outflows; /* NULL: no answer has needed it yet */
+    hf_http1_head answer;              /* the head that was just read */
+    char date[32];                     /* of `dated_s` */
     uint64_t dated_s;
     hf_random random;     /* for what need not be secret */
     uint64_t last_client; /* its id */
