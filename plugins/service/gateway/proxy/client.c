@@ -75,8 +75,8 @@ static uint64_t patience(const struct gateway_client *client, uint64_t usual_us)
 
 static void set_address(struct gateway_client *client, const struct sockaddr_storage *address)
 {
-    client->peer.address = *address;
-    client->peer.text_size = gateway_address_text(address, client->peer.text);
+    memcpy(&client->peer.address, address, sizeof client->peer.address);
+    client->peer.text_size = gateway_address_text(&client->peer.address.any, client->peer.text);
 }
 
 /* Where the listener has TLS; `first` was read already. */

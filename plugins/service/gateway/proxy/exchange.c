@@ -428,7 +428,7 @@ static int is_trusted(const struct gateway_exchange *exchange)
     const struct gateway_listener *listener = exchange->listener;
 
     for (uint32_t i = 0; i < listener->trusted_count; i++)
-        if (gateway_network_has(&listener->trusted[i], &exchange->front->peer->address))
+        if (gateway_network_has(&listener->trusted[i], &exchange->front->peer->address.any))
             return 1;
     return 0;
 }

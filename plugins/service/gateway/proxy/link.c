@@ -357,8 +357,8 @@ static void announce(struct gateway_link *link)
 {
     const struct gateway_peer *peer = link->exchange->front->peer;
     uint8_t header[GATEWAY_PROXY_WRITE_MAX];
-    struct iovec piece = {header,
-                          gateway_announce(header, link->set->send_proxy, peer->fd, &peer->address, peer->destination)};
+    struct iovec piece = {
+        header, gateway_announce(header, link->set->send_proxy, peer->fd, &peer->address.any, peer->destination)};
 
     send_pieces(link, &piece, 1);
     link->has_sent = 0; /* nothing of a request */

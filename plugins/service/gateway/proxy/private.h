@@ -28,7 +28,7 @@ enum {
 
 /* Who sends requests: as the socket says it, or the header of a PROXY protocol. */
 struct gateway_peer {
-    struct sockaddr_storage address;
+    union gateway_address address;
     struct sockaddr_storage *destination; /* that a proxy has told; owned by the connection; NULL: that of the socket */
     int32_t fd;                           /* the socket */
     int32_t owns_links;                   /* some server's connections are kept for it alone */

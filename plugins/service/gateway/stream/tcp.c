@@ -252,7 +252,8 @@ static int announce(struct gateway_tcp *stream)
 
     if (!version)
         return 1;
-    uint32_t size = gateway_announce(header, version, stream->client.fd, &stream->address, stream->destination);
+    uint32_t size = gateway_announce(header, version, stream->client.fd, (const struct sockaddr *)&stream->address,
+                                     stream->destination);
     hf_buffer_init(&first, UINT64_MAX);
     if (hf_buffer_append(&first, header, size) != HF_OK ||
         hf_buffer_append(&first, stream->up.waiting.data, stream->up.waiting.size) != HF_OK) {
