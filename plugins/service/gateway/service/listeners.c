@@ -3,8 +3,12 @@
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/value.h>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { UNSENT_MAX = 256 << 10 /* bytes of a connection in the kernel that were not sent yet */ };
 
 /* The group with the same sockets, whatever its listener is called, or NULL. */
 static const struct gateway_socket_group *find(const struct gateway_listeners *listeners,
@@ -21,6 +25,17 @@ static void free_group(struct gateway_socket_group *group)
     free(group->name);
     free(group->address);
     free(group->descriptors);
+}
+
+/* Connections of the listener have it, too: what a client does not take waits here, where it is bounded and has a
+ * time-out, rather than by megabytes in the kernel; and a slow reader is seen to read each time some of it goes.  It is
+ * only more memory where it is not known. */
+static void bound_unsent(const struct gateway_socket_group *group, uint32_t count)
+{
+    int bytes = UNSENT_MAX;
+
+    for (uint32_t i = 0; i < count; i++)
+        (void)setsockopt(group->descriptors[i], IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
 }
 
 static int32_t open_group(const struct gateway_listeners *before, const struct gateway_listener *listener,
@@ -43,6 +58,8 @@ static int32_t open_group(const struct gateway_listeners *before, const struct g
     else
         code = after->listen->open(after->host, group->type, group->address, after->worker_count, group->descriptors,
                                    error);
+    if (code == HF_OK && listener->protocol == GATEWAY_PROTOCOL_HTTP)
+        bound_unsent(group, after->worker_count);
     if (code != HF_OK) {
         hf_error_prefix(error, "listener '%s'", group->name);
         free_group(group);
