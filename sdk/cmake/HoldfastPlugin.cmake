@@ -28,7 +28,8 @@ endfunction()
 # holdfast_check_plugin(KIND NAME [WITH kind-name...] [SET name=value...] [TIMEOUT seconds])
 #
 # A test that checks the plugin with the conformance kit: KIND_NAME_check.  WITH names the plugins, or their files, that
-# provide what this one asks for; SET, options that differ from their defaults.
+# provide what this one asks for; SET, options that differ from their defaults, and groups by name
+# (listeners.web.address=127.0.0.1:80).
 function(holdfast_check_plugin kind name)
     if(NOT HOLDFAST_OUTSIDE AND NOT HOLDFAST_TESTS)
         return()

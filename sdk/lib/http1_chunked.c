@@ -4,6 +4,7 @@
 
 enum {
     SIZE = 0,    /* in the digits of a chunk's size */
+    BLANKS,      /* blanks behind them, which some write; an extension or the end of the line follows */
     EXTENSION,   /* after them, up to the carriage return */
     SIZE_END,    /* the line feed of the size line */
     DATA,        /* content */
@@ -27,8 +28,8 @@ static int32_t digit_of(uint8_t c)
     return -1;
 }
 
-/* `line` counts the digits in SIZE, the bytes of the line in EXTENSION, and all bytes of trailers in TRAILER, where its
- * top bit says that the present line is not empty. */
+/* `line` counts the digits in SIZE, the bytes of the line in BLANKS and EXTENSION, and all bytes of trailers in
+ * TRAILER, where its top bit says that the present line is not empty. */
 enum { LINE_NOT_EMPTY = 1 << 30 };
 
 static int32_t take_size(hf_http1_chunked *chunked, uint8_t c, hf_error *error)
@@ -46,7 +47,7 @@ static int32_t take_size(hf_http1_chunked *chunked, uint8_t c, hf_error *error)
     if (c == '\r') {
         chunked->state = SIZE_END;
     } else if (c == ';' || c == ' ' || c == '\t') {
-        chunked->state = EXTENSION;
+        chunked->state = c == ';' ? EXTENSION : BLANKS;
         chunked->line = 0;
     } else {
         return hf_error_set(error, HF_EINVAL, "the size of a chunk is followed by 0x%02x", c);
@@ -60,7 +61,11 @@ static int32_t take_extension(hf_http1_chunked *chunked, uint8_t c, hf_error *er
         chunked->state = SIZE_END;
         return HF_OK;
     }
-    if (c < 0x20 && c != '\t')
+    if (chunked->state == BLANKS && c != ' ' && c != '\t' && c != ';')
+        return hf_error_set(error, HF_EINVAL, "the size of a chunk is followed by a blank and 0x%02x", c);
+    if (c == ';')
+        chunked->state = EXTENSION;
+    if ((c < 0x20 && c != '\t') || c == 0x7f)
         return hf_error_set(error, HF_EINVAL, "a control character in a chunk's extension");
     if (++chunked->line > LINE_MAX_BYTES)
         return hf_error_set(error, HF_EINVAL, "a chunk's extension is longer than %d bytes", LINE_MAX_BYTES);
@@ -73,7 +78,7 @@ static int32_t take_trailer(hf_http1_chunked *chunked, uint8_t c, hf_error *erro
         chunked->state = TRAILER_END;
         return HF_OK;
     }
-    if (c < 0x20 && c != '\t')
+    if ((c < 0x20 && c != '\t') || c == 0x7f)
         return hf_error_set(error, HF_EINVAL, "a control character in the trailers of a body");
     chunked->line = (chunked->line + 1) | LINE_NOT_EMPTY;
     if ((chunked->line & ~(uint32_t)LINE_NOT_EMPTY) > TRAILERS_MAX_BYTES)
@@ -89,6 +94,7 @@ static int32_t take_byte(hf_http1_chunked *chunked, uint8_t c, hf_error *error)
     switch (chunked->state) {
     case SIZE:
         return take_size(chunked, c, error);
+    case BLANKS:
     case EXTENSION:
         return take_extension(chunked, c, error);
     case SIZE_END:

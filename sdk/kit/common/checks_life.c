@@ -1,5 +1,6 @@
 /* Checks of an instance's life: its calls in order, two at once, and what it leaves behind. */
 #include "host_private.h"
+#include "memory.h"
 #include "suites.h"
 
 #include <holdfast/kit/plugin.h>
@@ -86,7 +87,7 @@ static void check_two(const hf_kit_subject *subject)
     hf_kit_instance_destroy(&second);
 }
 
-static uint64_t allocated(void)
+uint64_t kit_allocated(void)
 {
     if (__sanitizer_get_current_allocated_bytes)
         return __sanitizer_get_current_allocated_bytes();
@@ -102,9 +103,9 @@ static void check_leaks(const hf_kit_subject *subject)
     for (int32_t round = 0; round < FIRST_ROUNDS; round++) /* they fill caches, also the allocator's own */
         live(subject, 1, SHORT_RUN_US);
     for (int32_t round = 0; round < ROUNDS && growth > 0; round++) {
-        before = allocated();
+        before = kit_allocated();
         live(subject, 1, SHORT_RUN_US);
-        after = allocated();
+        after = kit_allocated();
         uint64_t more = after > before ? after - before : 0;
         growth = more < growth ? more : growth;
     }
@@ -113,31 +114,56 @@ static void check_leaks(const hf_kit_subject *subject)
                     (unsigned long long)growth);
 }
 
+/* The `number`-th block of the host, or of the C library. */
+static void create_without(const hf_kit_subject *subject, uint64_t number, int32_t of_host, int32_t *ret_failed)
+{
+    hf_kit_instance instance = hf_kit_instance_prepare(subject, HF_KIT_TABLES_SAME);
+    hf_error error = {0};
+
+    hf_kit_step("create without its %llu-th block of %s memory", (unsigned long long)number,
+                of_host ? "host" : "the C library's");
+    if (of_host)
+        hf_kit_host_fail_allocation(instance.host, number);
+    else
+        kit_memory_fail(number);
+    int32_t result = hf_kit_instance_try(&instance, &error);
+    *ret_failed = of_host ? hf_kit_host_allocation_failed(instance.host) : kit_memory_failed();
+    kit_memory_fail(0);
+    if (result != HF_OK && !*ret_failed)
+        hf_kit_fail("create refused its defaults: %s", error.message);
+    if (result != HF_OK && result != HF_ENOMEM)
+        hf_kit_fail("create had no memory and returned %d (%s), expected HF_ENOMEM", result, error.message);
+    hf_kit_instance_destroy(&instance);
+}
+
 /* create fails for want of memory again and again, until it gets all that it asks for. */
 static void check_memory(const hf_kit_subject *subject)
 {
     enum { NUMBER_MAX = 100000 };
-    hf_error error = {0};
-    int32_t result = HF_ENOMEM;
-    uint64_t number = 1;
+    uint64_t asked = 0;
 
-    for (; result != HF_OK; number++) {
-        hf_kit_instance instance = hf_kit_instance_prepare(subject, HF_KIT_TABLES_SAME);
-        hf_kit_step("create without its %llu-th block of host memory", (unsigned long long)number);
-        hf_kit_host_fail_allocation(instance.host, number);
-        result = hf_kit_instance_try(&instance, &error);
-        if (result != HF_OK && !hf_kit_host_allocation_failed(instance.host))
-            hf_kit_fail("create refused its defaults: %s", error.message);
-        if (result != HF_OK && result != HF_ENOMEM)
-            hf_kit_fail("create had no memory and returned %d (%s), expected HF_ENOMEM", result, error.message);
-        if (result == HF_OK && hf_kit_host_allocation_failed(instance.host))
-            result = HF_ENOMEM; /* it can do without this one; so to the next */
-        hf_kit_instance_destroy(&instance);
-        if (number > NUMBER_MAX)
-            hf_kit_fail("create asks for more than %d blocks", NUMBER_MAX);
+    for (int32_t of_host = 1; of_host >= 0; of_host--) {
+        int32_t failed = 1;
+        uint64_t number = 0;
+        while (failed) { /* also where it can do without this one: so to the next */
+            if (++number > NUMBER_MAX)
+                hf_kit_fail("create asks for more than %d blocks", NUMBER_MAX);
+            uint64_t before = 0, after = 1;
+            for (int32_t again = 0; again < FIRST_ROUNDS + ROUNDS && after > before;
+                 again++) { /* the first time may fill caches */
+                before = kit_allocated();
+                create_without(subject, number, of_host, &failed);
+                after = kit_allocated();
+            }
+            if (after > before)
+                hf_kit_fail("create without its %llu-th block of %s memory leaves %llu bytes of malloc behind",
+                            (unsigned long long)number, of_host ? "host" : "the C library's",
+                            (unsigned long long)(after - before));
+        }
+        asked += number - 1;
     }
-    if (number == 2)
-        hf_kit_not_applicable("create asks the host for no memory");
+    if (asked == 0)
+        hf_kit_not_applicable("create asks for no memory");
 }
 
 static const hf_kit_check checks[] = {

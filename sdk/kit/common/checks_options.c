@@ -260,7 +260,7 @@ static void fuzz_fields(const hf_kit_subject *subject, const hf_provide *provide
 
     for (uint32_t i = 0; i < FIELDS_MAX; i++) {
         for (uint32_t v = 0;; v++) {
-            hf_kit_configuration *configuration = kit_configuration_with_items(subject, provide, items);
+            hf_kit_configuration *configuration = kit_configuration_with_items(subject, provide, items, 0);
             if (!kit_configuration_field(configuration, i, &option, &field, name, sizeof name)) {
                 hf_kit_configuration_free(configuration);
                 return;
@@ -288,7 +288,7 @@ static void check_fuzzed(const hf_kit_subject *subject)
     fuzz_fields(subject, capability.provide, 0);
     for (uint32_t items = 1; items <= 26; items += 25) {
         hf_kit_step("create with %u items in each list of groups", items);
-        try_configuration(subject, kit_configuration_with_items(subject, capability.provide, items));
+        try_configuration(subject, kit_configuration_with_items(subject, capability.provide, items, 0));
     }
     fuzz_fields(subject, capability.provide, 1);
 }

@@ -32,7 +32,7 @@ static const struct {
     {HF_LOOP_INTERFACE, &kit_loop_interface.head},     {HF_METRICS_INTERFACE, &kit_metrics_interface.head},
     {HF_HTTP_INTERFACE, &kit_http_interface.head},     {HF_NODE_INTERFACE, &kit_node_interface.head},
     {HF_PEER_INTERFACE, &kit_peer_interface.head},     {HF_LUA_INTERFACE, &kit_lua_interface.head},
-    {HF_SIGNAL_INTERFACE, &kit_signal_interface.head},
+    {HF_SIGNAL_INTERFACE, &kit_signal_interface.head}, {HF_LISTEN_INTERFACE, &kit_listen_interface.head},
 };
 
 void *kit_allocate(uint64_t size)
@@ -186,6 +186,7 @@ void hf_kit_host_destroy(hf_kit_host *host)
     kit_decisions_destroy(host);
     kit_metrics_destroy(host);
     kit_loops_destroy(host);
+    kit_listeners_destroy(host);
     while (host->roots) {
         struct kit_root *root = host->roots;
         host->roots = root->next;

@@ -434,6 +434,14 @@ uint32_t hf_kit_host_watches(const hf_kit_host *host)
     return count;
 }
 
+int32_t kit_is_watched(const hf_loop *loop, int32_t fd)
+{
+    for (const hf_watch *watch = loop->watches; watch; watch = watch->next)
+        if (watch->fd == fd)
+            return 1;
+    return 0;
+}
+
 /* Tasks that wait belong to whoever posted them; they are not run any more. */
 void kit_loops_destroy(hf_kit_host *host)
 {

@@ -7,6 +7,7 @@
 #include <holdfast/kit/plugin.h>
 
 #include <holdfast/host/http.h>
+#include <holdfast/host/listen.h>
 #include <holdfast/host/loop.h>
 #include <holdfast/host/lua.h>
 #include <holdfast/host/metrics.h>
@@ -18,7 +19,7 @@
 
 enum {
     KIT_WORKERS = 2,
-    KIT_INTERFACES = 7,
+    KIT_INTERFACES = 8,
     KIT_METRICS_MAX = 4096,
     KIT_SIGNALS_MAX = 4096,
     KIT_DECLARED_MAX = 256,
@@ -104,6 +105,9 @@ struct hf_kit_host {
     struct kit_channel channels[KIT_CHANNELS_MAX];
     uint32_t channel_count;
     hf_peer_request *peer_requests;
+    struct kit_listener *listeners; /* newest first */
+    uint32_t listen_fails_at;       /* openings until then; 0: none fails */
+    int32_t listen_failed;
 };
 
 /* The host behind a root table. */
@@ -126,6 +130,12 @@ int32_t kit_run_ready(hf_kit_host *host);
 /* Fires the timers that are due, and runs nothing else. */
 void kit_run_timers(hf_kit_host *host);
 
+/* Whether some watch of the loop has the descriptor. */
+int32_t kit_is_watched(const hf_loop *loop, int32_t fd);
+
+/* Ends the check when the plugin itself has closed a socket that it was given to listen at. */
+void kit_listeners_look(const hf_kit_host *host);
+
 /* Runs function(arg) on the loop, in the order of posts. */
 void kit_call_on(hf_loop *loop, void (*function)(void *arg), void *arg);
 
@@ -136,6 +146,7 @@ extern const hf_signal_interface kit_signal_interface;
 extern const hf_lua_interface kit_lua_interface;
 extern const hf_http_interface kit_http_interface;
 extern const hf_peer_interface kit_peer_interface;
+extern const hf_listen_interface kit_listen_interface;
 
 void kit_loops_create(hf_kit_host *host);
 void kit_loops_destroy(hf_kit_host *host);
@@ -144,6 +155,7 @@ void kit_node_forget(struct kit_root *root);
 void kit_decisions_destroy(hf_kit_host *host);
 void kit_http_destroy(hf_kit_host *host);
 void kit_peers_destroy(hf_kit_host *host);
+void kit_listeners_destroy(hf_kit_host *host);
 
 /* calloc that ends the check instead of failing. */
 void *kit_allocate(uint64_t size);

@@ -16,7 +16,8 @@ struct hf_kit_configuration {
     uint8_t *record;
     uint64_t size;
     hf_config_pool pool;
-    uint32_t items;                      /* in every list of groups */
+    uint32_t items;                      /* in every list of groups, beside those that settings name */
+    uint32_t left_out;                   /* a bit for each row whose groups are not there, whatever settings say */
     uint32_t deep;                       /* chosen by one that was chosen by ... */
     hf_kit_configuration *chosen, *next; /* those of capabilities that options choose */
 };
@@ -78,21 +79,63 @@ static int32_t walk(const hf_option_table *table, uint8_t *record, const char *p
     return 0;
 }
 
-static void make_items(hf_kit_configuration *configuration, const hf_option *option, hf_groups *groups)
+/* Whether the setting is of a list of groups that is left out. */
+static int32_t is_left_out(const hf_kit_configuration *configuration, const char *text)
 {
-    groups->count = configuration->items;
-    groups->items = hf_config_pool_alloc(&configuration->pool, configuration->items * option->item_size);
+    const hf_option_table *table = &configuration->provide->options;
+
+    for (uint32_t i = 0; i < table->count && i < 32; i++) {
+        hf_option option = hf_config_option_row(table, i);
+        size_t size = strlen(option.name);
+        if (option.type == HF_OPTION_GROUPS && strncmp(text, option.name, size) == 0 && text[size] == '.')
+            return (int32_t)(configuration->left_out >> i & 1);
+    }
+    return 0;
+}
+
+static void add_item(hf_kit_configuration *configuration, const hf_option *option, hf_groups *groups, const char *name,
+                     size_t size)
+{
+    for (uint64_t i = 0; i < groups->count; i++) {
+        const char *other = *(const char **)(void *)((uint8_t *)groups->items + i * option->item_size);
+        if (strncmp(other, name, size) == 0 && !other[size])
+            return;
+    }
+    const char *copy = hf_config_pool_copy(&configuration->pool, name, size);
+    if (!copy)
+        hf_kit_fail("the kit itself is out of memory");
+    *(const char **)(void *)((uint8_t *)groups->items + groups->count++ * option->item_size) = copy;
+}
+
+/* Those that settings name ("upstreams.NAME.key=..."), and as many as every list has. */
+static void make_items(hf_kit_configuration *configuration, const hf_option *option, hf_groups *groups,
+                       const char *path)
+{
+    const hf_kit_subject *subject = configuration->subject;
+    uint32_t settings = configuration->deep ? 0 : subject->setting_count; /* they are the subject's own */
+    size_t size = strlen(path);
+
+    if (settings + configuration->items == 0)
+        return;
+    groups->items = hf_config_pool_alloc(&configuration->pool, (settings + configuration->items) * option->item_size);
     if (!groups->items)
         hf_kit_fail("the kit itself is out of memory");
+    for (uint32_t i = 0; i < settings; i++) {
+        const char *text = subject->settings[i], *name = text + size + 1;
+        if (strncmp(text, path, size) != 0 || text[size] != '.' || is_left_out(configuration, text))
+            continue;
+        size_t name_size = strcspn(name, ".=");
+        if (name_size && name[name_size] == '.')
+            add_item(configuration, option, groups, name, name_size);
+    }
     for (uint32_t i = 0; i < configuration->items; i++) {
         char name[2] = {(char)('a' + i % 26), 0};
-        *(const char **)(void *)((uint8_t *)groups->items + i * option->item_size) =
-            hf_config_pool_copy(&configuration->pool, name, 1);
+        add_item(configuration, option, groups, name, 1);
     }
 }
 
 static hf_kit_configuration *create_filled(const hf_kit_subject *subject, const hf_provide *provide, uint32_t items,
-                                           uint32_t deep);
+                                           uint32_t left_out, uint32_t deep);
 
 /* With the defaults of the capability's options; without a configuration when no plugin of the run provides it. */
 static void choose(hf_kit_configuration *configuration, const hf_option *option, const char *name,
@@ -107,7 +150,7 @@ static void choose(hf_kit_configuration *configuration, const hf_option *option,
     if (!provide || configuration->deep == DEEP_MAX)
         return;
     hf_kit_configuration *chosen =
-        create_filled(configuration->subject, provide, configuration->items, configuration->deep + 1);
+        create_filled(configuration->subject, provide, configuration->items, 0, configuration->deep + 1);
     chosen->subject = NULL;
     chosen->next = configuration->chosen;
     configuration->chosen = chosen;
@@ -121,8 +164,7 @@ static int32_t store_default(void *arg, const hf_option *option, void *field, co
     if (option->type == HF_OPTION_GROUP)
         return 0;
     if (option->type == HF_OPTION_GROUPS) {
-        if (configuration->items)
-            make_items(configuration, option, field);
+        make_items(configuration, option, field, name);
         return 0;
     }
     if (option->type == HF_OPTION_CAPABILITY) {
@@ -200,13 +242,14 @@ static int32_t apply_setting(void *arg, const hf_option *option, void *field, co
 /* ---- The configuration ------------------------------------------------------------------------------------------- */
 
 static hf_kit_configuration *create_filled(const hf_kit_subject *subject, const hf_provide *provide, uint32_t items,
-                                           uint32_t deep)
+                                           uint32_t left_out, uint32_t deep)
 {
     hf_kit_configuration *configuration = kit_allocate(sizeof *configuration);
 
     configuration->subject = subject;
     configuration->provide = provide;
     configuration->items = items;
+    configuration->left_out = left_out;
     configuration->deep = deep;
     configuration->size = provide->configuration_size ? provide->configuration_size : 1;
     configuration->record = kit_allocate(configuration->size);
@@ -215,13 +258,14 @@ static hf_kit_configuration *create_filled(const hf_kit_subject *subject, const 
 }
 
 hf_kit_configuration *kit_configuration_with_items(const hf_kit_subject *subject, const hf_provide *provide,
-                                                   uint32_t items)
+                                                   uint32_t items, uint32_t left_out)
 {
-    hf_kit_configuration *configuration = create_filled(subject, provide, items, 0);
+    hf_kit_configuration *configuration = create_filled(subject, provide, items, left_out, 0);
 
     for (uint32_t i = 0; i < subject->setting_count; i++) {
         struct setting setting = {configuration, subject->settings[i]};
-        if (!walk(&provide->options, configuration->record, "", apply_setting, &setting))
+        if (!is_left_out(configuration, subject->settings[i]) &&
+            !walk(&provide->options, configuration->record, "", apply_setting, &setting))
             hf_kit_fail("--set %s: %s/%s has no such option", subject->settings[i], provide->kind, provide->name);
     }
     configuration->subject = NULL;
@@ -230,7 +274,7 @@ hf_kit_configuration *kit_configuration_with_items(const hf_kit_subject *subject
 
 hf_kit_configuration *hf_kit_configuration_create(const hf_kit_subject *subject, const hf_provide *provide)
 {
-    return kit_configuration_with_items(subject, provide, 0);
+    return kit_configuration_with_items(subject, provide, 0, 0);
 }
 
 const void *hf_kit_configuration_get(const hf_kit_configuration *configuration)

@@ -14,9 +14,11 @@ const hf_provide *kit_provide_find(const hf_plugin *plugin, const char *kind, co
 const hf_provide *kit_subject_provide(const hf_kit_subject *subject, const char *kind, const char *name,
                                       const char **ret_path);
 
-/* A configuration whose lists of groups have `items` members each, called "a", "b" ... */
+/* A configuration whose lists of groups have `items` members each, called "a", "b" ..., beside those that settings
+ * name; `left_out` has a bit for each row of the options whose groups settings do not make, as if they were taken out.
+ */
 hf_kit_configuration *kit_configuration_with_items(const hf_kit_subject *subject, const hf_provide *provide,
-                                                   uint32_t items);
+                                                   uint32_t items, uint32_t left_out);
 
 /* The index-th field, counted through all groups; 0 behind the last.  `name` is its dotted path. */
 int32_t kit_configuration_field(hf_kit_configuration *configuration, uint32_t index, hf_option *ret_option,

@@ -3,6 +3,7 @@
 
 #include "host_private.h"
 #include "kinds.h"
+#include "memory.h"
 #include "options.h"
 #include "report.h"
 
@@ -23,6 +24,7 @@ const hf_plugin *hf_kit_load(const char *path)
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!object)
         hf_kit_fail("it cannot be loaded: %s", dlerror());
+    kit_memory_lead(object);
     *(void **)&entry = dlsym(object, "hf_plugin_v1");
     if (!entry)
         hf_kit_fail("it does not export hf_plugin_v1");

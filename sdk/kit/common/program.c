@@ -8,14 +8,15 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { LIST_MAX = 32 };
+enum { LIST_MAX = 64 };
 
 static const char usage[] =
     "usage: holdfast-plugin-check [OPTION]... PLUGIN.so [KIND/NAME]\n"
     "Checks a plugin against the rules of the interface and of its kinds, each check in a process of its own.\n"
     "\n"
     "  --with FILE.so      another plugin, which provides what this one asks for; may be repeated\n"
-    "  --set NAME=VALUE    an option that differs from its default, such as log.size=1MiB; may be repeated\n"
+    "  --set NAME=VALUE    an option that differs from its default, such as log.size=1MiB; may be repeated; the\n"
+    "                      groups of a list are made by naming them: listeners.web.address=127.0.0.1:80\n"
     "  --only CHECK        only the check of this name, and those that it needs\n"
     "  --limit SECONDS     time limit of every check\n"
     "  --list              says what is checked, and checks nothing\n"
@@ -63,7 +64,7 @@ static int32_t take_option(struct program *program, int option)
         return take_path(optarg, &program->with[subject->with_count++]);
     case 's':
         if (subject->setting_count == LIST_MAX || !strchr(optarg, '='))
-            return complain("holdfast-plugin-check: --set '%s': expected NAME=VALUE, at most 32 times\n", optarg);
+            return complain("holdfast-plugin-check: --set '%s': expected NAME=VALUE, at most 64 times\n", optarg);
         program->settings[subject->setting_count++] = optarg;
         return 0;
     case 'o':

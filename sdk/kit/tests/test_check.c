@@ -12,6 +12,8 @@
 
 enum { OUTPUT_SIZE = 65536 };
 
+#define LISTENERS "--set listeners.x.address=127.0.0.1:80 --set listeners.y.address=unix:/x "
+
 static const char *program, *folder;
 static char output[OUTPUT_SIZE];
 
@@ -59,6 +61,21 @@ static const struct {
     {"service_reload", "--only reload", "running after a reload"},
     {"service_metric", "--only life", "the metric 'sample_seconds' is no counter and was incremented"},
     {"service_result", "--only life", "the result of 'sample.route' has a wrong type"},
+    {"listener_open_count", LISTENERS "--only life", "there are 0 descriptors, expected 1 to 256"},
+    {"listener_thread", LISTENERS "--only life", "hf.listen/1 open was called on another thread than the main one"},
+    {"listener_silent", LISTENERS "--only refused_listeners", "start refused"},
+    {"listener_trusting", LISTENERS "--only clients", "during: clients that come"},
+    {"listener_patient", LISTENERS "--only clients", "and did not call done within"},
+    {"listener_clients_left", LISTENERS "--only stop_with_clients", "watches were left"},
+    {"listener_keeps", LISTENERS "--only refused_listeners", "after a reload that was refused"},
+    {"listener_descriptors", LISTENERS "--only reload", "which open gave, is not among them"},
+    {"listener_count", LISTENERS "--only reload", "with 1 descriptors; open gave 2"},
+    {"listener_closed_before", LISTENERS "--only reload", "was closed before"},
+    {"listener_closed_twice", LISTENERS "--only reload", "which is not open, or was closed before"},
+    {"listener_watched", LISTENERS "--only reload", "still has a watch"},
+    {"listener_by_hand", LISTENERS "--only reload", "was closed with close() while the process goes on"},
+    {"listener_unchecked", LISTENERS "--only reload_out_of_memory", "config_prepare without its 1-th block of the C"},
+    {"listener_forgets", "--only out_of_memory", "create without its 2-th block of the C library's memory leaves"},
     {"detector_samples", "--only odd_samples", "it raised a signal while"},
     {"detector_flaps", "--only raises_and_clears", "times and cleared"},
     {"detector_grows", "--only bounded_memory", "with nothing new to see"},
@@ -96,6 +113,23 @@ static void good_plugins_pass(void **state)
         if (status != 0 || !strstr(output, " 0 failed"))
             fail_msg("status %d:\n%s", status, output);
     }
+}
+
+static void groups_are_set_by_name(void **state)
+{
+    (void)state;
+    if (run(LISTENERS, "listener_good") != 0)
+        fail_msg("%s", output);
+    assert_non_null(strstr(output, "clients                         ok"));
+    assert_non_null(strstr(output, "refused_listeners               ok"));
+    assert_int_equal(run("--only clients", "listener_good"), 0);
+    assert_non_null(strstr(output, "it listens nowhere"));
+    assert_int_equal(run("--only life --set listeners.x.nothing=1", "listener_good"), 1);
+    assert_non_null(strstr(output, "has no such option"));
+    assert_int_equal(run("--only life --set listeners.x.address=127.0.0.1:0", "listener_good"), 1);
+    assert_non_null(strstr(output, "127.0.0.1:0"));
+    assert_int_equal(run(LISTENERS "--only life --set listeners.z.address=0.0.0.0:80", "listener_good"), 1);
+    assert_non_null(strstr(output, "this process listens there already"));
 }
 
 static void a_chosen_capability_is_made(void **state)
@@ -140,11 +174,9 @@ static void what_cannot_be_checked_is_told_apart(void **state)
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bad_plugins_are_found),
-        cmocka_unit_test(good_plugins_pass),
-        cmocka_unit_test(a_chosen_capability_is_made),
-        cmocka_unit_test(the_report_is_json),
-        cmocka_unit_test(what_cannot_be_checked_is_told_apart),
+        cmocka_unit_test(bad_plugins_are_found),  cmocka_unit_test(good_plugins_pass),
+        cmocka_unit_test(groups_are_set_by_name), cmocka_unit_test(a_chosen_capability_is_made),
+        cmocka_unit_test(the_report_is_json),     cmocka_unit_test(what_cannot_be_checked_is_told_apart),
     };
     if (count < 3) {
         fprintf(stderr, "usage: kit_check PROGRAM FOLDER\n");

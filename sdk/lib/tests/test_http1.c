@@ -199,10 +199,11 @@ static int32_t read_chunked(hf_random *random, const char *body, char *content, 
 static void test_chunked(void **state)
 {
     static const char good[] =
-        "4\r\nWiki\r\n6;name=\"v\"\r\npedia \r\nE\r\nin \r\n\r\nchunks.\r\n0\r\nA: b\r\nC: d\r\n\r\nnext";
-    static const char *const bad[] = {"\r\n",        "x\r\n",          "4\nWiki",        "4\r\nWikix",
-                                      "4\r\nWiki\n", "1\r\na\rb",      "-1\r\n",         "1000000000000000\r\n",
-                                      "0\r\n\rA",    "0\r\nA\x01\r\n", "4;a\x02\r\nWiki"};
+        "4 \r\nWiki\r\n6\t;name=\"v\"\r\npedia \r\nE\r\nin \r\n\r\nchunks.\r\n0\r\nA: b\r\nC: d\r\n\r\nnext";
+    static const char *const bad[] = {"\r\n",        "x\r\n",          "4\nWiki",         "4\r\nWikix",
+                                      "4\r\nWiki\n", "1\r\na\rb",      "-1\r\n",          "1000000000000000\r\n",
+                                      "0\r\n\rA",    "0\r\nA\x01\r\n", "4;a\x02\r\nWiki", "4 4\r\nWiki",
+                                      "4 a\r\nWiki", "4;\x7f\r\nWiki", "0\r\nA\x7f\r\n"};
     char content[256];
     uint64_t taken = 0;
     hf_random random;

@@ -20,6 +20,10 @@ struct gateway_edit {
 struct gateway_forward {
     const struct gateway_edit *edits;
     uint32_t edit_count;
+    /* The trace context: traceparent of a request, in place of the client's, whose tracestate goes on if `keeps_state`;
+     * traceresponse of a response.  NULL data: what there is goes on as it is. */
+    hf_slice trace;
+    int32_t keeps_state;
 
     /* ---- Of requests ---- */
     hf_slice client;  /* its address: "192.0.2.1", "2001:db8::1" */
@@ -34,6 +38,7 @@ struct gateway_forward {
     hf_slice method;    /* of the request */
     int32_t minor;      /* of the client's version: HTTP/1.0 or HTTP/1.1 */
     int32_t keep_alive; /* the connection to the client may carry another message after this */
+    int32_t is_encoded; /* here: how long the body gets is not known, and not what the head says */
 };
 
 /* Appends the head of a request to `to`.  `bytes` is the head as it was received, to which `head` points.  The body's
@@ -42,6 +47,9 @@ struct gateway_forward {
  * (431), HF_ENOMEM; `to` is then as it was. */
 int32_t gateway_forward_request(const struct gateway_forward *how, hf_slice bytes, const hf_http1_head *head,
                                 hf_buffer *to, hf_error *error);
+
+/* Whether it is a request that gateway_forward_request would send on, for those that are answered without a server. */
+int32_t gateway_forward_look(const hf_http1_head *head, hf_error *error);
 
 /* The same for a response.  *ret_body, HF_HTTP1_BODY_...: how the body goes to the client; a body that ends with the
  * server's connection is sent in chunks to clients that know them, and so that the client sees whether it was whole.

@@ -28,6 +28,11 @@ void gateway_health_picked(struct gateway_health *health, const struct gateway_h
         health->counted_us = now_us; /* of one that is away, the next is not picked before this time is over, too */
 }
 
+void gateway_health_probed(struct gateway_health *health, uint64_t now_us)
+{
+    health->counted_us = now_us;
+}
+
 static void come_back(struct gateway_health *health, uint64_t now_us)
 {
     health->fails = 0;

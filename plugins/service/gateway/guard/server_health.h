@@ -38,6 +38,10 @@ int32_t gateway_health_is_usable(const struct gateway_health *health, const stru
 /* It was picked. */
 void gateway_health_picked(struct gateway_health *health, const struct gateway_health_rules *rules, uint64_t now_us);
 
+/* It was picked though it is away: the answer to this request counts, and not before fail_timeout is over again is it
+ * picked as usual. */
+void gateway_health_probed(struct gateway_health *health, uint64_t now_us);
+
 /* How a request went.  Returns 1 when the server is away, or back, by this. */
 int32_t gateway_health_request(struct gateway_health *health, const struct gateway_health_rules *rules,
                                int32_t succeeded, uint64_t now_us);

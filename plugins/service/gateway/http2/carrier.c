@@ -660,6 +660,7 @@ static struct gateway_carrier *create_carrier(struct gateway_exchange *exchange,
     carrier->link = link;
     carrier->view = view;
     carrier->lanes_maximum = guess_lanes(view, link->server, exchange->set->streams_maximum);
+    carrier->goes = exchange->set != view->set; /* places are those of that one */
     link->carrier = carrier;
     if (gateway_link_connect(link, error) != HF_OK) {
         carrier->is_dead = 1;
@@ -850,11 +851,21 @@ void gateway_http2_settle_carriers(struct gateway_worker *worker)
 static int stays(const struct gateway_carrier *carrier, const struct gateway_server_set *before,
                  const struct gateway_server_set *set)
 {
-    if (!set || !set->http2 || !gateway_tls_client_is_like(before->tls, set->tls))
+    struct gateway_link *link = carrier->link;
+
+    if (!set || !set->http2 || !carrier->session || carrier->goes || !gateway_tls_client_is_like(before->tls, set->tls))
         return 0;
-    for (uint32_t i = 0; i < set->count; i++)
-        if (set->places[i].server == carrier->link->server)
-            return !set->places[i].is_draining;
+    for (uint32_t i = 0; i < set->count; i++) {
+        if (set->places[i].server != link->server || set->places[i].is_draining)
+            continue;
+        int32_t address =
+            gateway_addresses_find(&set->places[i].addresses, &before->places[link->place].addresses, link->address);
+        if (address < 0) /* the server is no longer there */
+            return 0;
+        link->place = i;
+        link->address = (uint32_t)address;
+        return 1;
+    }
     return 0;
 }
 

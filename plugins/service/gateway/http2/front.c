@@ -288,15 +288,20 @@ static int32_t send_head(struct gateway_front *front, const hf_http1_head *head,
                                   .edit_count = exchange->response_edit_count,
                                   .method = exchange->head.method,
                                   .minor = 1,
-                                  .keep_alive = 1};
+                                  .keep_alive = 1,
+                                  .is_encoded = exchange->is_encoded};
     nghttp2_nv fields[GATEWAY_HTTP2_FIELDS_MAX];
+    uint8_t trace[GATEWAY_TRACE_SIZE];
     char text[32];
     int32_t body = HF_HTTP1_BODY_NONE;
 
     (void)bytes;
+    gateway_account_answer(exchange, head->status, trace, &how);
     int64_t count = gateway_http2_response(&how, head, text, fields, &body, error);
     if (count < 0)
         return (int32_t)count;
+    for (int64_t i = 0; i < count; i++)
+        stream->exchange->account.head_sent += fields[i].namelen + fields[i].valuelen + 4;
     if (head->status >= 200)
         stream->has_body = body != HF_HTTP1_BODY_NONE;
     gateway_client_make_due(stream->http2->client);
@@ -425,7 +430,8 @@ static void touch(struct gateway_front *front)
     expect_next(stream_of(front));
 }
 
-static const struct gateway_front_calls calls = {.head = send_head,
+static const struct gateway_front_calls calls = {.version = "2",
+                                                 .head = send_head,
                                                  .body = send_body,
                                                  .flush = flush,
                                                  .end = end,
@@ -453,6 +459,14 @@ static int begin_exchange(struct gateway_stream *stream)
     return stream->exchange != NULL;
 }
 
+/* For those who look for the reason. */
+static hf_slice first_line(const struct gateway_stream *stream)
+{
+    const uint8_t *end = stream->text.size ? memchr(stream->text.data, '\r', stream->text.size) : NULL;
+
+    return (hf_slice){stream->text.data, end ? (uint64_t)(end - stream->text.data) : 0};
+}
+
 /* No request can be made of the head, which the answer says. */
 static void refuse_head(struct gateway_stream *stream, int64_t code, const char *why)
 {
@@ -460,6 +474,7 @@ static void refuse_head(struct gateway_stream *stream, int64_t code, const char 
 
     exchange->head = (hf_http1_head){.minor = 1};
     exchange->request_ended = stream->has_ended;
+    exchange->account.line = first_line(stream);
     gateway_exchange_refuse(exchange, status_for(code), why);
 }
 

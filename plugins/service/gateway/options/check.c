@@ -7,7 +7,9 @@
 
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/text.h>
+#include <holdfast/lib/url.h>
 
+#include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,15 +81,36 @@ static void check_upstream_name(const struct check *check, const char *option, c
 /* ---- Listeners -----------------------------------------------------------------------------------------------------
  */
 
+/* Lines of two kinds in one file are of use to nobody. */
+static void check_access_log(const struct check *check, const struct gateway_listener_options *listener)
+{
+    const struct gateway_access_log_options *common = &check->options->access_log;
+    const struct gateway_listener_log_options *own = &listener->access_log;
+    const struct gateway_listener_options *all = check->options->listeners.items;
+    int32_t format = own->format ? own->format - 1 : common->format;
+
+    if (own->format && !own->path[0])
+        problem(check, "access_log.format", "format: it is of a file of its own; expected path, too");
+    if (own->path[0] && strcmp(own->path, common->path) == 0 && format != common->format)
+        problem(check, "access_log.format", "format: the gateway's access_log has the same path and another format");
+    for (const struct gateway_listener_options *other = all; own->path[0] && other < listener; other++)
+        if (strcmp(other->access_log.path, own->path) == 0 &&
+            (other->access_log.format ? other->access_log.format - 1 : common->format) != format)
+            problem(check, "access_log.format", "format: the listener '%s' has the same path and another format",
+                    other->name);
+}
+
 static void check_listener(const struct check *check, const struct gateway_listener_options *listener)
 {
     const struct gateway_listener_options *all = check->options->listeners.items;
     hf_error error;
 
     for (const struct gateway_listener_options *other = all; other < listener; other++)
-        if (strcmp(other->address, listener->address) == 0)
+        if (strcmp(other->address, listener->address) == 0 &&
+            (other->protocol == GATEWAY_PROTOCOL_UDP) == (listener->protocol == GATEWAY_PROTOCOL_UDP))
             problem(check, "address", "address: '%s' is that of the listener '%s', too", listener->address,
                     other->name);
+    check_access_log(check, listener);
     if (listener->http2 && !gateway_http2_is_there())
         problem(check, "http2", "http2: this gateway was built without HTTP/2 (nghttp2); expected false");
     if (!listener->http1 && !listener->http2)
@@ -98,6 +121,7 @@ static void check_listener(const struct check *check, const struct gateway_liste
             problem(check, "trusted_proxies", "trusted_proxies: %s", error.message);
     }
     gateway_tls_check_server(&listener->tls, check->report, check->path);
+    gateway_options_check_stream(check->options, listener, check->report);
 }
 
 /* ---- Routes ---------------------------------------------------------------------------------------------------------
@@ -154,11 +178,22 @@ static void check_limit(const struct check *check, const struct gateway_limit_op
                 limit->key);
 }
 
+/* Only what speaks HTTP has requests. */
+static void check_route_listener(const struct check *check, const char *name)
+{
+    const struct gateway_listener_options *listeners = check->options->listeners.items;
+
+    check_name(check, "listeners", &check->options->listeners, sizeof *listeners, "listener", name);
+    for (uint64_t i = 0; i < check->options->listeners.count; i++)
+        if (strcmp(listeners[i].name, name) == 0 && listeners[i].protocol != GATEWAY_PROTOCOL_HTTP)
+            problem(check, "listeners", "listeners: '%s' does not speak HTTP; its option upstream says where it leads",
+                    name);
+}
+
 static void check_route(const struct check *check, const struct gateway_route_options *route)
 {
     for (uint64_t i = 0; i < route->listeners.count; i++)
-        check_name(check, "listeners", &check->options->listeners, sizeof(struct gateway_listener_options), "listener",
-                   route->listeners.items[i]);
+        check_route_listener(check, route->listeners.items[i]);
     if (route->path[0] != '/' && strcmp(route->path, "*") != 0)
         problem(check, "path", "path: '%s' does not begin with '/'", route->path);
     check_target(check, route);
@@ -169,6 +204,7 @@ static void check_route(const struct check *check, const struct gateway_route_op
     check_text(check, "redirect", route->redirect);
     check_text(check, "replace_prefix", route->replace_prefix);
     check_limit(check, &route->limit);
+    gateway_gzip_check(&route->gzip, check->report, check->path);
     for (uint64_t i = 0; i < route->retry_on.count; i++)
         if (!gateway_retry_bit(route->retry_on.items[i]))
             problem(
@@ -238,6 +274,10 @@ static void check_upstream(const struct check *check, const struct gateway_upstr
     check_fallback(check, upstream);
     if (gateway_key_parse(upstream->key, &key, &error) != HF_OK)
         problem(check, "key", "key: %s", error.message);
+    if (upstream->send_proxy && upstream->protocol == GATEWAY_SPEAKS_HTTP2)
+        problem(check, "send_proxy", "send_proxy: connections of HTTP/2 are those of many clients; expected off");
+    if (upstream->resolve_minimum_us > upstream->resolve_maximum_us)
+        problem(check, "resolve_minimum", "resolve_minimum: it is more than resolve_maximum");
     if (upstream->check.status_least > upstream->check.status_most)
         problem(check, "check.status_least", "status_least: %lld is more than status_most, %lld",
                 (long long)upstream->check.status_least, (long long)upstream->check.status_most);
@@ -246,7 +286,24 @@ static void check_upstream(const struct check *check, const struct gateway_upstr
     check_text(check, "check.path", upstream->check.path);
     check_text(check, "check.host", upstream->check.host);
     check_text(check, "degraded.type", upstream->degraded.type);
-    gateway_tls_check_client(&upstream->tls, check->report, check->path);
+    gateway_tls_check_client(&upstream->tls, &upstream->servers, check->report, check->path);
+}
+
+/* They are numbers: who would resolve them? */
+static void check_resolvers(const struct gateway_options *options, const hf_config_report *report)
+{
+    char message[HF_ERROR_MESSAGE_SIZE], host[256], port[16];
+
+    for (uint64_t i = 0; i < options->resolvers.count; i++) {
+        const char *resolver = options->resolvers.items[i];
+        struct in6_addr address;
+
+        if (hf_url_split_address(resolver, host, sizeof host, port, sizeof port, NULL) == HF_OK && port[0] &&
+            (inet_pton(AF_INET, host, &address) == 1 || inet_pton(AF_INET6, host, &address) == 1))
+            continue;
+        snprintf(message, sizeof message, "resolvers: '%.200s' is no address; expected such as 10.0.0.1:53", resolver);
+        report->problem(report, "resolvers", message);
+    }
 }
 
 /* ---- All ------------------------------------------------------------------------------------------------------------
@@ -261,6 +318,7 @@ void gateway_options_check(const void *configuration, const hf_config_report *re
     char path[PATH_SIZE];
     struct check check = {.options = options, .report = report, .path = path};
 
+    check_resolvers(options, report);
     for (uint64_t i = 0; i < options->listeners.count; i++) {
         snprintf(path, sizeof path, "listeners.%s", listeners[i].name);
         check_listener(&check, &listeners[i]);

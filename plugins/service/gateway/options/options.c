@@ -6,7 +6,8 @@
 
 #define SECONDS(n) (INT64_C(1000000) * (n))
 
-static const char *const protocols[] = {"http", NULL};
+static const char *const protocols[] = {
+    [GATEWAY_PROTOCOL_HTTP] = "http", [GATEWAY_PROTOCOL_TCP] = "tcp", [GATEWAY_PROTOCOL_UDP] = "udp", NULL};
 static const char *const versions[] = {[GATEWAY_SPEAKS_HTTP1] = "http1", [GATEWAY_SPEAKS_HTTP2] = "http2", NULL};
 static const char *const parts[] = {
     [GATEWAY_OF_FIELD] = "field", [GATEWAY_OF_COOKIE] = "cookie", [GATEWAY_OF_ARGUMENT] = "argument", NULL};
@@ -16,14 +17,19 @@ static const char *const tests[] = {[GATEWAY_IS_PRESENT] = "present",
                                     [GATEWAY_BEGINS] = "begins",
                                     NULL};
 static const char *const path_tests[] = {[GATEWAY_PATH_PREFIX] = "prefix", [GATEWAY_PATH_EXACT] = "exact", NULL};
-static const char *const checks[] = {
-    [GATEWAY_CHECK_NONE] = "none", [GATEWAY_CHECK_TCP] = "tcp", [GATEWAY_CHECK_HTTP] = "http", NULL};
+static const char *const checks[] = {[GATEWAY_CHECK_NONE] = "none",
+                                     [GATEWAY_CHECK_TCP] = "tcp",
+                                     [GATEWAY_CHECK_HTTP] = "http",
+                                     [GATEWAY_CHECK_REDIS_MASTER] = "redis_master",
+                                     NULL};
 
 static const hf_option listener_options[] = {
     HF_CONFIG_ADDRESS("address", struct gateway_listener_options, address, .flags = HF_OPTION_REQUIRED,
                       .doc = "Where clients connect to."),
     HF_CONFIG_CHOICE("protocol", struct gateway_listener_options, protocol, .choices = protocols,
-                     .default_text = "http", .doc = "What clients speak; http is HTTP/1.1, 1.0 and 2."),
+                     .default_text = "http",
+                     .doc = "What clients speak; http is HTTP/1.1, 1.0 and 2; bytes of tcp and datagrams of udp go "
+                            "to a server as they are."),
     HF_CONFIG_BOOLEAN("http1", struct gateway_listener_options, http1, .default_text = "true",
                       .flags = HF_OPTION_RELOADABLE,
                       .doc = "Whether clients may speak HTTP/1.1 and 1.0; without it every connection must begin as "
@@ -36,6 +42,23 @@ static const hf_option listener_options[] = {
     HF_CONFIG_INTEGER("http2_streams_maximum", struct gateway_listener_options, http2_streams_maximum,
                       .default_text = "128", .minimum = 1, .maximum = 65536, .flags = HF_OPTION_RELOADABLE,
                       .doc = "Requests at a time on a connection that speaks HTTP/2."),
+    HF_CONFIG_STRING("upstream", struct gateway_listener_options, upstream, .default_text = "",
+                     .flags = HF_OPTION_RELOADABLE,
+                     .doc = "tcp, udp: whose servers get the connections or datagrams; beside server_names, those that "
+                            "have none of the names, and empty: these are closed."),
+    HF_CONFIG_GROUPS("server_names", struct gateway_listener_options, server_names, struct gateway_name_options,
+                     .members = &gateway_name_table, .flags = HF_OPTION_RELOADABLE,
+                     .doc = "tcp: where connections go by the name that TLS clients ask for (SNI); their TLS is not "
+                            "ended here. The first that has the name is taken; what is no TLS is closed."),
+    HF_CONFIG_INTEGER("tries", struct gateway_listener_options, tries, .default_text = "3", .minimum = 1, .maximum = 16,
+                      .flags = HF_OPTION_RELOADABLE,
+                      .doc = "tcp: servers that are tried for a connection at most; udp: for a datagram."),
+    HF_CONFIG_DURATION("flow_timeout", struct gateway_listener_options, flow_timeout_us, .default_text = "60s",
+                       .minimum = 1000, .maximum = SECONDS(86400), .flags = HF_OPTION_RELOADABLE,
+                       .doc = "udp: how long a client keeps its server while neither of them sends anything."),
+    HF_CONFIG_INTEGER("flows_maximum", struct gateway_listener_options, flows_maximum, .default_text = "16384",
+                      .minimum = 1, .maximum = 1 << 20, .flags = HF_OPTION_RELOADABLE,
+                      .doc = "udp: clients at a time in each worker; datagrams of more are thrown away, and counted."),
     HF_CONFIG_BOOLEAN("proxy_protocol", struct gateway_listener_options, proxy_protocol, .default_text = "false",
                       .flags = HF_OPTION_RELOADABLE,
                       .doc = "Whether every connection begins with a header of the PROXY protocol (version 1 or 2); "
@@ -64,10 +87,12 @@ static const hf_option listener_options[] = {
                        .doc = "Within which a client must take more of an answer; else its connection is closed."),
     HF_CONFIG_DURATION("idle_timeout", struct gateway_listener_options, idle_timeout_us, .default_text = "75s",
                        .minimum = 1000, .maximum = SECONDS(86400), .flags = HF_OPTION_RELOADABLE,
-                       .doc = "How long a connection without a request stays open, and one that was upgraded and on "
-                              "which nothing moves."),
+                       .doc = "How long a connection without a request stays open, and one that was upgraded, or is "
+                              "tcp, and on which nothing moves."),
     HF_CONFIG_GROUP("tls", struct gateway_listener_options, tls, .members = &gateway_tls_server_table,
                     .flags = HF_OPTION_RELOADABLE, .doc = "TLS with clients."),
+    HF_CONFIG_GROUP("access_log", struct gateway_listener_options, access_log, .members = &gateway_listener_log_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "Where its requests are logged, if not with the others."),
 };
 static const hf_option_table listener_table = HF_TABLE(listener_options);
 
@@ -152,6 +177,8 @@ static const hf_option route_options[] = {
     HF_CONFIG_SIZE("body_maximum", struct gateway_route_options, body_maximum, .default_text = "0", .minimum = 0,
                    .maximum = INT64_C(1) << 50, .flags = HF_OPTION_RELOADABLE,
                    .doc = "Bytes of a request's body, in place of the listener's body_maximum; 0: that one."),
+    HF_CONFIG_GROUP("gzip", struct gateway_route_options, gzip, .members = &gateway_gzip_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "Answers that are compressed on their way to clients."),
 };
 static const hf_option_table route_table = HF_TABLE(route_options);
 
@@ -177,13 +204,19 @@ static const hf_option server_options[] = {
     HF_CONFIG_INTEGER("requests_maximum", struct gateway_server_options, requests_maximum, .default_text = "0",
                       .minimum = 0, .maximum = 1 << 24, .flags = HF_OPTION_RELOADABLE,
                       .doc = "Requests at a time; 0: any number."),
+    HF_CONFIG_BOOLEAN("resolve_all", struct gateway_server_options, resolve_all, .default_text = "false",
+                      .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Whether every address of its name is a server of its own, called NAME#ADDRESS; otherwise "
+                             "they are ways to one server, of which the first that takes a connection is used."),
 };
 const hf_option_table gateway_server_table = HF_TABLE(server_options);
 
 static const hf_option check_options[] = {
-    HF_CONFIG_CHOICE("type", struct gateway_check_options, type, .choices = checks, .default_text = "none",
-                     .flags = HF_OPTION_RELOADABLE,
-                     .doc = "How servers are asked whether they are well: by a connection, or by a GET request."),
+    HF_CONFIG_CHOICE(
+        "type", struct gateway_check_options, type, .choices = checks, .default_text = "none",
+        .flags = HF_OPTION_RELOADABLE,
+        .doc = "How servers are asked whether they are well: by a connection, by a GET request, or by the question "
+               "whether they are the master of a Redis replication."),
     HF_CONFIG_DURATION("interval", struct gateway_check_options, interval_us, .default_text = "5s", .minimum = 10000,
                        .maximum = SECONDS(3600), .flags = HF_OPTION_RELOADABLE, .doc = "Between two checks."),
     HF_CONFIG_DURATION("timeout", struct gateway_check_options, timeout_us, .default_text = "2s", .minimum = 1000,
@@ -203,6 +236,9 @@ static const hf_option check_options[] = {
                       .maximum = 599, .flags = HF_OPTION_RELOADABLE, .doc = "Highest such status."),
     HF_CONFIG_STRING("body", struct gateway_check_options, body, .default_text = "", .flags = HF_OPTION_RELOADABLE,
                      .doc = "What must stand in the first 16 KiB of the answer; empty: nothing."),
+    HF_CONFIG_BOOLEAN("initially_down", struct gateway_check_options, initially_down, .default_text = "false",
+                      .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Whether a server that is new gets nothing until a check has succeeded."),
 };
 static const hf_option_table check_table = HF_TABLE(check_options);
 
@@ -295,6 +331,10 @@ static const hf_option upstream_options[] = {
     HF_CONFIG_GROUPS("servers", struct gateway_upstream_options, servers, struct gateway_server_options,
                      .members = &gateway_server_table, .flags = HF_OPTION_REQUIRED | HF_OPTION_RELOADABLE,
                      .doc = "The servers."),
+    HF_CONFIG_CHOICE("send_proxy", struct gateway_upstream_options, send_proxy, .choices = gateway_send_proxy_words,
+                     .default_text = "off", .flags = HF_OPTION_RELOADABLE,
+                     .doc = "Which version of the PROXY protocol tells servers who the client is, at the beginning of "
+                            "each connection; a connection then carries the requests of one client only."),
     HF_CONFIG_DURATION("connect_timeout", struct gateway_upstream_options, connect_timeout_us, .default_text = "5s",
                        .minimum = 1000, .maximum = SECONDS(600), .flags = HF_OPTION_RELOADABLE,
                        .doc = "In which a connection to a server must be there."),
@@ -326,6 +366,17 @@ static const hf_option upstream_options[] = {
     HF_CONFIG_DURATION("queue_timeout", struct gateway_upstream_options, queue_timeout_us, .default_text = "1s",
                        .minimum = 1000, .maximum = SECONDS(600), .flags = HF_OPTION_RELOADABLE,
                        .doc = "How long they wait."),
+    HF_CONFIG_DURATION("hold_timeout", struct gateway_upstream_options, hold_timeout_us, .default_text = "0s",
+                       .minimum = 0, .maximum = SECONDS(600), .flags = HF_OPTION_RELOADABLE,
+                       .doc = "How long a request waits for a server when none can be reached, as while the only one "
+                              "restarts, queue_maximum of them, or 1024 where that is 0; 0: it is refused at once."),
+    HF_CONFIG_DURATION("resolve_minimum", struct gateway_upstream_options, resolve_minimum_us, .default_text = "1s",
+                       .minimum = 100000, .maximum = SECONDS(86400), .flags = HF_OPTION_RELOADABLE,
+                       .doc = "Names of servers are asked for again when their time to live ends, but not sooner than "
+                              "after this; after a failure this is doubled each time."),
+    HF_CONFIG_DURATION("resolve_maximum", struct gateway_upstream_options, resolve_maximum_us, .default_text = "300s",
+                       .minimum = 100000, .maximum = SECONDS(86400), .flags = HF_OPTION_RELOADABLE,
+                       .doc = "And not later than after this."),
     HF_CONFIG_GROUP("check", struct gateway_upstream_options, check, .members = &check_table,
                     .flags = HF_OPTION_RELOADABLE, .doc = "How servers are checked while nobody asks them."),
     HF_CONFIG_GROUP("breaker", struct gateway_upstream_options, breaker, .members = &breaker_table,
@@ -351,4 +402,11 @@ const hf_option gateway_option_rows[GATEWAY_OPTION_COUNT] = {
     HF_CONFIG_GROUPS("upstreams", struct gateway_options, upstreams, struct gateway_upstream_options,
                      .members = &upstream_table, .flags = HF_OPTION_RELOADABLE,
                      .doc = "Servers that do the same, and how requests are divided among them."),
+    HF_CONFIG_STRINGS("resolvers", struct gateway_options, resolvers, .flags = HF_OPTION_RELOADABLE,
+                      .doc = "Whom names of servers are asked of: \"10.0.0.1:53\" or \"[fd00::1]:53\"; none: those of "
+                             "/etc/resolv.conf."),
+    HF_CONFIG_GROUP("access_log", struct gateway_options, access_log, .members = &gateway_access_log_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "A line for every request."),
+    HF_CONFIG_GROUP("trace", struct gateway_options, trace, .members = &gateway_trace_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "Which request this is, over all that have to do with it."),
 };

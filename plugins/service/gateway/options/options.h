@@ -2,18 +2,26 @@
 #ifndef GATEWAY_OPTIONS_H
 #define GATEWAY_OPTIONS_H
 
+#include "filter/options.h"
+#include "options/operation.h"
+#include "options/stream.h"
 #include "tls/options.h"
 
 #include <holdfast/holdfast.h>
 
-enum { GATEWAY_PROTOCOL_HTTP /* HTTP/1.1 */ };
+enum { GATEWAY_PROTOCOL_HTTP /* HTTP/1.1 */, GATEWAY_PROTOCOL_TCP, GATEWAY_PROTOCOL_UDP };
 enum { GATEWAY_SPEAKS_HTTP1, GATEWAY_SPEAKS_HTTP2 };
-enum { GATEWAY_CHECK_NONE, GATEWAY_CHECK_TCP, GATEWAY_CHECK_HTTP };
+enum { GATEWAY_CHECK_NONE, GATEWAY_CHECK_TCP, GATEWAY_CHECK_HTTP, GATEWAY_CHECK_REDIS_MASTER };
 
 struct gateway_listener_options {
     const char *name;
     const char *address;
-    int32_t protocol; /* GATEWAY_PROTOCOL_... */
+    int32_t protocol;       /* GATEWAY_PROTOCOL_... */
+    const char *upstream;   /* of tcp and udp */
+    hf_groups server_names; /* of tcp: gateway_name_options */
+    int64_t tries;
+    uint64_t flow_timeout_us;
+    int64_t flows_maximum;
     int32_t proxy_protocol;
     int32_t http1;
     int32_t http2;
@@ -27,6 +35,7 @@ struct gateway_listener_options {
     uint64_t send_timeout_us;
     uint64_t idle_timeout_us;
     struct gateway_tls_server_options tls;
+    struct gateway_listener_log_options access_log;
 };
 
 struct gateway_condition_options {
@@ -75,6 +84,7 @@ struct gateway_route_options {
     struct gateway_limit_options limit;
     int64_t requests_maximum;
     uint64_t body_maximum; /* 0: the listener's */
+    struct gateway_gzip_options gzip;
 };
 
 struct gateway_server_options {
@@ -86,6 +96,7 @@ struct gateway_server_options {
     int32_t backup;
     int32_t drain;
     int64_t requests_maximum;
+    int32_t resolve_all;
 };
 
 struct gateway_check_options {
@@ -97,6 +108,7 @@ struct gateway_check_options {
     const char *host;
     int64_t status_least, status_most;
     const char *body;
+    int32_t initially_down;
 };
 
 struct gateway_breaker_options {
@@ -133,8 +145,9 @@ struct gateway_upstream_options {
     int32_t protocol; /* GATEWAY_SPEAKS_... */
     int64_t http2_streams_maximum;
     hf_capability_choice balancer;
-    const char *key;   /* "client", "field NAME", ... */
-    hf_groups servers; /* gateway_server_options */
+    const char *key;    /* "client", "field NAME", ... */
+    hf_groups servers;  /* gateway_server_options */
+    int32_t send_proxy; /* 0, or a version of the PROXY protocol */
     uint64_t connect_timeout_us;
     uint64_t send_timeout_us;
     uint64_t receive_timeout_us;
@@ -145,6 +158,8 @@ struct gateway_upstream_options {
     int64_t retry_burst;
     int64_t queue_maximum;
     uint64_t queue_timeout_us;
+    uint64_t hold_timeout_us;
+    uint64_t resolve_minimum_us, resolve_maximum_us;
     struct gateway_check_options check;
     struct gateway_breaker_options breaker;
     struct gateway_breaker_options server_breaker;
@@ -157,9 +172,12 @@ struct gateway_options {
     hf_groups listeners; /* gateway_listener_options */
     hf_groups routes;    /* gateway_route_options, in the order in which they are tried */
     hf_groups upstreams; /* gateway_upstream_options */
+    hf_strings resolvers;
+    struct gateway_access_log_options access_log;
+    struct gateway_trace_options trace;
 };
 
-enum { GATEWAY_OPTION_COUNT = 3 };
+enum { GATEWAY_OPTION_COUNT = 6 };
 
 extern const hf_option gateway_option_rows[GATEWAY_OPTION_COUNT];
 

@@ -3,10 +3,14 @@
 #ifndef GATEWAY_PLAN_H
 #define GATEWAY_PLAN_H
 
+#include "filter/gzip.h"
 #include "forward/forward.h"
+#include "log/access_log.h"
+#include "meter/meter.h"
 #include "plan/admission.h"
 #include "plan/network.h"
 #include "route/match.h"
+#include "stream/server_names.h"
 #include "tls/server.h"
 #include "upstream/build.h"
 
@@ -14,6 +18,9 @@
 
 enum { GATEWAY_ROUTE_FORWARDS, GATEWAY_ROUTE_REDIRECTS, GATEWAY_ROUTE_ANSWERS };
 enum { GATEWAY_NO_UPSTREAM = UINT32_MAX };
+
+/* What requests without a route are counted by; no route can have this name. */
+#define GATEWAY_NO_ROUTE "-"
 
 /* Bits: what another server is asked after. */
 enum {
@@ -45,6 +52,7 @@ struct gateway_route {
     uint32_t tries;
     uint32_t retry_on;
     uint64_t timeout_us, try_timeout_us; /* the second 0: as long as the first */
+    struct gateway_meter *meter;         /* held */
     int32_t has_policy;
     struct gateway_admission *admission; /* held; NULL: lets everything in */
     struct gateway_bucket_rules limit;   /* rate 0: none */
@@ -52,6 +60,7 @@ struct gateway_route {
     uint32_t limit_status;
     uint32_t requests_maximum; /* 0: any number */
     uint64_t body_maximum;     /* 0: the listener's */
+    struct gateway_gzip gzip;
 };
 
 struct gateway_listener {
@@ -61,6 +70,12 @@ struct gateway_listener {
     struct gateway_tls_server *tls; /* held by the plan; NULL: none */
     int32_t http1, http2;
     uint32_t streams_maximum; /* of a connection that speaks it */
+    /* Of those that pass on: */
+    uint32_t upstream;                       /* or GATEWAY_NO_UPSTREAM */
+    const struct gateway_server_name *names; /* by which connections have another */
+    uint32_t name_count;
+    uint32_t tries, flows_maximum;
+    uint64_t flow_timeout_us;
     const struct gateway_network *trusted;
     uint32_t trusted_count;
     uint32_t connections_maximum;
@@ -70,6 +85,8 @@ struct gateway_listener {
     struct gateway_rule *rules;
     uint32_t *routes; /* by rule */
     uint32_t rule_count;
+    struct gateway_meter *meter; /* held */
+    struct gateway_log *log;     /* held; NULL: its requests are not logged */
 };
 
 /* What is answered when no server can be asked. */
@@ -83,6 +100,7 @@ struct gateway_plan_upstream {
     struct gateway_upstream *upstream;
     struct gateway_server_set *set;
     struct gateway_degraded degraded;
+    struct gateway_meter *meter; /* held */
 };
 
 struct gateway_plan {
@@ -94,6 +112,8 @@ struct gateway_plan {
     uint32_t route_count;
     struct gateway_plan_upstream *upstreams;
     uint32_t upstream_count;
+    struct gateway_meter *unrouted; /* requests that take no route; held */
+    struct gateway_trace_options trace;
 };
 
 /* Makes a plan.  Upstreams that `before` (may be NULL) has are kept.  `*next_upstream_id` numbers new ones.  HF_EINVAL:

@@ -15,7 +15,7 @@ const hf_lua_parameter gateway_shown_members[GATEWAY_SHOWN_MEMBERS] = {
     {"request.host", "what the client asks for, without a port; \"\": nothing", HF_VALUE_STRING, 0},
     {"request.client", "the client's address", HF_VALUE_STRING, 0},
     {"request.scheme", "of the client's connection", HF_VALUE_STRING, 0},
-    {"request.version", "of HTTP: \"1.1\"", HF_VALUE_STRING, 0},
+    {"request.version", "of HTTP: \"1.1\", \"2\"", HF_VALUE_STRING, 0},
     {"request.headers", "by name in lower case; the first of a name", HF_LUA_OBJECT, 0},
     {"request.cookies", "by name", HF_LUA_OBJECT, 0},
     {"request.arguments", "of the query, by name, decoded", HF_LUA_OBJECT, 0},
@@ -115,12 +115,15 @@ static int32_t get_argument(const hf_lua_object *object, hf_slice name, hf_arena
 /* The same number as in other places that name users: for people who compare, not for secrets. */
 static int32_t get_user(const struct gateway_exchange *exchange, hf_arena *arena, hf_value *ret_value, hf_error *error)
 {
-    const struct gateway_key *key =
-        exchange->upstream == GATEWAY_NO_UPSTREAM ? NULL : &exchange->generation->views[exchange->upstream]->set->key;
+    const struct gateway_view *view =
+        exchange->upstream == GATEWAY_NO_UPSTREAM ? NULL : exchange->generation->views[exchange->upstream];
+    const struct gateway_key *key = view ? gateway_split_key(&exchange->worker->split, view->upstream) : NULL;
     hf_slice none = {NULL, 0};
     uint64_t hash = 0;
 
     *ret_value = hf_value_null();
+    if (view && !key)
+        key = &view->set->key;
     if (!key || !gateway_key_hash(key, &exchange->request, none, arena, &hash))
         return HF_OK;
     char *text = hf_arena_alloc(arena, 17);
@@ -176,11 +179,13 @@ static int32_t get_of_request(const hf_lua_object *object, hf_slice name, hf_are
     case CLIENT:
         *ret_value = hf_value_string(exchange->request.client);
         break;
-    case SCHEME: /* of listeners that speak HTTP without TLS, as all do */
-        *ret_value = hf_value_text("http");
+    case SCHEME:
+        *ret_value = hf_value_text(exchange->front->peer->is_tls ? "https" : "http");
         break;
     case VERSION:
-        *ret_value = hf_value_text(exchange->head.minor ? "1.1" : "1.0");
+        *ret_value = hf_value_text(exchange->front->calls->version ? exchange->front->calls->version
+                                   : exchange->head.minor          ? "1.1"
+                                                                   : "1.0");
         break;
     case HEADERS:
         *ret_value = hf_value_object(&shown->headers);

@@ -1,5 +1,6 @@
 /* What the gateway answers itself.  It is written as a server would write it, and goes to the client the same way, so
  * that edits, framing and the end of connections are done in one place. */
+#include "proxy/outflow.h"
 #include "proxy/private.h"
 
 #include <holdfast/lib/value.h>
@@ -30,17 +31,19 @@ static void send_answer(struct gateway_exchange *exchange, hf_slice bytes, hf_sl
     hf_http1_head *head = &exchange->worker->answer;
 
     if (hf_http1_parse_response(bytes, exchange->head.method, head, NULL) <= 0 ||
-        front->calls->head(front, head, bytes, NULL) != HF_OK) {
+        gateway_outflow_head(exchange, head, bytes, NULL) != HF_OK) {
         front->calls->destroy(front);
         return;
     }
     exchange->answered = 1;
     exchange->status = head->status;
-    if (head->body != HF_HTTP1_BODY_NONE && body.size) {
-        exchange->bytes_sent += body.size;
-        front->calls->body(front, body);
-    }
-    front->calls->end(front, (hf_slice){NULL, 0});
+    if (head->body != HF_HTTP1_BODY_NONE && body.size)
+        gateway_exchange_answer_body(exchange, body);
+    exchange->account.is_whole = 1;
+    if (exchange->outflow)
+        gateway_outflow_end(exchange, (hf_slice){NULL, 0});
+    else
+        front->calls->end(front, (hf_slice){NULL, 0});
 }
 
 void gateway_answer(struct gateway_exchange *exchange, uint32_t status, hf_slice type, hf_slice body, hf_slice location)

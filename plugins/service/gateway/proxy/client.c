@@ -47,6 +47,7 @@ static void link_in(struct gateway_client *client)
         client->next->previous = client;
     client->port->clients = client;
     client->port->client_count++;
+    gateway_count(&client->port->meter->cells[client->worker->index].accepted, 1);
 }
 
 static void link_out(struct gateway_client *client)
@@ -58,11 +59,18 @@ static void link_out(struct gateway_client *client)
     if (client->next)
         client->next->previous = client->previous;
     client->port->client_count--;
+    gateway_count(&client->port->meter->cells[client->worker->index].closed, 1);
 }
 
 static void expect(struct gateway_client *client, uint64_t within_us)
 {
     gateway_worker_deadline(client->worker, &client->deadline, gateway_worker_now(client->worker) + within_us);
+}
+
+/* How long a request is awaited: not for long where it is the last one, perhaps of a worker that drains. */
+static uint64_t patience(const struct gateway_client *client, uint64_t usual_us)
+{
+    return client->closes && usual_us > DRAIN_US ? DRAIN_US : usual_us;
 }
 
 static void set_address(struct gateway_client *client, const struct sockaddr_storage *address)
@@ -93,6 +101,8 @@ void gateway_client_accept(struct gateway_port *port, int32_t fd, const struct s
     client->front.calls = &calls;
     client->front.peer = &client->peer;
     client->worker = worker;
+    client->peer.id = ++worker->last_client;
+    client->peer.fd = fd;
     client->port = port;
     client->state = port->listener->proxy_protocol ? CLIENT_PROXY_HEADER : CLIENT_HEAD;
     client->deadline.passed = overdue;
@@ -126,6 +136,11 @@ void gateway_client_destroy(struct gateway_client *client)
     client->exchange = NULL;
     if (client->http2)
         gateway_http2_close(client);
+    if (client->peer.owns_links)
+        gateway_links_disown(worker, client->peer.id);
+    free(client->peer.destination);
+    client->peer.destination = NULL;
+    client->peer.is_gone = 1;
     link_out(client);
     gateway_deadline_clear(&worker->wheel, &client->deadline);
     gateway_socket_close(&client->socket);
@@ -274,8 +289,12 @@ static int32_t send_head(struct gateway_front *front, const hf_http1_head *head,
                                   .edit_count = exchange->response_edit_count,
                                   .method = exchange->head.method,
                                   .minor = exchange->head.minor,
-                                  .keep_alive = !last};
+                                  .keep_alive = !last,
+                                  .is_encoded = exchange->is_encoded};
 
+    uint8_t trace[GATEWAY_TRACE_SIZE];
+
+    gateway_account_answer(exchange, head->status, trace, &how);
     if (gather->count) /* an interim answer, whose bytes would move */
         flush(front);
     int32_t code = gateway_forward_response(&how, bytes, head, &gather->head, &client->body_out, error);
@@ -284,6 +303,7 @@ static int32_t send_head(struct gateway_front *front, const hf_http1_head *head,
     if (head->status >= 200)
         client->closes |= last || client->body_out == HF_HTTP1_BODY_UNTIL_CLOSE;
     gather_piece(client, gather->head.data, gather->head.size);
+    exchange->account.head_sent += gather->head.size;
     return HF_OK;
 }
 
@@ -316,12 +336,23 @@ static void drop_taken(struct gateway_client *client)
     }
 }
 
+/* Of the next head something may be there already. */
+static void expect_request(struct gateway_client *client)
+{
+    const struct gateway_listener *listener = listener_of(client);
+
+    if (listener)
+        expect(client, patience(client, client->block ? listener->head_timeout_us : listener->idle_timeout_us));
+    else
+        expect(client, LINGER_US);
+}
+
 static void go_on(struct gateway_client *client)
 {
     client->state = CLIENT_HEAD;
     client->is_paused = 0;
     drop_taken(client);
-    expect(client, listener_of(client)->idle_timeout_us);
+    expect_request(client);
     want(client);
     if (client->block)
         make_due(client); /* pipelined: in its turn, not deeper and deeper */
@@ -380,8 +411,11 @@ static void end(struct gateway_front *front, hf_slice trailers)
 static void refuse(struct gateway_client *client, uint32_t status, const char *why)
 {
     client->closes = 1;
-    if (!client->exchange)
+    if (!client->exchange) {
         client->exchange = gateway_exchange_create(client->worker, &client->front, listener_of(client));
+        if (client->exchange) /* it has that of a request of long ago */
+            client->exchange->head = (hf_http1_head){.minor = 1};
+    }
     if (client->exchange)
         gateway_exchange_refuse(client->exchange, status, why);
     else
@@ -504,6 +538,17 @@ static void begin_exchange(struct gateway_client *client, uint64_t head_size)
         begin_body(client);
 }
 
+/* What there is of a request that cannot be read, for those who look for the reason. */
+static hf_slice first_line(const struct gateway_client *client)
+{
+    const uint8_t *from = client->block->bytes + client->taken;
+    uint64_t size = client->block->size - client->taken, at = 0;
+
+    while (at < size && from[at] != '\r' && from[at] != '\n')
+        at++;
+    return (hf_slice){from, at};
+}
+
 /* Whether the connection's first bytes say that it does not speak HTTP/1.1, or do not say it yet. */
 static int is_another_version(struct gateway_client *client)
 {
@@ -545,9 +590,11 @@ static void next_request(struct gateway_client *client)
     }
     if (size > 0 || (size == 0 && block->size - client->taken >= listener_of(client)->head_maximum)) {
         client->exchange->head.header_count = 0;
+        client->exchange->account.line = first_line(client);
         refuse(client, 431, "the head of the request is larger than allowed");
     } else if (size < 0) {
         client->exchange->head = (hf_http1_head){.minor = 1};
+        client->exchange->account.line = first_line(client);
         refuse(client, status_for((int32_t)size), error.message);
     } else {
         gateway_exchange_over(client->exchange);
@@ -578,6 +625,15 @@ static int64_t read_block(struct gateway_client *client)
     return got;
 }
 
+/* A connection without a request ends in order, which only TLS has words for; what is under way is cut off. */
+static void end_now(struct gateway_client *client)
+{
+    if (client->state == CLIENT_HEAD && !client->front.is_broken && client->front.waiting.size == 0 &&
+        gateway_socket_is_tls(&client->socket))
+        gateway_socket_end(&client->socket);
+    gateway_client_destroy(client);
+}
+
 static void receive_head(struct gateway_client *client)
 {
     int was_empty = client->block == NULL;
@@ -586,12 +642,12 @@ static void receive_head(struct gateway_client *client)
     if (got == GATEWAY_AGAIN)
         return;
     if (got <= 0) {
-        gateway_client_destroy(client);
+        end_now(client);
         return;
     }
     next_request(client);
-    if (was_empty && !client->is_dead && !client->exchange && client->state == CLIENT_HEAD)
-        expect(client, listener_of(client)->head_timeout_us); /* from the first byte on */
+    if (was_empty && client->block && !client->is_dead && !client->exchange && client->state == CLIENT_HEAD)
+        expect_request(client); /* from the first byte on */
 }
 
 /* Not more than what the block can take of a request that follows. */
@@ -686,8 +742,12 @@ static void receive_proxy_header(struct gateway_client *client)
     }
     if (size == 0)
         return;
-    if (!header.is_local)
+    if (!header.is_local) {
         set_address(client, &header.source);
+        client->peer.destination = malloc(sizeof *client->peer.destination);
+        if (client->peer.destination) /* else servers are told where the proxy has connected to */
+            *client->peer.destination = header.destination;
+    }
     client->taken = (uint32_t)size;
     client->state = CLIENT_HEAD;
     drop_taken(client);
@@ -743,7 +803,7 @@ static void send_waiting(struct gateway_client *client)
         if (client->state == CLIENT_LINGERS)
             linger(client);
         else if (client->state == CLIENT_HEAD)
-            expect(client, listener_of(client) ? listener_of(client)->idle_timeout_us : LINGER_US);
+            expect_request(client);
         else if (client->state == CLIENT_WAITS)
             gateway_deadline_clear(&client->worker->wheel, &client->deadline);
     }
@@ -834,14 +894,6 @@ static const struct gateway_front_calls calls = {.head = send_head,
 /* ---- Time-outs and the end of the worker ----------------------------------------------------------------------------
  */
 
-/* A connection without a request ends in order; what is under way is cut off. */
-static void end_now(struct gateway_client *client)
-{
-    if (client->state == CLIENT_HEAD && !client->front.is_broken && client->front.waiting.size == 0)
-        gateway_socket_end(&client->socket);
-    gateway_client_destroy(client);
-}
-
 static void overdue(struct gateway_deadline *deadline)
 {
     struct gateway_client *client =
@@ -862,8 +914,8 @@ void gateway_client_drain(struct gateway_client *client)
     client->closes = 1;
     if (client->state == CLIENT_HTTP2)
         gateway_http2_drain(client);
-    else if (client->state == CLIENT_HEAD && !client->block)
-        expect(client, DRAIN_US);
+    else if (client->state == CLIENT_PROXY_HEADER || (client->state == CLIENT_HEAD && client->front.waiting.size == 0))
+        expect(client, DRAIN_US); /* also for the rest of one that has begun */
 }
 
 void gateway_client_settle(struct gateway_client *client)
@@ -871,12 +923,15 @@ void gateway_client_settle(struct gateway_client *client)
     client->is_due = 0;
     if (client->is_dead)
         return;
-    if (client->front.is_broken)
+    if (client->front.is_broken) {
         gateway_client_destroy(client);
-    else if (client->state == CLIENT_HTTP2)
+    } else if (client->state == CLIENT_HTTP2) {
         gateway_http2_settle(client);
-    else if (client->state == CLIENT_HEAD && client->block && !client->exchange)
+    } else if (client->state == CLIENT_HEAD && client->block && !client->exchange) {
         next_request(client);
+        if (!client->is_dead && !client->exchange && client->state == CLIENT_HEAD && client->block)
+            expect_request(client); /* it has begun */
+    }
 }
 
 /* ---- For HTTP/2 ----------------------------------------------------------------------------------------------------

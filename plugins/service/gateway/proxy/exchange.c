@@ -1,4 +1,5 @@
 /* A request and its answer: which route it takes, which server is asked, and which one next when that fails. */
+#include "proxy/outflow.h"
 #include "proxy/private.h"
 
 #include <holdfast/lib/error.h>
@@ -68,6 +69,8 @@ void gateway_exchange_free(struct gateway_exchange *exchange)
 {
     struct gateway_worker *worker = exchange->worker;
 
+    if (exchange->outflow)
+        gateway_outflow_free(exchange);
     if (worker->spare_exchange_count < GATEWAY_SPARE_MAX) {
         wipe(exchange);
         exchange->next = worker->spare_exchanges;
@@ -102,7 +105,11 @@ void gateway_exchange_over(struct gateway_exchange *exchange)
     if (exchange->is_dead)
         return;
     exchange->is_dead = 1;
+    gateway_account_close(exchange);
     gateway_exchange_leave_admission(exchange);
+    gateway_split_count(exchange);
+    if (exchange->outflow)
+        gateway_outflow_stop(exchange);
     if (exchange->is_queued)
         gateway_view_dequeue(exchange->view, exchange);
     if (exchange->link)
@@ -121,6 +128,7 @@ void gateway_exchange_refuse(struct gateway_exchange *exchange, uint32_t status,
 {
     struct gateway_front *front = exchange->front;
 
+    gateway_account_refuse(exchange, why);
     if (exchange->link)
         gateway_link_leave(exchange->link, GATEWAY_ABANDONED);
     if (exchange->answered || front->is_broken) { /* so that nobody takes the answer for a whole one */
@@ -133,7 +141,15 @@ void gateway_exchange_refuse(struct gateway_exchange *exchange, uint32_t status,
 
 static uint32_t status_for(int32_t code)
 {
-    return code == HF_EINVAL ? 400 : code == HF_ETOOLARGE ? 431 : 503;
+    return code == HF_EINVAL ? 400 : code == HF_ETOOLARGE ? 431 : code == HF_EUNSUPPORTED ? 501 : 503;
+}
+
+/* The request is malformed, or too large to go on.  Whoever writes such a one may mean something else by what follows,
+ * too: nothing more is read from that connection. */
+static void refuse_head(struct gateway_exchange *exchange, int32_t code, const char *why)
+{
+    exchange->head.keep_alive &= code == HF_ENOMEM;
+    gateway_exchange_refuse(exchange, status_for(code), why);
 }
 
 int32_t gateway_exchange_can_degrade(const struct gateway_exchange *exchange)
@@ -175,6 +191,8 @@ static void degrade(struct gateway_exchange *exchange, uint32_t upstream, uint32
     const struct gateway_degraded *degraded = &exchange->generation->plan->upstreams[upstream].degraded;
 
     end_call(exchange, GATEWAY_ABANDONED);
+    gateway_account_degrade(exchange, upstream, why);
+    exchange->split.has_failed = 1;
     if (degrade_by_policy(exchange, upstream, status, why))
         return;
     if (exchange->may_be_done) {
@@ -222,19 +240,31 @@ static int follow_servers(struct gateway_exchange *exchange)
     return 1;
 }
 
+static struct gateway_choice choice_of(const struct gateway_exchange *exchange)
+{
+    struct gateway_view *view = exchange->view;
+
+    return (struct gateway_choice){.set = exchange->set,
+                                   .usable = view->set == exchange->set ? &view->usable : NULL,
+                                   .worker = exchange->worker->index,
+                                   .tried = exchange->tried,
+                                   .has_key = exchange->has_key,
+                                   .key = exchange->key,
+                                   .now_us = gateway_worker_now(exchange->worker)};
+}
+
 /* 0: none can be picked. */
 static int pick(struct gateway_exchange *exchange, uint32_t *ret_place, int32_t *ret_full)
 {
-    struct gateway_view *view = exchange->view;
-    struct gateway_choice choice = {.set = exchange->set,
-                                    .usable = view->set == exchange->set ? &view->usable : NULL,
-                                    .worker = exchange->worker->index,
-                                    .tried = exchange->tried,
-                                    .has_key = exchange->has_key,
-                                    .key = exchange->key,
-                                    .now_us = gateway_worker_now(exchange->worker)};
+    struct gateway_choice choice = choice_of(exchange);
+    uint64_t bits[HF_BALANCER_SERVERS_MAX / 64];
 
-    return gateway_choose(&choice, ret_place, ret_full);
+    if (gateway_choose(&choice, ret_place, ret_full))
+        return 1;
+    if (*ret_full || !gateway_hold_probes(exchange, bits) || !gateway_choose_from(&choice, bits, ret_place))
+        return 0;
+    gateway_hold_probed(exchange, *ret_place);
+    return 1;
 }
 
 static int was_tried(const struct gateway_exchange *exchange)
@@ -262,19 +292,34 @@ static void ask(struct gateway_exchange *exchange, uint32_t place, const struct 
 
     exchange->tried[place / 64] |= UINT64_C(1) << place % 64;
     exchange->tries++;
+    gateway_account_try(exchange, set->places[place].server);
     if (gateway_link_open(exchange, place, call, NULL) == HF_OK)
         return;
     gateway_server_end(set, place, call, GATEWAY_FAILED, gateway_worker_now(exchange->worker));
     try_next(exchange);
 }
 
+/* For the breaker of the upstream it has failed, whatever is answered now. */
+static void count_failed(struct gateway_exchange *exchange)
+{
+    if (exchange->is_counted)
+        gateway_upstream_end(exchange->set, &exchange->upstream_call, GATEWAY_FAILED,
+                             gateway_worker_now(exchange->worker));
+    exchange->is_counted = 0;
+}
+
 static void no_server(struct gateway_exchange *exchange)
 {
-    if (was_tried(exchange) || exchange->last_status)
+    if (gateway_hold_may(exchange) && gateway_hold(exchange))
+        return;
+    gateway_account_failed(exchange);
+    if (was_tried(exchange) || exchange->last_status) {
+        count_failed(exchange);
         degrade(exchange, exchange->upstream, exchange->last_status ? exchange->last_status : 502,
                 "no server could answer");
-    else
+    } else {
         degrade(exchange, exchange->upstream, 503, "no server is available; try again later");
+    }
 }
 
 static void try_next(struct gateway_exchange *exchange)
@@ -308,6 +353,7 @@ static void try_next(struct gateway_exchange *exchange)
 static void leave_queue(struct gateway_exchange *exchange)
 {
     gateway_view_dequeue(exchange->view, exchange);
+    exchange->is_held = 0;
     if (exchange->due_us)
         gateway_worker_deadline(exchange->worker, &exchange->deadline, exchange->due_us);
     else
@@ -320,13 +366,15 @@ int32_t gateway_exchange_try_queued(struct gateway_exchange *exchange)
     uint32_t place = 0;
     int32_t full = 0;
 
+    if (!gateway_hold_is_due(exchange))
+        return 0;
     if (!follow_servers(exchange)) {
         leave_queue(exchange);
         gateway_exchange_refuse(exchange, 503, "no memory for the request; try again later");
         return 1;
     }
     if (!pick(exchange, &place, &full)) {
-        if (full)
+        if (full || (exchange->is_held && gateway_hold_may(exchange)))
             return 0;
         leave_queue(exchange);
         no_server(exchange);
@@ -394,8 +442,15 @@ static int32_t make_head(struct gateway_exchange *exchange, hf_error *error)
                                   .is_tls = exchange->front->peer->is_tls,
                                   .is_proxy = is_trusted(exchange),
                                   .upgrades = route->upgrades && exchange->head.body == HF_HTTP1_BODY_NONE,
-                                  .host = route->host};
+                                  .host = route->host,
+                                  .keeps_state = exchange->account.keeps_state};
+    uint8_t trace[GATEWAY_TRACE_SIZE];
     int32_t code = make_target(exchange, &how.target, error);
+
+    if (exchange->account.trace.is_present) {
+        gateway_trace_write(&exchange->account.trace, trace);
+        how.trace = (hf_slice){trace, sizeof trace};
+    }
 
     return code == HF_OK ? gateway_forward_request(&how, exchange->head_bytes, &exchange->head, &exchange->out, error)
                          : code;
@@ -452,28 +507,30 @@ static void forward(struct gateway_exchange *exchange, uint32_t upstream)
 
 static void expect_answer(struct gateway_exchange *exchange)
 {
-    if (exchange->is_queued || exchange->answered || !exchange->route)
+    if (exchange->answered || !exchange->route)
         return;
     exchange->due_us = gateway_worker_now(exchange->worker) + exchange->route->timeout_us;
-    gateway_worker_deadline(exchange->worker, &exchange->deadline, exchange->due_us);
+    if (!exchange->is_queued) /* else when it leaves the queue */
+        gateway_worker_deadline(exchange->worker, &exchange->deadline, exchange->due_us);
 }
 
 static void take_route(struct gateway_exchange *exchange)
 {
+    int forwards = exchange->upstream != GATEWAY_NO_UPSTREAM;
     hf_error error = {0};
+    int32_t code = forwards ? make_head(exchange, &error) : gateway_forward_look(&exchange->head, &error);
 
-    if (exchange->upstream == GATEWAY_NO_UPSTREAM) {
-        gateway_answer_route(exchange);
+    if (code != HF_OK) {
+        refuse_head(exchange, code, error.message);
         return;
     }
-    int32_t code = make_head(exchange, &error);
-    if (code != HF_OK) {
-        gateway_exchange_refuse(exchange, status_for(code), error.message);
+    if (!forwards) {
+        gateway_answer_route(exchange);
         return;
     }
     if (exchange->request_ended)
         expect_answer(exchange);
-    forward(exchange, exchange->upstream);
+    forward(exchange, gateway_split_choose(exchange, exchange->upstream));
 }
 
 static void set_route(struct gateway_exchange *exchange, const struct gateway_route *route)
@@ -524,12 +581,12 @@ void gateway_exchange_start(struct gateway_exchange *exchange)
     const struct gateway_peer *peer = exchange->front->peer;
     hf_error error = {0};
 
-    atomic_fetch_add_explicit(&exchange->worker->counts.requests, 1, memory_order_relaxed);
+    gateway_account_begin(exchange);
     exchange->body_maximum = listener->body_maximum;
     int32_t code = gateway_request_read(&exchange->head, (hf_slice){(const uint8_t *)peer->text, peer->text_size},
                                         &exchange->arena, &exchange->request, &error);
     if (code != HF_OK) {
-        gateway_exchange_refuse(exchange, status_for(code), error.message);
+        refuse_head(exchange, code, error.message);
         return;
     }
     int32_t rule = gateway_match(listener->rules, listener->rule_count, &exchange->request, &exchange->arena);
@@ -573,6 +630,7 @@ static void keep_body(struct gateway_exchange *exchange, hf_slice piece)
 
 void gateway_exchange_body(struct gateway_exchange *exchange, hf_slice piece)
 {
+    exchange->account.body_received += piece.size;
     keep_body(exchange, piece);
     if (is_asked(exchange)) {
         send_body(exchange, piece);
@@ -640,7 +698,9 @@ void gateway_exchange_link_writable(struct gateway_exchange *exchange)
 
 void gateway_exchange_client_writable(struct gateway_exchange *exchange)
 {
-    if (exchange->link && exchange->front->waiting.size < GATEWAY_WAITING_MAX / 2)
+    if (exchange->outflow)
+        gateway_outflow_writable(exchange);
+    else if (exchange->link && exchange->front->waiting.size < GATEWAY_WAITING_MAX / 2)
         exchange->link->calls->resume(exchange->link);
 }
 
@@ -676,20 +736,23 @@ static uint32_t retry_bit_of(uint32_t status)
     }
 }
 
-/* Whether another server may be asked.  `was_sent`: the one before may have done what was asked. */
-static int may_ask_another(struct gateway_exchange *exchange, int was_sent)
+/* Whether it may be asked for again.  `was_sent`: a server may have done what was asked. */
+static int may_repeat(const struct gateway_exchange *exchange, int was_sent)
 {
-    const struct gateway_route *route = exchange->route;
-
     if (exchange->answered || !exchange->body_kept || exchange->front->is_broken)
         return 0;
-    if (was_sent && !is_idempotent(exchange->head.method) && !(route->retry_on & GATEWAY_RETRY_NON_IDEMPOTENT))
-        return 0;
-    return exchange->tries < route->tries &&
+    return !was_sent || is_idempotent(exchange->head.method) ||
+           exchange->route->retry_on & GATEWAY_RETRY_NON_IDEMPOTENT;
+}
+
+/* Whether another server may be asked now. */
+static int may_ask_another(struct gateway_exchange *exchange, int was_sent)
+{
+    return may_repeat(exchange, was_sent) && exchange->tries < exchange->route->tries &&
            gateway_upstream_may_retry(exchange->set, gateway_worker_now(exchange->worker));
 }
 
-/* The same, now that one has failed for a reason of retry_on. */
+/* The same, after a failure for a reason of retry_on. */
 static int may_retry(struct gateway_exchange *exchange, uint32_t bit, int was_sent)
 {
     return (exchange->route->retry_on & bit) != 0 && may_ask_another(exchange, was_sent);
@@ -713,11 +776,10 @@ static void finish_failed(struct gateway_exchange *exchange, int32_t why)
 {
     uint32_t upstream = exchange->upstream;
 
-    if (exchange->is_counted)
-        gateway_upstream_end(exchange->set, &exchange->upstream_call, GATEWAY_FAILED,
-                             gateway_worker_now(exchange->worker));
-    exchange->is_counted = 0;
+    gateway_account_failed(exchange);
+    count_failed(exchange);
     exchange->may_be_done = !is_idempotent(exchange->head.method);
+    exchange->split.has_failed = 1;
     if (exchange->answered)
         gateway_exchange_refuse(exchange, status_of_failure(why), words_of_failure(why));
     else
@@ -750,6 +812,9 @@ void gateway_exchange_link_failed(struct gateway_exchange *exchange, int32_t why
     } else if (!was_stale && may_retry(exchange, bits[why], was_sent)) {
         exchange->last_status = status_of_failure(why);
         try_next(exchange);
+    } else if (exchange->route->retry_on & bits[why] && may_repeat(exchange, was_sent) && gateway_hold_may(exchange) &&
+               gateway_hold(exchange)) {
+        exchange->last_status = status_of_failure(why);
     } else {
         finish_failed(exchange, why);
     }
@@ -762,7 +827,9 @@ static void overdue(struct gateway_deadline *deadline)
 
     if (exchange->is_queued) {
         gateway_view_dequeue(exchange->view, exchange);
-        degrade(exchange, exchange->upstream, 503, "all servers were busy for too long; try again later");
+        degrade(exchange, exchange->upstream, exchange->last_status ? exchange->last_status : 503,
+                exchange->is_held ? "no server could be reached for too long; try again later"
+                                  : "all servers were busy for too long; try again later");
         return;
     }
     if (exchange->link)
@@ -811,6 +878,7 @@ static int obey_response_policy(struct gateway_exchange *exchange, const hf_http
         return 0;
     if (wish.status == 0)
         wish.status = status;
+    exchange->split.has_failed |= status >= 500;
     gateway_link_leave(exchange->link, outcome_of(exchange, status));
     end_call(exchange, outcome_of(exchange, status));
     answer_wish(exchange, &wish);
@@ -830,13 +898,14 @@ void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_hea
     }
     if (retry_bit_of(status) && may_retry(exchange, retry_bit_of(status), 1)) {
         exchange->last_status = status;
+        exchange->was_answered = 1;
         gateway_link_leave(exchange->link, GATEWAY_FAILED);
         try_next(exchange);
         return;
     }
     if (exchange->route->has_policy && status >= 200 && obey_response_policy(exchange, head))
         return;
-    if (exchange->front->calls->head(exchange->front, head, bytes, &error) != HF_OK) {
+    if (gateway_outflow_head(exchange, head, bytes, &error) != HF_OK) {
         gateway_exchange_link_failed(exchange, LINK_INVALID);
         return;
     }
@@ -844,6 +913,7 @@ void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_hea
     if (status < 200 && status != 101)
         return;
     exchange->answered = 1;
+    exchange->split.head_us = gateway_worker_now(exchange->worker);
     gateway_deadline_clear(&exchange->worker->wheel, &exchange->deadline);
     if (status == 101)
         switch_protocols(exchange);
@@ -851,6 +921,10 @@ void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_hea
 
 void gateway_exchange_answer_body(struct gateway_exchange *exchange, hf_slice piece)
 {
+    if (exchange->outflow) {
+        gateway_outflow_body(exchange, piece);
+        return;
+    }
     exchange->bytes_sent += piece.size;
     exchange->front->calls->body(exchange->front, piece);
 }
@@ -859,6 +933,10 @@ void gateway_exchange_answer_flush(struct gateway_exchange *exchange)
 {
     struct gateway_front *front = exchange->front;
 
+    if (exchange->outflow) {
+        gateway_outflow_flush(exchange);
+        return;
+    }
     front->calls->flush(front);
     if (exchange->is_tunnel)
         front->calls->touch(front);
@@ -877,7 +955,11 @@ void gateway_exchange_answered(struct gateway_exchange *exchange)
         gateway_exchange_link_failed(exchange, LINK_INVALID);
         return;
     }
+    gateway_account_served(exchange);
     gateway_link_leave(exchange->link, outcome);
     end_call(exchange, outcome);
-    exchange->front->calls->end(exchange->front, (hf_slice){trailers->data, trailers->size});
+    if (exchange->outflow)
+        gateway_outflow_end(exchange, (hf_slice){trailers->data, trailers->size});
+    else
+        exchange->front->calls->end(exchange->front, (hf_slice){trailers->data, trailers->size});
 }

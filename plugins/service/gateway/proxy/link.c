@@ -2,6 +2,7 @@
 #include "proxy/private.h"
 
 #include "http2/http2.h"
+#include "worker/announce.h"
 
 #include <holdfast/lib/error.h>
 
@@ -25,11 +26,18 @@ static struct gateway_place *place_of(const struct gateway_link *link)
 
 /* ---- Life ------------------------------------------------------------------------------------------------------ */
 
+/* The client that alone may use links of the exchange; 0: all may. */
+static uint64_t owner_of(const struct gateway_exchange *exchange)
+{
+    return exchange->set->send_proxy ? exchange->front->peer->id : 0;
+}
+
 void gateway_link_init(struct gateway_link *link, struct gateway_exchange *exchange, uint32_t place)
 {
     link->calls = &calls;
     link->worker = exchange->worker;
     link->set = exchange->set;
+    link->owner = owner_of(exchange);
     link->server = exchange->set->places[place].server;
     link->place = place;
     link->socket.fd = -1;
@@ -46,8 +54,11 @@ struct gateway_link *gateway_link_create(struct gateway_exchange *exchange, uint
 {
     struct gateway_link *link = calloc(1, sizeof *link);
 
-    if (link)
-        gateway_link_init(link, exchange, place);
+    if (!link)
+        return NULL;
+    gateway_link_init(link, exchange, place);
+    link->is_connection = 1;
+    atomic_fetch_add_explicit(&link->server->connections, 1, memory_order_relaxed);
     return link;
 }
 
@@ -62,6 +73,7 @@ void gateway_link_bury(struct gateway_link *link)
     gateway_deadline_clear(&worker->wheel, &link->deadline);
     gateway_socket_close(&link->socket);
     gateway_server_set_release(link->set);
+    atomic_fetch_sub_explicit(&link->server->connections, (unsigned)link->is_connection, memory_order_relaxed);
     gateway_server_release(link->server);
     link->set = NULL;
     link->server = NULL;
@@ -87,9 +99,23 @@ static void take_out(struct gateway_link *link)
 
 void gateway_link_destroy(struct gateway_link *link)
 {
-    gateway_socket_end(&link->socket);
+    if (gateway_socket_is_tls(&link->socket)) /* in order; plain connections have no words for that */
+        gateway_socket_end(&link->socket);
     take_out(link);
     gateway_link_bury(link);
+}
+
+void gateway_links_disown(struct gateway_worker *worker, uint64_t owner)
+{
+    struct gateway_link *next;
+
+    for (struct gateway_view *view = worker->views; view; view = view->next)
+        for (uint32_t i = 0; i < view->set->count; i++)
+            for (struct gateway_link *link = view->idle[i]; link; link = next) {
+                next = link->next;
+                if (link->owner == owner)
+                    gateway_link_destroy(link);
+            }
 }
 
 /* ---- Kept for later ---------------------------------------------------------------------------------------------- */
@@ -108,6 +134,7 @@ static int find_place(const struct gateway_view *view, const struct gateway_serv
 static int keep(struct gateway_link *link, struct gateway_view *view)
 {
     uint32_t place = link->place;
+    int32_t address = (int32_t)link->address;
 
     if (!link->keeps || !link->is_complete || link->is_broken || link->waiting.size || link->worker->is_draining)
         return 0;
@@ -116,6 +143,12 @@ static int keep(struct gateway_link *link, struct gateway_view *view)
         return 0;
     if (view->idle_count[place] >= view->set->idle_maximum || view->set->places[place].is_draining)
         return 0;
+    if (view->set != link->set)
+        address =
+            gateway_addresses_find(&view->set->places[place].addresses, &place_of(link)->addresses, link->address);
+    if (address < 0) /* the server is no longer there */
+        return 0;
+    link->address = (uint32_t)address;
     gateway_server_set_release(link->set);
     link->set = NULL;
     link->exchange = NULL;
@@ -139,10 +172,19 @@ void gateway_link_leave(struct gateway_link *link, int32_t outcome)
     struct gateway_exchange *exchange = link->exchange;
     struct gateway_view *view = exchange->view;
 
+    if (outcome != GATEWAY_ABANDONED && link->state != LINK_TUNNEL) {
+        atomic_fetch_add_explicit(&link->server->timed, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&link->server->timed_us, gateway_worker_now(link->worker) - link->picked_us,
+                                  memory_order_relaxed);
+    }
     if (view->set == link->set) /* else nobody asks that balancer any more */
         gateway_choice_learn(link->set, link->worker->index, link->place, outcome, link->picked_us,
                              gateway_worker_now(link->worker));
     gateway_server_end(link->set, link->place, &link->call, outcome, gateway_worker_now(link->worker));
+    if (link->owner) { /* it goes when the client does */
+        exchange->front->peer->owns_links = 1;
+        link->keeps &= !exchange->front->peer->is_gone;
+    }
     exchange->link = NULL;
     link->exchange = NULL;
     link->worker->has_room |= view->queued > 0;
@@ -312,6 +354,18 @@ static void tunnel(struct gateway_link *link)
     gateway_link_expect(link, 0); /* the client's connection has the time-out of both */
 }
 
+/* The server learns whose requests these are. */
+static void announce(struct gateway_link *link)
+{
+    const struct gateway_peer *peer = link->exchange->front->peer;
+    uint8_t header[GATEWAY_PROXY_WRITE_MAX];
+    struct iovec piece = {header,
+                          gateway_announce(header, link->set->send_proxy, peer->fd, &peer->address, peer->destination)};
+
+    send_pieces(link, &piece, 1);
+    link->has_sent = 0; /* nothing of a request */
+}
+
 static const struct gateway_link_calls calls = {.begin = begin_request,
                                                 .body = send_body,
                                                 .end = end_request,
@@ -374,6 +428,8 @@ static void connected(struct gateway_link *link)
             fail(link, LINK_ERROR);
         return;
     }
+    if (link->owner && !gateway_socket_is_tls(&link->socket))
+        announce(link);                                            /* before TLS, which is between us and the server */
     if (link->set->tls && !gateway_socket_is_tls(&link->socket)) { /* connect_timeout is for both */
         if (gateway_socket_ask_tls(&link->socket, link->worker->tls, link->set->tls, link->place, NULL) != HF_OK)
             fail(link, LINK_ERROR);
@@ -394,9 +450,12 @@ static void connected(struct gateway_link *link)
 
 static struct gateway_link *take_idle(struct gateway_exchange *exchange, uint32_t place)
 {
+    uint64_t owner = owner_of(exchange);
     struct gateway_view *view = exchange->view;
     struct gateway_link *link = view->set == exchange->set ? view->idle[place] : NULL;
 
+    while (link && link->owner != owner)
+        link = link->next;
     if (!link)
         return NULL;
     take_out(link);

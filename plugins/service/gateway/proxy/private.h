@@ -12,6 +12,7 @@
 #define GATEWAY_PROXY_PRIVATE_H
 
 #include "policy/policy.h"
+#include "record/record.h"
 #include "upstream/choose.h"
 #include "worker/worker.h"
 
@@ -28,6 +29,11 @@ enum {
 /* Who sends requests: as the socket says it, or the header of a PROXY protocol. */
 struct gateway_peer {
     struct sockaddr_storage address;
+    struct sockaddr_storage *destination; /* that a proxy has told; owned by the connection; NULL: that of the socket */
+    int32_t fd;                           /* the socket */
+    int32_t owns_links;                   /* some server's connections are kept for it alone */
+    int32_t is_gone;
+    uint64_t id; /* of all connections of the worker, from 1 on */
     uint32_t text_size;
     char text[GATEWAY_ADDRESS_TEXT]; /* of the address */
     int32_t is_tls;                  /* its connection to us */
@@ -37,6 +43,8 @@ struct gateway_front;
 
 /* What an exchange wants of the side of its client. */
 struct gateway_front_calls {
+    const char *version; /* of HTTP: "2"; NULL: that of the request's head */
+
     /* The answer's head, without sending it yet; `bytes` is what `head` was read from.  HF_EINVAL, HF_ETOOLARGE,
      * HF_ENOMEM: it cannot be sent, nothing was done. */
     int32_t (*head)(struct gateway_front *front, const hf_http1_head *head, hf_slice bytes, hf_error *error);
@@ -68,7 +76,7 @@ struct gateway_front_calls {
 /* The side of the client: first member of whatever it is. */
 struct gateway_front {
     const struct gateway_front_calls *calls;
-    const struct gateway_peer *peer;
+    struct gateway_peer *peer;
     hf_buffer waiting; /* bytes that the client has not taken yet */
     int32_t is_broken; /* nothing can be sent any more */
 };
@@ -134,7 +142,63 @@ void gateway_client_linger(struct gateway_client *client);
 /* The worker drains: a connection without a request ends, others after theirs. */
 void gateway_client_drain(struct gateway_client *client);
 
+/* ---- What is told of exchanges (record.c) ------------------------------------------------------------------------ */
+
+/* Of one exchange, as it is gathered. */
+struct gateway_account {
+    struct gateway_trace trace;
+    int32_t keeps_state; /* the client's trace goes on, and its tracestate with it */
+    int32_t has_begun;   /* its head was read */
+    int32_t is_whole;    /* all of the answer was there */
+    int32_t is_degraded;
+    const char *why;                   /* of what was refused, degraded, or broke off; in the arena or static */
+    hf_slice line;                     /* of a request that could not be read */
+    uint64_t head_sent, body_received; /* bytes */
+    uint64_t asked_us, ended_us;       /* the first server; the servers' part of it; 0: not yet */
+    uint32_t tries;                    /* of all upstreams */
+    uint32_t upstream;                 /* of the last try */
+    hf_slice server;                   /* the last; in the arena, where somebody will want to know */
+};
+
+/* Which trace the request belongs to. */
+void gateway_account_begin(struct gateway_exchange *exchange);
+
+/* Whether an answer's head tells the client of it; the text is borrowed by `how`. */
+void gateway_account_answer(const struct gateway_exchange *exchange, uint32_t status, uint8_t text[GATEWAY_TRACE_SIZE],
+                            struct gateway_forward *how);
+
+/* A server is asked.  It may be gone when the exchange is over. */
+void gateway_account_try(struct gateway_exchange *exchange, const struct gateway_server *server);
+
+/* The servers' part has ended: well, or no server of the upstream could answer. */
+void gateway_account_served(struct gateway_exchange *exchange);
+void gateway_account_failed(struct gateway_exchange *exchange);
+
+/* Something else is answered in place of the upstream's servers. */
+void gateway_account_degrade(struct gateway_exchange *exchange, uint32_t upstream, const char *why);
+
+/* `why` is copied. */
+void gateway_account_refuse(struct gateway_exchange *exchange, const char *why);
+
+/* It is over: what was counted is added up, and its record given to those who want it. */
+void gateway_account_close(struct gateway_exchange *exchange);
+
+/* The worker's cell of the meter of an upstream of the plan. */
+struct gateway_cell *gateway_upstream_cell(const struct gateway_exchange *exchange, uint32_t upstream);
+
 /* ---- Exchanges ------------------------------------------------------------------------------------------------- */
+
+/* The version of a release that a request has got. */
+struct gateway_split_share {
+    uint32_t release; /* its id; 0: none, or it counts no more */
+    uint32_t slot;
+    int32_t version;
+    int32_t has_failed;
+    uint64_t slow_us;
+    uint64_t began_us, head_us; /* asked; answered, with a head (0: not yet) */
+};
+
+struct gateway_outflow;
 
 struct gateway_exchange {
     struct gateway_exchange *next, *previous; /* free list, or the queue of a view */
@@ -156,19 +220,27 @@ struct gateway_exchange {
     int32_t body_kept; /* `body` has all that has come */
     int32_t answered;  /* the head of an answer has gone to the client */
     int32_t is_queued;
+    int32_t is_held;        /* for want of a server that can be reached */
+    uint32_t holds;         /* how often it was */
+    uint64_t held_until_us; /* 0: it was not */
+    uint64_t again_us;      /* not to be tried sooner, while it is held */
     int32_t is_counted;     /* by the upstream's breaker */
     int32_t waits_for_body; /* its key is in it */
     int32_t is_tunnel;
     int32_t is_dead;
-    uint32_t status;     /* of the answer; 0: none */
-    uint64_t bytes_sent; /* of bodies to the client */
+    int32_t is_encoded;              /* the answer, here; see gateway_forward */
+    struct gateway_outflow *outflow; /* on the answer's way to the client; NULL: nothing is done to it */
+    uint32_t status;                 /* of the answer; 0: none */
+    uint64_t bytes_sent;             /* of bodies to the client */
     uint64_t key;
     int32_t has_key;
+    struct gateway_account account;
 
     /* What the route says, or a policy in its place. */
     const struct gateway_edit *request_edits, *response_edits;
     uint32_t request_edit_count, response_edit_count;
     uint64_t body_maximum;
+    struct gateway_split_share split;
     struct gateway_shown *shown;         /* to policies; in the arena; NULL: nothing yet */
     struct gateway_admission *admission; /* that counts it; NULL: none */
     uint32_t retry_after_s;              /* of an answer that refuses it; 0: as the status has it */
@@ -178,6 +250,7 @@ struct gateway_exchange {
     /* The server that is asked. */
     uint32_t upstream;    /* of the plan; before, the one to ask, or GATEWAY_NO_UPSTREAM */
     uint32_t last_status; /* of the last server that failed; 0: none */
+    int32_t was_answered; /* by a server, with a status after which another one is asked */
     struct gateway_view *view;
     struct gateway_server_set *set; /* held */
     struct gateway_breaker_call upstream_call;
@@ -234,6 +307,26 @@ void gateway_exchange_answered(struct gateway_exchange *exchange);
 /* Why a link failed. */
 enum { LINK_ERROR, LINK_TIMEOUT, LINK_INVALID };
 void gateway_exchange_link_failed(struct gateway_exchange *exchange, int32_t why);
+
+/* ---- Holding (hold.c) ---------------------------------------------------------------------------------------------
+ */
+
+/* Whether the request may wait until a server can be reached, rather than be refused: none of them has begun to answer,
+ * all of it is kept, and the time for that is not over. */
+int32_t gateway_hold_may(const struct gateway_exchange *exchange);
+
+/* Lets it wait in the queue of the view.  0: that is full. */
+int32_t gateway_hold(struct gateway_exchange *exchange);
+
+/* It may be asked for now: 0: it is too soon after the last try. */
+int32_t gateway_hold_is_due(const struct gateway_exchange *exchange);
+
+/* Every so often one of those that are held may try a server that gets nothing because requests to it have failed:
+ * otherwise all would wait for fail_timeout, though it has come back.  Fills `bits` with such servers.  0: not now. */
+int32_t gateway_hold_probes(struct gateway_exchange *exchange, uint64_t *bits);
+
+/* One of them was picked: when it answers, it is back. */
+void gateway_hold_probed(struct gateway_exchange *exchange, uint32_t place);
 
 /* ---- Own answers (answer.c) ---------------------------------------------------------------------------------------
  */
@@ -307,8 +400,10 @@ struct gateway_link {
     hf_http1_chunked chunked;
     uint64_t body_left;
     uint64_t picked_us;
-    int32_t body;                    /* HF_HTTP1_BODY_... of the answer */
-    int32_t body_out;                /* of the request */
+    uint64_t owner;        /* the client whose requests alone it may carry, since the server was told; 0: any */
+    int32_t body;          /* HF_HTTP1_BODY_... of the answer */
+    int32_t body_out;      /* of the request */
+    int32_t is_connection; /* it was made as one, and counts for its server */
     struct gateway_carrier *carrier; /* of HTTP/2, which has the connection then; NULL: it carries one request */
     int32_t state;
     int32_t is_reused;
@@ -335,6 +430,7 @@ void gateway_link_expect(struct gateway_link *link, uint64_t due_us);
  * what the server is to be thought of, GATEWAY_.... */
 void gateway_link_leave(struct gateway_link *link, int32_t outcome);
 
+/* Those that are kept for a client that goes. */
 /* For HTTP/2, where a link may be a connection for many, or one of those: begins one in memory of the caller's, which
  * is all zero, or makes one; connects it, HF_EIO; sets what to be called for; closes it at once, and frees it when the
  * callback ends. */
@@ -343,6 +439,9 @@ struct gateway_link *gateway_link_create(struct gateway_exchange *exchange, uint
 int32_t gateway_link_connect(struct gateway_link *link, hf_error *error);
 void gateway_link_want(struct gateway_link *link);
 void gateway_link_bury(struct gateway_link *link);
+
+/* Those that are kept for a client that goes. */
+void gateway_links_disown(struct gateway_worker *worker, uint64_t owner);
 
 /* Of an idle one. */
 void gateway_link_destroy(struct gateway_link *link);

@@ -1,5 +1,6 @@
 #include "route/key.h"
 
+#include <holdfast/lib/error.h>
 #include <holdfast/lib/hash.h>
 #include <holdfast/lib/json.h>
 #include <holdfast/lib/value.h>
@@ -67,4 +68,28 @@ int32_t gateway_key_hash(const struct gateway_key *key, const struct gateway_req
         return 0;
     *ret_hash = hf_hash64(0, value.data, value.size);
     return 1;
+}
+
+int32_t gateway_key_parse(const char *text, struct gateway_key *ret_key, hf_error *error)
+{
+    static const struct {
+        const char *word;
+        int32_t of;
+        int32_t named;
+    } kinds[] = {{"client", GATEWAY_KEY_CLIENT, 0}, {"path", GATEWAY_KEY_PATH, 0},
+                 {"field", GATEWAY_KEY_FIELD, 1},   {"cookie", GATEWAY_KEY_COOKIE, 1},
+                 {"body", GATEWAY_KEY_BODY, 1},     {"argument", GATEWAY_KEY_ARGUMENT, 1},
+                 {"policy", GATEWAY_KEY_POLICY, 0}};
+    size_t size = strcspn(text, " ");
+    const char *name = text + size + strspn(text + size, " ");
+
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strlen(kinds[i].word) == size && strncmp(kinds[i].word, text, size) == 0 &&
+            (name[0] != '\0') == kinds[i].named && !strchr(name, ' ')) {
+            *ret_key = (struct gateway_key){.of = kinds[i].of, .name = hf_slice_of(name)};
+            return HF_OK;
+        }
+    return hf_error_set(
+        error, HF_EINVAL,
+        "'%s' is no key; expected client, path, field NAME, cookie NAME, argument NAME, body NAME or policy", text);
 }

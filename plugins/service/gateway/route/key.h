@@ -29,4 +29,8 @@ hf_slice gateway_key_value(const struct gateway_key *key, const struct gateway_r
 int32_t gateway_key_hash(const struct gateway_key *key, const struct gateway_request *request, hf_slice body,
                          hf_arena *arena, uint64_t *ret_hash);
 
+/* Reads "client", "path", "field NAME", "cookie NAME", "argument NAME", "body NAME" or "policy"; the name stays in
+ * `text`. HF_EINVAL. */
+int32_t gateway_key_parse(const char *text, struct gateway_key *ret_key, hf_error *error);
+
 #endif

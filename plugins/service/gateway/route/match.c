@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static int host_matches(hf_slice pattern, hf_slice host)
+int32_t gateway_host_matches(hf_slice pattern, hf_slice host)
 {
     if (!hf_slice_begins(pattern, hf_slice_of("*.")))
         return hf_http1_same(pattern, host);
@@ -16,7 +16,7 @@ static int host_matches(hf_slice pattern, hf_slice host)
 static int any_host_matches(const struct gateway_rule *rule, hf_slice host)
 {
     for (uint32_t i = 0; i < rule->host_count; i++)
-        if (host_matches(rule->hosts[i], host))
+        if (gateway_host_matches(rule->hosts[i], host))
             return 1;
     return rule->host_count == 0;
 }

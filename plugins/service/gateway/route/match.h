@@ -27,6 +27,9 @@ struct gateway_rule {
     uint32_t condition_count;
 };
 
+/* Whether a host has the name, or lies below "*.a.example". */
+int32_t gateway_host_matches(hf_slice pattern, hf_slice host);
+
 /* What conditions decode is put into the arena. */
 int32_t gateway_rule_matches(const struct gateway_rule *rule, const struct gateway_request *request, hf_arena *arena);
 

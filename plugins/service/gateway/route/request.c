@@ -50,6 +50,31 @@ static int reduce(uint8_t *path, uint64_t *size)
     return 1;
 }
 
+/* Some servers take a backslash or an encoded slash for a slash, some cut "..;a=b" down to "..": where one of these
+ * stands in a path, a segment of dots would lead some of them elsewhere than us. */
+static int has_doubtful_dots(hf_slice encoded, hf_slice decoded)
+{
+    int is_doubtful = memchr(decoded.data, '\\', decoded.size) || memchr(decoded.data, ';', decoded.size);
+    uint64_t dots = 0, others = 0; /* of the present segment */
+
+    for (uint64_t i = 0; !is_doubtful && encoded.size != decoded.size && i + 2 < encoded.size; i++)
+        is_doubtful = encoded.data[i] == '%' && encoded.data[i + 1] == '2' && (encoded.data[i + 2] | 0x20) == 'f';
+    for (uint64_t i = 0; is_doubtful && i <= decoded.size; i++) {
+        uint8_t c = i < decoded.size ? decoded.data[i] : '/';
+
+        if (c == '/' || c == '\\' || c == ';') {
+            if (!others && (dots == 1 || dots == 2))
+                return 1;
+            dots = 0;
+            others = c == ';'; /* up to the next slash all are parameters */
+        } else {
+            dots += c == '.';
+            others += c != '.';
+        }
+    }
+    return 0;
+}
+
 static int32_t read_path(hf_slice encoded, hf_arena *arena, hf_slice *ret_path, hf_error *error)
 {
     hf_slice decoded;
@@ -65,6 +90,8 @@ static int32_t read_path(hf_slice encoded, hf_arena *arena, hf_slice *ret_path, 
     memcpy(path, decoded.data, size);
     if (memchr(path, 0, size))
         return hf_error_set(error, HF_EINVAL, "the path has a zero byte");
+    if (has_doubtful_dots(encoded, decoded))
+        return hf_error_set(error, HF_EINVAL, "the path has segments of dots that servers read in different ways");
     if (!reduce(path, &size))
         return hf_error_set(error, HF_EINVAL, "the path leads above the root");
     *ret_path = (hf_slice){path, size};
@@ -87,6 +114,8 @@ int32_t gateway_request_read(const hf_http1_head *head, hf_slice client, hf_aren
     hf_slice path, target = head->target;
     int32_t code;
 
+    if (hf_slice_is(head->method, "CONNECT"))
+        return hf_error_set(error, HF_EUNSUPPORTED, "the gateway makes no tunnels for CONNECT");
     *ret_request = (struct gateway_request){
         .head = head, .client = client, .host = without_port(hf_http1_header_find(head, "host")), .path = target};
     if (hf_slice_is(target, "*"))

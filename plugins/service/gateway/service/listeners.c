@@ -6,11 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct gateway_socket_group *find(const struct gateway_listeners *listeners, const char *name,
-                                               const char *address)
+/* The group with the same sockets, whatever its listener is called, or NULL. */
+static const struct gateway_socket_group *find(const struct gateway_listeners *listeners,
+                                               const struct gateway_socket_group *as)
 {
     for (uint32_t i = 0; listeners && i < listeners->count; i++)
-        if (strcmp(listeners->groups[i].name, name) == 0 && strcmp(listeners->groups[i].address, address) == 0)
+        if (listeners->groups[i].type == as->type && strcmp(listeners->groups[i].address, as->address) == 0)
             return &listeners->groups[i];
     return NULL;
 }
@@ -29,18 +30,19 @@ static int32_t open_group(const struct gateway_listeners *before, const struct g
 
     group->name = strndup((const char *)listener->name.data, listener->name.size);
     group->address = strdup(listener->address);
+    group->type = listener->protocol == GATEWAY_PROTOCOL_UDP ? HF_LISTEN_DATAGRAM : HF_LISTEN_STREAM;
     group->descriptors = calloc(after->worker_count, sizeof *group->descriptors);
     if (!group->name || !group->address || !group->descriptors) {
         free_group(group);
         return hf_error_set(error, HF_ENOMEM, "no memory for a listener");
     }
-    const struct gateway_socket_group *old = find(before, group->name, group->address);
+    const struct gateway_socket_group *old = find(before, group);
     int32_t code = HF_OK;
     if (old)
         memcpy(group->descriptors, old->descriptors, after->worker_count * sizeof *group->descriptors);
     else
-        code = after->listen->open(after->host, HF_LISTEN_STREAM, group->address, after->worker_count,
-                                   group->descriptors, error);
+        code = after->listen->open(after->host, group->type, group->address, after->worker_count, group->descriptors,
+                                   error);
     if (code != HF_OK) {
         hf_error_prefix(error, "listener '%s'", group->name);
         free_group(group);
@@ -74,15 +76,15 @@ int32_t gateway_listeners_open(const struct gateway_listeners *before, const str
 int32_t gateway_listeners_new(const struct gateway_listeners *before, const struct gateway_listeners *after,
                               uint32_t listener, uint32_t worker)
 {
-    const struct gateway_socket_group *group = &after->groups[listener];
+    const struct gateway_socket_group *group = &after->groups[listener], *old = find(before, group);
 
-    return find(before, group->name, group->address) ? -1 : group->descriptors[worker];
+    return old && strcmp(old->name, group->name) == 0 ? -1 : group->descriptors[worker];
 }
 
 void gateway_listeners_share(struct gateway_listeners *gone, const struct gateway_listeners *stays)
 {
     for (uint32_t i = 0; i < gone->count; i++)
-        gone->groups[i].is_shared = find(stays, gone->groups[i].name, gone->groups[i].address) != NULL;
+        gone->groups[i].is_shared = find(stays, &gone->groups[i]) != NULL;
 }
 
 void gateway_listeners_drop(struct gateway_listeners *gone)
@@ -91,7 +93,7 @@ void gateway_listeners_drop(struct gateway_listeners *gone)
         struct gateway_socket_group *group = &gone->groups[i];
 
         if (!group->is_shared)
-            gone->listen->close(gone->host, HF_LISTEN_STREAM, group->address, group->descriptors, gone->worker_count);
+            gone->listen->close(gone->host, group->type, group->address, group->descriptors, gone->worker_count);
     }
     gateway_listeners_forget(gone);
 }

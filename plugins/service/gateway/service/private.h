@@ -2,8 +2,13 @@
 #ifndef GATEWAY_SERVICE_PRIVATE_H
 #define GATEWAY_SERVICE_PRIVATE_H
 
+#include "checks/checker.h"
+#include "checks/notices.h"
 #include "policy/policy.h"
+#include "release/desk.h"
+#include "resolve/names.h"
 #include "service/listeners.h"
+#include "service/metrics.h"
 #include "worker/worker.h"
 
 struct gateway;
@@ -31,6 +36,7 @@ struct gateway {
     const hf_loop_interface *loops;
     const hf_node_interface *node;
     struct gateway_policies policies;
+    struct gateway_desk desk;
     uint32_t worker_count;
     struct gateway_worker **workers;
     struct gateway_plan *first_plan; /* until the start */
@@ -38,10 +44,20 @@ struct gateway {
     uint32_t next_upstream_id;
     struct gateway_bin bin;
     struct gateway_tickets *tickets;
+    struct gateway_meters meters;
+    struct gateway_logs logs;
+    struct gateway_metrics *metrics;
+    struct gateway_admin *admin;
     hf_timer *timer; /* empties it, and compares servers */
     struct gateway_listeners listeners;
     struct gateway_step *prepared;
     uint32_t steps_left; /* that some worker has not taken yet; changes of servers are steps, too */
+
+    struct gateway_notices notices;
+    struct gateway_checker *checker;
+    struct gateway_names *names;
+    int32_t has_news; /* of names, that could not be told yet; */
+    uint64_t news_us; /* when to try */
 
     struct gateway_drain *drains; /* by worker */
     atomic_uint undrained;        /* workers */
@@ -49,6 +65,9 @@ struct gateway {
     void (*drained)(void *arg);
     void *drained_arg;
 };
+
+/* What the present configuration says of an upstream of the present plan. */
+const struct gateway_upstream_options *gateway_upstream_options_of(const struct gateway *gateway, const char *name);
 
 /* What sets of servers are made with, now. */
 struct gateway_build gateway_build_with(struct gateway *gateway);

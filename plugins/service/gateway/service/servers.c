@@ -1,5 +1,6 @@
 #include "service/servers.h"
 
+#include "service/follow.h"
 #include "service/private.h"
 
 #include <holdfast/lib/error.h>
@@ -75,12 +76,13 @@ static void post(struct change *change, struct gateway_plan_upstream *upstream, 
     struct gateway_server_set *before = upstream->set;
 
     upstream->set = set;
-    upstream->upstream->set = set;
+    gateway_server_set_publish(set);
     atomic_init(&change->workers_left, gateway->worker_count);
     change->done_task.run = change_done;
     gateway->steps_left++;
     for (uint32_t i = 0; i < gateway->worker_count; i++)
         gateway_set_takeover_post(change->takeovers[i], worker_done, change);
+    gateway_follow_set(gateway, before, set);
     gateway_server_set_release(before);
 }
 
@@ -95,7 +97,7 @@ static struct gateway_plan_upstream *find(struct gateway *gateway, const char *n
     return NULL;
 }
 
-static const struct gateway_upstream_options *options_of(const struct gateway *gateway, const char *name)
+const struct gateway_upstream_options *gateway_upstream_options_of(const struct gateway *gateway, const char *name)
 {
     const struct gateway_upstream_options *upstreams = gateway->options->upstreams.items;
 
@@ -111,8 +113,9 @@ static int32_t take(struct gateway *gateway, struct gateway_plan_upstream *upstr
     struct gateway_build build = gateway_build_with(gateway);
     struct gateway_server_set *set = NULL;
     struct change *change = NULL;
-    int32_t code = gateway_server_set_build(&build, upstream->upstream, options_of(gateway, upstream->upstream->name),
-                                            servers, &set, error);
+    int32_t code =
+        gateway_server_set_build(&build, upstream->upstream,
+                                 gateway_upstream_options_of(gateway, upstream->upstream->name), servers, &set, error);
 
     if (code != HF_OK)
         return code;
@@ -152,6 +155,8 @@ int32_t gateway_servers_change(struct gateway *gateway, const char *name, gatewa
     servers.is_changed = 1;
     if (code == HF_OK)
         code = take(gateway, upstream, &servers, error);
+    if (code == HF_OK)
+        gateway_follow_names(gateway);
     gateway_server_list_done(&servers);
     return code;
 }

@@ -1,6 +1,8 @@
 /* Life of the gateway: its workers, its configuration, and how one configuration follows another. */
 #include "service/service.h"
 
+#include "admin/admin.h"
+#include "service/follow.h"
 #include "service/private.h"
 
 #include <holdfast/lib/error.h>
@@ -79,7 +81,10 @@ struct gateway_build gateway_build_with(struct gateway *gateway)
                                   .node = gateway->node,
                                   .bin = &gateway->bin,
                                   .tickets = gateway->tickets,
+                                  .meters = &gateway->meters,
+                                  .logs = &gateway->logs,
                                   .worker_count = gateway->worker_count,
+                                  .names = gateway->names,
                                   .now_us = gateway->loops->now_us(gateway->loops->main_loop(gateway->host))};
 }
 
@@ -124,11 +129,13 @@ static void take_step(struct gateway *gateway, struct gateway_step *step)
     gateway->plan = plan;
     for (uint32_t i = 0; i < plan->upstream_count; i++)
         gateway_server_set_publish(plan->upstreams[i].set);
+    gateway_follow_plan(gateway, step->plan);
     atomic_init(&step->workers_left, gateway->worker_count);
     step->done_task.run = step_done;
     gateway->steps_left++;
     for (uint32_t i = 0; i < gateway->worker_count; i++)
         gateway_takeover_post(step->takeovers[i], worker_done, step);
+    gateway_desk_plan(&gateway->desk, plan);
 }
 
 /* ---- Life ----------------------------------------------------------------------------------------------------------
@@ -164,6 +171,8 @@ static int32_t create_workers(struct gateway *gateway, hf_error *error)
 
     gateway->worker_count = gateway->loops->worker_count(gateway->host);
     gateway->listeners.worker_count = gateway->worker_count;
+    gateway->meters.worker_count = gateway->worker_count;
+    gateway_logs_init(&gateway->logs, gateway->host, gateway->loops, gateway->worker_count);
     gateway->workers = calloc(gateway->worker_count, sizeof(struct gateway_worker *));
     gateway->drains = calloc(gateway->worker_count, sizeof *gateway->drains);
     if (!gateway->workers || !gateway->drains)
@@ -189,7 +198,15 @@ int32_t gateway_service_create(const hf_host *host, const void *configuration, v
     if (code == HF_OK)
         code = gateway_tickets_create(host, gateway->node, &gateway->tickets, error);
     if (code == HF_OK)
+        code = gateway_follow_create(gateway, error);
+    if (code == HF_OK)
         code = create_workers(gateway, error);
+    if (code == HF_OK)
+        code = gateway_metrics_create(gateway, &gateway->metrics, error);
+    if (code == HF_OK)
+        code = gateway_admin_create(gateway, &gateway->admin, error);
+    if (code == HF_OK)
+        code = gateway_desk_open(&gateway->desk, host, gateway->workers, gateway->worker_count, error);
     if (code == HF_OK)
         code = make_plan(gateway, configuration, &gateway->first_plan, error);
     if (code != HF_OK) {
@@ -206,6 +223,7 @@ void gateway_service_destroy(void *self)
 
     if (!gateway)
         return;
+    gateway_desk_close(&gateway->desk);
     for (uint32_t i = 0; gateway->workers && i < gateway->worker_count; i++)
         gateway_worker_destroy(gateway->workers[i]);
     free(gateway->workers);
@@ -214,8 +232,14 @@ void gateway_service_destroy(void *self)
         gateway->plan->upstreams[i].upstream->set = NULL;
     gateway_plan_release(gateway->plan);
     gateway_plan_release(gateway->first_plan);
+    gateway_follow_destroy(gateway);
     gateway_bin_empty(&gateway->bin);
     gateway_listeners_forget(&gateway->listeners);
+    gateway_admin_destroy(gateway->admin);
+    gateway_metrics_destroy(gateway->metrics);
+    gateway_logs_close(&gateway->logs);
+    gateway_bin_empty(&gateway->bin);
+    gateway_meters_destroy(&gateway->meters);
     gateway_tickets_destroy(gateway->tickets);
     free(gateway);
 }
@@ -260,8 +284,12 @@ static void every_moment(void *arg)
     gateway_bin_empty(&gateway->bin);
     for (uint32_t i = 0; gateway->plan && i < gateway->plan->upstream_count; i++)
         judge(gateway->plan->upstreams[i].upstream, now_us);
+    gateway_desk_tick(&gateway->desk);
     if (gateway->plan)
         look_after_tls(gateway, now_us);
+    gateway_follow_moment(gateway, now_us);
+    gateway_logs_tend(&gateway->logs, now_us);
+    gateway_metrics_tend(gateway->metrics, now_us);
 }
 
 int32_t gateway_service_start(void *self, hf_error *error)
@@ -282,6 +310,13 @@ int32_t gateway_service_start(void *self, hf_error *error)
     return HF_OK;
 }
 
+void gateway_service_health(void *self, hf_health *ret_health)
+{
+    const struct gateway *gateway = self;
+
+    gateway_metrics_health(gateway->metrics, ret_health);
+}
+
 int32_t gateway_service_config_prepare(void *self, const void *configuration, hf_error *error)
 {
     struct gateway *gateway = self;
@@ -299,6 +334,7 @@ void gateway_service_config_commit(void *self)
 
     gateway->prepared = NULL;
     gateway->options = gateway->next_options;
+    gateway_logs_reopen(&gateway->logs); /* whoever rotates them may ask for a reload */
     take_step(gateway, step);
 }
 
@@ -318,7 +354,7 @@ static void all_drained(hf_task *task)
 {
     struct gateway *gateway = (struct gateway *)((char *)task - offsetof(struct gateway, drained_task));
 
-    gateway->drained(gateway->drained_arg);
+    gateway_desk_flush(&gateway->desk, gateway->drained, gateway->drained_arg);
 }
 
 static void worker_drained(void *arg)
@@ -358,6 +394,7 @@ void gateway_service_stop(void *self)
 
     gateway->loops->timer_destroy(gateway->timer);
     gateway->timer = NULL;
+    gateway_follow_destroy(gateway);
     for (uint32_t i = 0; i < gateway->worker_count; i++)
         gateway_worker_close(gateway->workers[i]);
 }

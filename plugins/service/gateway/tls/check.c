@@ -1,5 +1,7 @@
 #include "tls/check.h"
 
+#include "options/options.h"
+#include "tls/client.h"
 #include "tls/files.h"
 
 #include <openssl/err.h>
@@ -90,8 +92,21 @@ void gateway_tls_check_server(const struct gateway_tls_server_options *options, 
     check_ciphers(&check, options->ciphers, options->ciphersuites);
 }
 
-void gateway_tls_check_client(const struct gateway_tls_client_options *options, const hf_config_report *report,
-                              const char *path)
+static void check_names(const struct check *check, const struct gateway_tls_client_options *options,
+                        const hf_groups *servers)
+{
+    const struct gateway_server_options *items = servers->items;
+    char name[PATH_SIZE];
+
+    for (uint64_t i = 0; options->enabled && options->verify && !options->server_name[0] && i < servers->count; i++)
+        if (!gateway_tls_client_name(items[i].address, name, sizeof name))
+            problem(check, "server_name",
+                    "server_name: the server at '%s' has no name that its certificate could have; expected one here",
+                    items[i].address);
+}
+
+void gateway_tls_check_client(const struct gateway_tls_client_options *options, const hf_groups *servers,
+                              const hf_config_report *report, const char *path)
 {
     struct check check = {report, path};
 
@@ -100,6 +115,7 @@ void gateway_tls_check_client(const struct gateway_tls_client_options *options, 
                 "certificate and key: there is one of them; expected both, or none");
     else if (options->certificate[0])
         check_pair(&check, "", options->certificate, options->key);
+    check_names(&check, options, servers);
     if (options->ca[0])
         check_authorities(&check, "ca", options->ca);
     check_ciphers(&check, options->ciphers, options->ciphersuites);

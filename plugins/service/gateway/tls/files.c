@@ -103,21 +103,21 @@ static int no_pass_phrase(char *text, int size, int is_written, void *arg)
 int32_t gateway_tls_read_key(const char *path, struct gateway_tls_pair *pair, hf_error *error)
 {
     BIO *bio = open_file(path, error);
-    int is_encrypted = 0, has_none;
+    int is_encrypted = 0;
 
     if (!bio)
         return HF_EINVAL;
     ERR_clear_error();
     pair->key = PEM_read_bio_PrivateKey(bio, NULL, no_pass_phrase, &is_encrypted);
-    has_none = !pair->key && is_end_of_file();
     BIO_free(bio);
     int32_t code = HF_OK;
     if (is_encrypted)
         code = hf_error_set(error, HF_EINVAL, "the key in '%s' needs a pass phrase; expected one without", path);
-    else if (has_none)
-        code = hf_error_set(error, HF_EINVAL, "'%s' has no key; expected PEM, -----BEGIN PRIVATE KEY-----", path);
-    else if (!pair->key)
-        code = gateway_tls_error(error, HF_EINVAL, "the key in '%s' cannot be read", path);
+    else if (!pair->key) /* OpenSSL's words would only be "unsupported", whatever there is */
+        code = hf_error_set(error, HF_EINVAL,
+                            "'%s' has no key that can be read; expected PEM, "
+                            "-----BEGIN PRIVATE KEY-----",
+                            path);
     else if (pair->certificate && X509_check_private_key(pair->certificate, pair->key) != 1)
         code = hf_error_set(error, HF_EINVAL, "the key in '%s' is not that of the certificate", path);
     ERR_clear_error();

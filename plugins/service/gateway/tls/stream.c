@@ -504,6 +504,8 @@ void gateway_tls_ready(struct gateway_socket *socket, uint32_t events)
 
 int32_t gateway_tls_has_more(const struct gateway_tls *tls)
 {
+    if (tls->state == HANDSHAKE)
+        return 0;
     return tls->state == BROKEN || tls->has_ended || tls->is_cut || tls->kept.size || SSL_pending(tls->ssl) > 0;
 }
 

@@ -1,88 +1,38 @@
 #include "upstream/build.h"
 
+#include "upstream/locate.h"
+
 #include <holdfast/lib/error.h>
-#include <holdfast/lib/url.h>
 #include <holdfast/lib/value.h>
 
-#include <netdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 
+enum { WEIGHT_UNIT = 128 };
 enum { TEXT_PATH, TEXT_HOST, TEXT_BODY, TEXT_KEY };
-
-/* ---- Keys ------------------------------------------------------------------------------------------------------ */
-
-int32_t gateway_key_parse(const char *text, struct gateway_key *ret_key, hf_error *error)
-{
-    static const struct {
-        const char *word;
-        int32_t of;
-        int32_t named;
-    } kinds[] = {{"client", GATEWAY_KEY_CLIENT, 0}, {"path", GATEWAY_KEY_PATH, 0},
-                 {"field", GATEWAY_KEY_FIELD, 1},   {"cookie", GATEWAY_KEY_COOKIE, 1},
-                 {"body", GATEWAY_KEY_BODY, 1},     {"argument", GATEWAY_KEY_ARGUMENT, 1},
-                 {"policy", GATEWAY_KEY_POLICY, 0}};
-    size_t size = strcspn(text, " ");
-    const char *name = text + size + strspn(text + size, " ");
-
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (strlen(kinds[i].word) == size && strncmp(kinds[i].word, text, size) == 0 &&
-            (name[0] != '\0') == kinds[i].named && !strchr(name, ' ')) {
-            *ret_key = (struct gateway_key){.of = kinds[i].of, .name = hf_slice_of(name)};
-            return HF_OK;
-        }
-    return hf_error_set(
-        error, HF_EINVAL,
-        "'%s' is no key; expected client, path, field NAME, cookie NAME, argument NAME, body NAME or policy", text);
-}
-
-/* ---- Addresses -------------------------------------------------------------------------------------------------- */
-
-static int32_t resolve_unix(const char *path, struct gateway_addresses *addresses, hf_error *error)
-{
-    struct sockaddr_un *address = (struct sockaddr_un *)&addresses->items[0];
-
-    if (strlen(path) >= sizeof address->sun_path)
-        return hf_error_set(error, HF_EINVAL, "the socket's path is too long: '%s'", path);
-    address->sun_family = AF_UNIX;
-    strcpy(address->sun_path, path);
-    addresses->sizes[0] = sizeof *address;
-    addresses->count = 1;
-    return HF_OK;
-}
-
-static int32_t resolve(const char *address, struct gateway_addresses *addresses, hf_error *error)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *found = NULL;
-    char host[256], port[16];
-
-    memset(addresses, 0, sizeof *addresses);
-    if (strncmp(address, "unix:", 5) == 0)
-        return resolve_unix(address + 5, addresses, error);
-    int32_t code = hf_url_split_address(address, host, sizeof host, port, sizeof port, error);
-    if (code != HF_OK)
-        return code;
-    int failed = getaddrinfo(host, port, &hints, &found);
-    if (failed)
-        return hf_error_set(error, HF_EIO, "'%s' cannot be resolved: %s", address, gai_strerror(failed));
-    for (struct addrinfo *at = found; at && addresses->count < GATEWAY_ADDRESSES_MAX; at = at->ai_next) {
-        memcpy(&addresses->items[addresses->count], at->ai_addr, at->ai_addrlen);
-        addresses->sizes[addresses->count++] = at->ai_addrlen;
-    }
-    freeaddrinfo(found);
-    return HF_OK;
-}
 
 /* ---- Servers ---------------------------------------------------------------------------------------------------- */
 
-static struct gateway_server *find_server(const struct gateway_upstream *upstream,
-                                          const struct gateway_server_options *options)
-{
-    for (uint32_t i = 0; upstream->set && i < upstream->set->count; i++) {
-        struct gateway_server *server = upstream->set->places[i].server;
+/* One set in the making. */
+struct making {
+    const struct gateway_build *build;
+    const struct gateway_upstream_options *options;
+    struct gateway_server_set *set;
+    uint32_t hint; /* the place of the set before at which the next server probably is */
+    hf_error *error;
+};
 
-        if (strcmp(server->name, options->name) == 0 && strcmp(server->address, options->address) == 0) {
+static struct gateway_server *find_server(struct making *making, const char *name, const char *address)
+{
+    const struct gateway_server_set *before = making->set->upstream->set;
+
+    for (uint32_t i = 0; before && i < before->count; i++) {
+        uint32_t at = (making->hint + i) % before->count;
+        struct gateway_server *server = before->places[at].server;
+
+        if (strcmp(server->name, name) == 0 && strcmp(server->address, address) == 0) {
+            making->hint = at + 1;
             gateway_server_hold(server);
             return server;
         }
@@ -90,15 +40,15 @@ static struct gateway_server *find_server(const struct gateway_upstream *upstrea
     return NULL;
 }
 
-static struct gateway_server *create_server(struct gateway_upstream *upstream,
-                                            const struct gateway_server_options *options)
+static struct gateway_server *create_server(const struct making *making, const char *name, const char *address)
 {
+    const struct gateway_check_options *check = &making->options->check;
     struct gateway_server *server = calloc(1, sizeof *server);
 
     if (!server)
         return NULL;
-    server->name = strdup(options->name);
-    server->address = strdup(options->address);
+    server->name = strdup(name);
+    server->address = strdup(address);
     if (!server->name || !server->address) {
         free(server->name);
         free(server->address);
@@ -106,47 +56,97 @@ static struct gateway_server *create_server(struct gateway_upstream *upstream,
         return NULL;
     }
     atomic_init(&server->references, 1);
-    server->upstream = upstream;
-    gateway_upstream_hold(upstream);
-    gateway_health_init(&server->health, 0);
+    server->upstream = making->set->upstream;
+    gateway_upstream_hold(server->upstream);
+    gateway_health_init(&server->health, check->type != GATEWAY_CHECK_NONE && check->initially_down);
+    if (server->health.is_down)
+        server->health.streak = (uint32_t)check->rise - 1; /* the first check that succeeds is enough */
     gateway_breaker_init(&server->breaker);
     return server;
 }
 
-static int32_t fill_place(const struct gateway_server_set *set, const struct gateway_upstream_options *upstream,
-                          const struct gateway_server_options *options, struct gateway_place *place, hf_error *error)
+static int32_t fill_place(struct making *making, const struct gateway_server_options *options, const char *name,
+                          const char *address, const struct gateway_addresses *addresses)
 {
-    int32_t code = resolve(options->address, &place->addresses, error);
+    struct gateway_place *place = &making->set->places[making->set->count++];
 
-    if (code != HF_OK)
-        return hf_error_prefix(error, "server '%s'", options->name);
-    place->server = find_server(set->upstream, options);
+    place->server = find_server(making, name, address);
     if (!place->server)
-        place->server = create_server(set->upstream, options);
+        place->server = create_server(making, name, address);
     if (!place->server)
-        return hf_error_set(error, HF_ENOMEM, "no memory for the server '%s'", options->name);
+        return hf_error_set(making->error, HF_ENOMEM, "no memory for the server '%s'", name);
+    place->addresses = *addresses;
     place->weight = (uint32_t)options->weight;
     place->requests_maximum = (uint32_t)options->requests_maximum;
     place->is_backup = options->backup;
     place->is_draining = options->drain;
     place->health = (struct gateway_health_rules){.fails_maximum = (uint32_t)options->max_fails,
                                                   .fail_timeout_us = options->fail_timeout_us,
-                                                  .slow_start_us = upstream->slow_start_us,
-                                                  .rise = (uint32_t)upstream->check.rise,
-                                                  .fall = (uint32_t)upstream->check.fall};
+                                                  .slow_start_us = making->options->slow_start_us,
+                                                  .rise = (uint32_t)making->options->check.rise,
+                                                  .fall = (uint32_t)making->options->check.fall};
     return HF_OK;
 }
 
-static int32_t fill_places(struct gateway_server_set *set, const struct gateway_upstream_options *options,
-                           hf_error *error)
+/* How many places a server of the list has: one for each address of its name where it says so. */
+static uint32_t places_of(const struct gateway_server_options *options, const struct gateway_location *location)
 {
-    const struct gateway_server_options *servers = set->servers.items;
+    uint32_t count = options->resolve_all && location->name ? location->name->addresses.count : 1;
+
+    return count ? count : 1; /* without an address it has a place at which nobody can be reached */
+}
+
+static int32_t fill_server(struct making *making, const struct gateway_server_options *options,
+                           const struct gateway_location *location)
+{
+    struct gateway_addresses addresses;
+    char name[512], one[GATEWAY_LOCATION_TEXT], address[GATEWAY_LOCATION_TEXT];
     int32_t code = HF_OK;
+
+    if (!options->resolve_all || !location->name || location->name->addresses.count == 0) {
+        gateway_location_all(location, &addresses);
+        code = fill_place(making, options, options->name, options->address, &addresses);
+        if (code == HF_OK && location->name && !location->name->is_answered) {
+            making->set->places[making->set->count - 1].is_pending = 1;
+            making->set->pending_count++;
+        }
+        return code;
+    }
+    for (uint32_t i = 0; i < location->name->addresses.count && code == HF_OK; i++) {
+        gateway_location_one(location, i, &addresses, one, address);
+        snprintf(name, sizeof name, "%s#%s", options->name, one);
+        code = fill_place(making, options, name, address, &addresses);
+    }
+    return code;
+}
+
+static int32_t make_room(struct making *making, const struct gateway_location *locations)
+{
+    struct gateway_server_set *set = making->set;
+    uint64_t count = 0;
+
+    for (uint32_t i = 0; i < set->servers.count; i++)
+        count += places_of(&set->servers.items[i], &locations[i]);
+    if (count > HF_BALANCER_SERVERS_MAX)
+        return hf_error_set(making->error, HF_EINVAL, "its names have %llu addresses; there can be %d servers",
+                            (unsigned long long)count, HF_BALANCER_SERVERS_MAX);
+    set->places = calloc(count + 1, sizeof *set->places);
+    set->in_flight = calloc(count + 1, sizeof *set->in_flight);
+    return set->places && set->in_flight
+               ? HF_OK
+               : hf_error_set(making->error, HF_ENOMEM, "no memory for %llu servers", (unsigned long long)count);
+}
+
+static int32_t fill_located(struct making *making, const struct gateway_location *locations)
+{
+    struct gateway_server_set *set = making->set;
+    const struct gateway_server_options *servers = set->servers.items;
+    int32_t code = make_room(making, locations);
 
     for (int32_t backup = 0; backup < 2; backup++) {
         for (uint32_t i = 0; i < set->servers.count && code == HF_OK; i++)
             if (servers[i].backup == backup)
-                code = fill_place(set, options, &servers[i], &set->places[set->count++], error);
+                code = fill_server(making, &servers[i], &locations[i]);
         if (!backup)
             set->backup_at = set->count;
     }
@@ -154,6 +154,26 @@ static int32_t fill_places(struct gateway_server_set *set, const struct gateway_
         atomic_init(&set->in_flight[i], atomic_load(&set->places[i].server->in_flight));
         set->has_maximum |= set->places[i].requests_maximum > 0;
     }
+    return code;
+}
+
+static int32_t fill_places(struct making *making)
+{
+    struct gateway_server_set *set = making->set;
+    struct gateway_location *locations = calloc((size_t)set->servers.count + 1, sizeof *locations);
+    int32_t code = HF_OK;
+
+    if (!locations)
+        return hf_error_set(making->error, HF_ENOMEM, "no memory for an upstream");
+    for (uint32_t i = 0; i < set->servers.count && code == HF_OK; i++) {
+        code =
+            gateway_locate(making->build, making->options, set->servers.items[i].address, &locations[i], making->error);
+        if (code != HF_OK)
+            hf_error_prefix(making->error, "server '%s'", set->servers.items[i].name);
+    }
+    if (code == HF_OK)
+        code = fill_located(making, locations);
+    free(locations);
     return code;
 }
 
@@ -169,7 +189,7 @@ static int32_t open_pool(const struct gateway_build *build, struct gateway_serve
         return hf_error_set(error, HF_ENOMEM, "no memory for a balancer");
     for (uint32_t i = 0; i < count; i++)
         servers[i] = (hf_balancer_server){.name = hf_slice_of(set->places[from + i].server->address),
-                                          .weight = set->places[from + i].weight};
+                                          .weight = set->places[from + i].weight * set->weight_unit};
     build->node->random(build->host, &setup.random_seed, sizeof setup.random_seed);
     int32_t code = count ? set->balancer->pool_open(set->balancer_self, &setup, ret_pool, error) : HF_OK;
     free(servers);
@@ -250,11 +270,26 @@ static void fill_rules(struct gateway_server_set *set, const struct gateway_upst
     set->receive_timeout_us = options->receive_timeout_us;
     set->idle_timeout_us = options->idle_timeout_us;
     set->idle_maximum = (uint32_t)options->idle_maximum;
+    set->send_proxy = options->send_proxy;
     set->queue_maximum = (uint32_t)options->queue_maximum;
     set->queue_timeout_us = options->queue_timeout_us;
     set->http2 = options->protocol == GATEWAY_SPEAKS_HTTP2;
     set->streams_maximum = (uint32_t)options->http2_streams_maximum;
+    set->hold_timeout_us = options->hold_timeout_us;
     set->has_check = options->check.type != GATEWAY_CHECK_NONE;
+}
+
+/* While weights change in small steps, each is worth many; a power of two, which some balancers count in. */
+static void choose_unit(struct gateway_server_set *set, const struct gateway_upstream_options *options)
+{
+    uint32_t most = 1;
+
+    for (uint32_t i = 0; i < set->count; i++)
+        most = set->places[i].weight > most ? set->places[i].weight : most;
+    set->weight_unit = 1;
+    while (options->slow_start_us && set->weight_unit < WEIGHT_UNIT &&
+           most * set->weight_unit * 2 <= HF_BALANCER_WEIGHT_MAX)
+        set->weight_unit *= 2;
 }
 
 /* What outlives the configuration that it came from. */
@@ -270,14 +305,6 @@ static int32_t copy_texts(struct gateway_server_set *set, const struct gateway_u
         if (!set->texts[i])
             return hf_error_set(error, HF_ENOMEM, "no memory for an upstream");
     return gateway_key_parse(set->texts[TEXT_KEY], &set->key, error);
-}
-
-static int32_t make_room(struct gateway_server_set *set, uint32_t count, hf_error *error)
-{
-    set->places = calloc((size_t)count + 1, sizeof *set->places);
-    set->in_flight = calloc((size_t)count + 1, sizeof *set->in_flight);
-    return set->places && set->in_flight ? HF_OK
-                                         : hf_error_set(error, HF_ENOMEM, "no memory for %u servers", (unsigned)count);
 }
 
 static int32_t allocate(const struct gateway_build *build, struct gateway_upstream *upstream,
@@ -326,11 +353,11 @@ int32_t gateway_server_set_build(const struct gateway_build *build, struct gatew
     fill_rules(set, options);
     code = take_servers(set, options, servers, error);
     if (code == HF_OK)
-        code = make_room(set, set->servers.count, error);
-    if (code == HF_OK)
         code = copy_texts(set, options, error);
+    struct making making = {.build = build, .options = options, .set = set, .error = error};
     if (code == HF_OK)
-        code = fill_places(set, options, error);
+        code = fill_places(&making);
+    choose_unit(set, options);
     if (code == HF_OK)
         code = make_tls(build, set, options, error);
     if (code == HF_OK)

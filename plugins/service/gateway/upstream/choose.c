@@ -10,7 +10,8 @@ int32_t gateway_choice_is_keyed(const struct gateway_server_set *set)
 static void look(const struct gateway_choice *choice, uint64_t *bits)
 {
     struct gateway_server_set *set = choice->set;
-    struct gateway_usable fresh = {.bits = bits};
+    uint64_t away[HF_BALANCER_SERVERS_MAX / 64];
+    struct gateway_usable fresh = {.bits = bits, .away = away};
 
     if (!choice->usable) { /* what the worker keeps is by the places of another set */
         gateway_server_set_look(set, &fresh, choice->now_us);
@@ -61,19 +62,26 @@ static int32_t pick_from(const struct gateway_choice *choice, hf_balancer_pool *
     return 1;
 }
 
-int32_t gateway_choose(const struct gateway_choice *choice, uint32_t *ret_place, int32_t *ret_full)
+int32_t gateway_choose_from(const struct gateway_choice *choice, const uint64_t *bits, uint32_t *ret_place)
 {
     const struct gateway_server_set *set = choice->set;
     const struct gateway_pools *pools = &set->pools[choice->worker];
-    uint64_t bits[HF_BALANCER_SERVERS_MAX / 64], shifted[HF_BALANCER_SERVERS_MAX / 64];
+    uint64_t shifted[HF_BALANCER_SERVERS_MAX / 64];
 
-    usable_now(choice, bits, ret_full);
     if (pick_from(choice, pools->regular, bits, 0, ret_place))
         return 1;
     if (!pools->backup)
         return 0;
     shift(bits, set->backup_at, set->count - set->backup_at, shifted);
     return pick_from(choice, pools->backup, shifted, set->backup_at, ret_place);
+}
+
+int32_t gateway_choose(const struct gateway_choice *choice, uint32_t *ret_place, int32_t *ret_full)
+{
+    uint64_t bits[HF_BALANCER_SERVERS_MAX / 64];
+
+    usable_now(choice, bits, ret_full);
+    return gateway_choose_from(choice, bits, ret_place);
 }
 
 void gateway_choice_learn(const struct gateway_server_set *set, uint32_t worker, uint32_t place, int32_t outcome,

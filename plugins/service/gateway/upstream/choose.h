@@ -22,6 +22,9 @@ int32_t gateway_choice_is_keyed(const struct gateway_server_set *set);
  * *ret_full says whether some are only without room. */
 int32_t gateway_choose(const struct gateway_choice *choice, uint32_t *ret_place, int32_t *ret_full);
 
+/* Picks one of those whose bits are set, whatever else is known of them. */
+int32_t gateway_choose_from(const struct gateway_choice *choice, const uint64_t *bits, uint32_t *ret_place);
+
 /* The balancer learns how it went; `outcome` is GATEWAY_.... */
 void gateway_choice_learn(const struct gateway_server_set *set, uint32_t worker, uint32_t place, int32_t outcome,
                           uint64_t picked_us, uint64_t now_us);

@@ -2,6 +2,7 @@
 
 #include <holdfast/lib/error.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,7 +125,8 @@ static int is_usable(const struct gateway_server_set *set, const struct gateway_
 {
     const struct gateway_server *server = place->server;
 
-    return !place->is_draining && gateway_health_is_usable(&server->health, &place->health, now_us) &&
+    return !place->is_draining && place->addresses.count > 0 &&
+           gateway_health_is_usable(&server->health, &place->health, now_us) &&
            !gateway_outlier_is_ejected(&server->outlier, now_us) &&
            (!set->has_server_breaker || gateway_breaker_wait(&server->breaker, now_us) == 0);
 }
@@ -138,6 +140,61 @@ static int depends_on_time(const struct gateway_server_set *set, const struct ga
            (set->has_server_breaker && server->breaker.state != GATEWAY_BREAKER_CLOSED);
 }
 
+/* Whether it would be usable if requests to it had not failed. */
+static int is_away(const struct gateway_server_set *set, const struct gateway_place *place, uint64_t now_us)
+{
+    struct gateway_health health = place->server->health;
+
+    health.fails = 0;
+    return !place->is_draining && place->addresses.count > 0 &&
+           gateway_health_is_usable(&health, &place->health, now_us) &&
+           !gateway_outlier_is_ejected(&place->server->outlier, now_us) &&
+           (!set->has_server_breaker || gateway_breaker_wait(&place->server->breaker, now_us) == 0);
+}
+
+int32_t gateway_usable_init(struct gateway_usable *usable, const struct gateway_server_set *set, uint32_t worker)
+{
+    uint32_t words = set->count / 64 + 1;
+    int32_t weighs = set->places[0].health.slow_start_us && set->balancer->weigh;
+
+    memset(usable, 0, sizeof *usable);
+    usable->pools = &set->pools[worker];
+    usable->bits = calloc(words, sizeof *usable->bits);
+    usable->away = calloc(words, sizeof *usable->away);
+    usable->weights = weighs ? calloc(set->count, sizeof *usable->weights) : NULL;
+    usable->wanted = weighs ? calloc(set->count, sizeof *usable->wanted) : NULL;
+    if (!usable->bits || !usable->away || (weighs && (!usable->weights || !usable->wanted))) {
+        gateway_usable_done(usable);
+        return HF_ENOMEM;
+    }
+    for (uint32_t i = 0; weighs && i < set->count; i++)
+        usable->weights[i] = set->places[i].weight * set->weight_unit;
+    return HF_OK;
+}
+
+void gateway_usable_done(struct gateway_usable *usable)
+{
+    free(usable->bits);
+    free(usable->away);
+    free(usable->weights);
+    free(usable->wanted);
+    memset(usable, 0, sizeof *usable);
+}
+
+/* Outside the lock: the balancer is somebody else's. */
+static void tell_weights(struct gateway_server_set *set, struct gateway_usable *usable)
+{
+    for (uint32_t i = 0; i < set->count; i++) {
+        if (usable->wanted[i] == usable->weights[i])
+            continue;
+        usable->weights[i] = usable->wanted[i];
+        if (i < set->backup_at)
+            set->balancer->weigh(usable->pools->regular, i, usable->weights[i]);
+        else
+            set->balancer->weigh(usable->pools->backup, i - set->backup_at, usable->weights[i]);
+    }
+}
+
 void gateway_server_set_look(struct gateway_server_set *set, struct gateway_usable *usable, uint64_t now_us)
 {
     uint64_t changes = atomic_load_explicit(&set->upstream->changes, memory_order_acquire);
@@ -147,6 +204,7 @@ void gateway_server_set_look(struct gateway_server_set *set, struct gateway_usab
     usable->changes = changes;
     usable->until_us = UINT64_MAX;
     memset(usable->bits, 0, (set->count + 63) / 64 * sizeof *usable->bits);
+    memset(usable->away, 0, (set->count + 63) / 64 * sizeof *usable->away);
     pthread_mutex_lock(&set->upstream->lock);
     for (uint32_t i = 0; i < set->count; i++) {
         const struct gateway_place *place = &set->places[i];
@@ -156,10 +214,18 @@ void gateway_server_set_look(struct gateway_server_set *set, struct gateway_usab
                               memory_order_relaxed);
         if (is_usable(set, place, now_us))
             usable->bits[i / 64] |= UINT64_C(1) << i % 64;
-        if (depends_on_time(set, place, now_us))
+        else if (is_away(set, place, now_us))
+            usable->away[i / 64] |= UINT64_C(1) << i % 64;
+        if (usable->weights)
+            usable->wanted[i] =
+                gateway_health_weight(&place->server->health, &place->health, place->weight * set->weight_unit, now_us);
+        if (depends_on_time(set, place, now_us) ||
+            (usable->weights && usable->wanted[i] < place->weight * set->weight_unit))
             usable->until_us = now_us + LOOK_AGAIN_US;
     }
     pthread_mutex_unlock(&set->upstream->lock);
+    if (usable->weights)
+        tell_weights(set, usable);
 }
 
 static void note_change(struct gateway_upstream *upstream)
@@ -208,6 +274,13 @@ int32_t gateway_server_begin(struct gateway_server_set *set, uint32_t place, uin
     count_in_flight(set, place, 1);
     atomic_fetch_add_explicit(&server->requests, 1, memory_order_relaxed);
     return 1;
+}
+
+void gateway_server_probed(struct gateway_server_set *set, uint32_t place, uint64_t now_us)
+{
+    pthread_mutex_lock(&set->upstream->lock);
+    gateway_health_probed(&set->places[place].server->health, now_us);
+    pthread_mutex_unlock(&set->upstream->lock);
 }
 
 static int32_t as_call(int32_t outcome)
@@ -271,6 +344,84 @@ void gateway_server_set_publish(struct gateway_server_set *set)
         atomic_store_explicit(&before->is_old, 1, memory_order_relaxed);
     set->upstream->set = set;
 }
+
+/* ---- Checks and names ---------------------------------------------------------------------------------------------
+ */
+
+void gateway_server_checked(struct gateway_server_set *set, uint32_t place, int32_t is_well, const char *why,
+                            uint64_t now_us)
+{
+    struct gateway_server *server = set->places[place].server;
+
+    atomic_fetch_add_explicit(&server->checks, 1, memory_order_relaxed);
+    if (!is_well)
+        atomic_fetch_add_explicit(&server->checks_failed, 1, memory_order_relaxed);
+    pthread_mutex_lock(&set->upstream->lock);
+    int32_t changed = gateway_health_check(&server->health, &set->places[place].health, is_well, now_us);
+    if (!is_well || !server->health.is_down) /* one that succeeds, but does not bring it back yet, changes nothing */
+        snprintf(server->why, sizeof server->why, "%s", is_well ? "" : why);
+    atomic_store_explicit(&server->is_troubled, server->health.fails > 0, memory_order_relaxed);
+    int32_t is_down = server->health.is_down;
+    pthread_mutex_unlock(&set->upstream->lock);
+    if (changed || is_down) /* also why it is down is looked at */
+        note_change(set->upstream);
+}
+
+void gateway_server_unchecked(struct gateway_server *server)
+{
+    struct gateway_upstream *upstream = server->upstream;
+
+    pthread_mutex_lock(&upstream->lock);
+    int32_t was_down = server->health.is_down;
+    server->health.is_down = 0;
+    server->health.streak = 0;
+    server->why[0] = '\0';
+    pthread_mutex_unlock(&upstream->lock);
+    if (was_down)
+        note_change(upstream);
+}
+
+void gateway_server_moved(struct gateway_server *server)
+{
+    struct gateway_upstream *upstream = server->upstream;
+
+    pthread_mutex_lock(&upstream->lock);
+    server->health.fails = 0;
+    atomic_store_explicit(&server->is_troubled, 0, memory_order_relaxed);
+    pthread_mutex_unlock(&upstream->lock);
+    note_change(upstream);
+}
+
+void gateway_server_set_recount(struct gateway_server_set *set)
+{
+    for (uint32_t i = 0; i < set->count; i++) {
+        unsigned in_flight = atomic_load_explicit(&set->places[i].server->in_flight, memory_order_relaxed);
+
+        if (atomic_load_explicit(&set->in_flight[i], memory_order_relaxed) != in_flight)
+            atomic_store_explicit(&set->in_flight[i], in_flight, memory_order_relaxed);
+    }
+}
+
+int32_t gateway_addresses_find(const struct gateway_addresses *addresses, const struct gateway_addresses *other,
+                               uint32_t address)
+{
+    for (uint32_t i = 0; i < addresses->count; i++)
+        if (addresses->sizes[i] == other->sizes[address] &&
+            memcmp(&addresses->items[i], &other->items[address], addresses->sizes[i]) == 0)
+            return (int32_t)i;
+    return -1;
+}
+
+int32_t gateway_addresses_meet(const struct gateway_addresses *a, const struct gateway_addresses *b)
+{
+    for (uint32_t i = 0; i < b->count; i++)
+        if (gateway_addresses_find(a, b, i) >= 0)
+            return 1;
+    return 0;
+}
+
+/* ---- Breakers and retries -----------------------------------------------------------------------------------------
+ */
 
 int32_t gateway_upstream_begin(struct gateway_server_set *set, uint64_t now_us, struct gateway_breaker_call *ret_call)
 {

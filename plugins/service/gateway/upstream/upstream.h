@@ -52,10 +52,18 @@ struct gateway_server {
     struct gateway_health health;
     struct gateway_outlier outlier;
     struct gateway_breaker breaker;
+    char why[64]; /* a check failed last; "": none since it was well */
+    /* [main]: */
+    struct gateway_check *check;  /* the checker's; NULL: it is not asked */
+    int32_t told_down, told_open; /* by signals */
     /* Any thread: */
     atomic_int is_troubled; /* its health says more than that it is well: requests must look at it */
     atomic_uint in_flight;
     _Atomic uint64_t requests, failures;
+    _Atomic uint64_t checks, checks_failed;
+    _Atomic uint64_t timed, timed_us; /* requests that took their time, and how long together */
+    atomic_uint connections;
+    void *user; /* what somebody publishes of it; [main] */
 };
 
 /* What a set says of a server. */
@@ -67,6 +75,7 @@ struct gateway_place {
     uint32_t requests_maximum; /* 0: any number */
     int32_t is_backup;
     int32_t is_draining;
+    int32_t is_pending; /* its name is asked for the first time: it may be there in a moment */
 };
 
 /* A balancer's pools of one worker: servers that get requests first, and those that get them when no other can. */
@@ -90,6 +99,8 @@ struct gateway_server_set {
     atomic_uint *in_flight;         /* as balancers read it */
     atomic_int is_old;              /* the upstream has a newer one */
     struct gateway_tls_client *tls; /* NULL: none */
+    uint32_t pending_count;
+    uint32_t weight_unit; /* balancers see weights multiplied by it, so that a small one can start slowly */
 
     /* What the upstream's options say. */
     struct gateway_key key;
@@ -100,8 +111,10 @@ struct gateway_server_set {
     int32_t has_breaker, has_server_breaker, has_outlier, has_check;
     double retry_ratio;
     uint64_t outlier_interval_us;
-    uint64_t connect_timeout_us, send_timeout_us, receive_timeout_us, idle_timeout_us, queue_timeout_us;
+    uint64_t connect_timeout_us, send_timeout_us, receive_timeout_us, idle_timeout_us, queue_timeout_us,
+        hold_timeout_us;
     uint32_t idle_maximum, queue_maximum;
+    int32_t send_proxy;       /* 0, or the version */
     int32_t http2;            /* is what they speak, */
     uint32_t streams_maximum; /* and requests at a time on a connection */
     char *texts[4];
@@ -119,7 +132,10 @@ struct gateway_upstream {
     /* Counts what may change which servers can be picked: workers look anew when it has. */
     _Atomic uint64_t changes;
     struct gateway_server_set *set; /* the newest; [main] */
-    uint32_t id;                    /* by which workers know it: small, and its own as long as it lives */
+    /* [main]: what was told of it, and whether some server must be looked at every moment. */
+    uint64_t told_changes;
+    int32_t told_open, is_watched;
+    uint32_t id; /* by which workers know it: small, and its own as long as it lives */
 };
 
 /* How a request to a server went. */
@@ -144,15 +160,27 @@ void gateway_server_set_release(struct gateway_server_set *set); /* accepts NULL
 struct gateway_usable {
     uint64_t changes;  /* of the upstream, then */
     uint64_t until_us; /* when time alone may have changed it */
-    uint64_t *bits;    /* by place; its memory is the worker's */
+    /* By place; the memory is the worker's: who can be picked, and who can not only because requests to it failed. */
+    uint64_t *bits, *away;
+    /* The worker's pools of the set, and by place the weights that they know of, times weight_unit; NULL: they need not
+     * be told. */
+    const struct gateway_pools *pools;
+    uint32_t *weights, *wanted;
 };
 
-/* Looks again where something has changed. */
+/* For a worker, with its pools.  HF_ENOMEM: it is empty. */
+int32_t gateway_usable_init(struct gateway_usable *usable, const struct gateway_server_set *set, uint32_t worker);
+void gateway_usable_done(struct gateway_usable *usable);
+
+/* Looks again where something has changed, and tells the pools the weights of servers that start slowly. */
 void gateway_server_set_look(struct gateway_server_set *set, struct gateway_usable *usable, uint64_t now_us);
 
 /* A request goes to the server at `place`.  0: its breaker refuses it. */
 int32_t gateway_server_begin(struct gateway_server_set *set, uint32_t place, uint64_t now_us,
                              struct gateway_breaker_call *ret_call);
+
+/* The request is to find out whether a server that is away is back. */
+void gateway_server_probed(struct gateway_server_set *set, uint32_t place, uint64_t now_us);
 
 /* And has ended, with the set that it began with. */
 void gateway_server_end(struct gateway_server_set *set, uint32_t place, const struct gateway_breaker_call *call,
@@ -166,6 +194,26 @@ void gateway_server_leave(struct gateway_server *server, struct gateway_server_s
 
 /* The set is the newest of its upstream from now on.  [main] */
 void gateway_server_set_publish(struct gateway_server_set *set);
+/* A check of the server has ended; `why` says why it failed.  [main] */
+void gateway_server_checked(struct gateway_server_set *set, uint32_t place, int32_t is_well, const char *why,
+                            uint64_t now_us);
+
+/* It is checked no more, and so not down.  [main] */
+void gateway_server_unchecked(struct gateway_server *server);
+
+/* It is somewhere else now: what requests to it have shown says nothing any more.  [main] */
+void gateway_server_moved(struct gateway_server *server);
+
+/* What balancers read of requests under way is put right, where two that ended at once have left it one off, or some
+ * have ended that began with another set.  [main] */
+void gateway_server_set_recount(struct gateway_server_set *set);
+
+/* Whether they have one in common. */
+int32_t gateway_addresses_meet(const struct gateway_addresses *a, const struct gateway_addresses *b);
+
+/* Which of them the other's address is; -1: none. */
+int32_t gateway_addresses_find(const struct gateway_addresses *addresses, const struct gateway_addresses *other,
+                               uint32_t address);
 
 /* Looks for servers that stand out.  [main] */
 void gateway_server_set_judge(struct gateway_server_set *set, uint64_t now_us);

@@ -1,5 +1,7 @@
 #include "http2/http2.h"
+#include "proxy/outflow.h"
 #include "proxy/private.h"
+#include "stream/stream.h"
 
 #include "tls/stream.h"
 
@@ -109,7 +111,7 @@ static void free_view(struct gateway_view *view)
         return;
     gateway_server_set_release(view->set);
     gateway_upstream_release(view->upstream);
-    free(view->usable.bits);
+    gateway_usable_done(&view->usable);
     free(view->idle);
     free(view->idle_count);
     free(view);
@@ -165,8 +167,18 @@ static void settle_clients(struct gateway_worker *worker)
 static void serve_queues(struct gateway_worker *worker)
 {
     worker->has_room = 0;
-    for (struct gateway_view *view = worker->views; view; view = view->next)
+    for (struct gateway_view *view = worker->views; view; view = view->next) {
         gateway_view_serve(view);
+        gateway_stream_serve(view);
+    }
+}
+
+static void free_port(struct gateway_port *port)
+{
+    gateway_udp_destroy(port->udp);
+    gateway_meter_release(port->meter);
+    free(port->name);
+    free(port);
 }
 
 static void free_ports(struct gateway_worker *worker)
@@ -174,13 +186,12 @@ static void free_ports(struct gateway_worker *worker)
     for (struct gateway_port **at = &worker->ports; *at;) {
         struct gateway_port *port = *at;
 
-        if (port->listener || port->clients) {
+        if (port->listener || port->clients || port->streams) {
             at = &port->next;
             continue;
         }
         *at = port->next;
-        free(port->name);
-        free(port);
+        free_port(port);
     }
 }
 
@@ -212,6 +223,17 @@ static void free_dead(struct gateway_worker *worker)
     }
 }
 
+static void free_dead_streams(struct gateway_worker *worker)
+{
+    struct gateway_tcp *streams = worker->dead_tcps;
+    struct gateway_flow *flows = worker->dead_flows;
+
+    worker->dead_tcps = NULL;
+    worker->dead_flows = NULL;
+    gateway_stream_free(streams);
+    gateway_flow_free(flows);
+}
+
 static void free_unused(struct gateway_worker *worker)
 {
     struct gateway_generation *next;
@@ -230,7 +252,7 @@ uint32_t gateway_worker_clients(const struct gateway_worker *worker)
     uint32_t count = 0;
 
     for (struct gateway_port *port = worker->ports; port; port = port->next)
-        count += port->client_count;
+        count += port->client_count + port->stream_count;
     return count;
 }
 
@@ -253,6 +275,8 @@ void gateway_worker_settle(struct gateway_worker *worker)
         gateway_http2_settle_carriers(worker);
     }
     free_dead(worker);
+    if (worker->dead_tcps || worker->dead_flows)
+        free_dead_streams(worker);
     if (worker->has_unused) {
         free_unused(worker);
         free_dead(worker); /* idle links of what went */
@@ -277,13 +301,15 @@ static void accept_clients(void *arg, int32_t fd, uint32_t events)
 
         if (client < 0)
             break; /* none is left, or it has gone again; without descriptors the next wake-up tries anew */
-        if (port->client_count >= port->listener->connections_maximum) {
-            atomic_fetch_add_explicit(&worker->counts.refused_connections, 1, memory_order_relaxed);
+        if (port->client_count + port->stream_count >= port->listener->connections_maximum) {
+            gateway_count(&port->meter->cells[worker->index].refused, 1);
             (void)close(client);
             continue;
         }
-        atomic_fetch_add_explicit(&worker->counts.connections, 1, memory_order_relaxed);
-        gateway_client_accept(port, client, &address);
+        if (port->listener->protocol == GATEWAY_PROTOCOL_TCP)
+            gateway_stream_accept(port, client, &address);
+        else
+            gateway_client_accept(port, client, &address);
     }
     gateway_worker_settle(worker);
 }
@@ -292,6 +318,8 @@ static void stop_listening(struct gateway_port *port)
 {
     port->worker->loops->watch_destroy(port->watch);
     port->watch = NULL;
+    if (port->udp) /* its answers would go out through that socket */
+        gateway_udp_end(port->udp);
 }
 
 static void drain_clients(struct gateway_port *port)
@@ -319,10 +347,10 @@ static struct gateway_view *create_view(struct gateway_worker *worker, struct ga
     view->set = set;
     gateway_upstream_hold(view->upstream);
     gateway_server_set_hold(view->set);
-    view->usable.bits = calloc(count / 64 + 1, sizeof *view->usable.bits);
+    int32_t code = gateway_usable_init(&view->usable, set, worker->index);
     view->idle = calloc(count + 1, sizeof *view->idle);
     view->idle_count = calloc(count + 1, sizeof *view->idle_count);
-    if (view->usable.bits && view->idle && view->idle_count)
+    if (code == HF_OK && view->idle && view->idle_count)
         return view;
     free_view(view);
     return NULL;
@@ -341,7 +369,12 @@ static struct gateway_port *create_port(struct gateway_worker *worker, const str
     }
     port->worker = worker;
     port->fd = fd;
-    return port;
+    port->meter = listener->meter;
+    gateway_meter_hold(port->meter);
+    if (listener->protocol != GATEWAY_PROTOCOL_UDP || gateway_udp_create(port, NULL) == HF_OK)
+        return port;
+    free_port(port);
+    return NULL;
 }
 
 static int32_t fill_takeover(struct gateway_takeover *takeover, struct gateway_plan *plan, const int32_t *sockets)
@@ -392,10 +425,8 @@ void gateway_takeover_destroy(struct gateway_takeover *takeover)
     for (uint32_t i = 0; generation && takeover->fresh && i < generation->plan->upstream_count; i++)
         free_view(takeover->fresh[i]);
     for (uint32_t i = 0; generation && takeover->ports && i < generation->plan->listener_count; i++)
-        if (takeover->ports[i]) {
-            free(takeover->ports[i]->name);
-            free(takeover->ports[i]); /* the descriptor is the caller's until the worker has it */
-        }
+        if (takeover->ports[i])
+            free_port(takeover->ports[i]); /* the descriptor is the caller's until the worker has it */
     free(takeover->fresh);
     free(takeover->ports);
     if (generation) {
@@ -414,24 +445,57 @@ static struct gateway_view *find_view(const struct gateway_worker *worker, const
     return NULL;
 }
 
+/* Where the server of an old place is in the new set, which mostly has them in the same order: behind the one before.
+ * -1: nowhere, or it gets nothing more. */
+static int64_t new_place(const struct gateway_server_set *set, const struct gateway_server *server, uint32_t *hint)
+{
+    for (uint32_t i = 0; i < set->count; i++) {
+        uint32_t at = (*hint + i) % set->count;
+
+        if (set->places[at].server != server)
+            continue;
+        *hint = at + 1;
+        return set->places[at].is_draining ? -1 : (int64_t)at;
+    }
+    return -1;
+}
+
+/* Those whose address the server still has. */
+static void keep_idle(struct gateway_view *view, uint32_t i, struct gateway_view *fresh, uint32_t k)
+{
+    const struct gateway_addresses *before = &view->set->places[i].addresses, *now = &fresh->set->places[k].addresses;
+    struct gateway_link *next;
+
+    for (struct gateway_link *link = view->idle[i]; link; link = next) {
+        int32_t address = gateway_addresses_find(now, before, link->address);
+
+        next = link->next;
+        if (address < 0) {
+            gateway_link_destroy(link);
+            continue;
+        }
+        link->place = k;
+        link->address = (uint32_t)address;
+    }
+    fresh->idle[k] = view->idle[i];
+    fresh->idle_count[k] = view->idle_count[i];
+    view->idle[i] = NULL;
+    view->idle_count[i] = 0;
+}
+
 /* Connections to servers that stay are kept, unless TLS is another; and what the balancer has learned. */
 static void follow(struct gateway_view *view, struct gateway_view *fresh)
 {
     const struct gateway_server_set *before = view->set, *set = fresh->set;
+    uint32_t hint = 0;
     const struct gateway_pools *old = &before->pools[view->worker->index], *new = &set->pools[view->worker->index];
 
-    for (uint32_t i = 0; i < before->count; i++)
-        for (uint32_t k = 0; k < set->count; k++) {
-            if (before->places[i].server != set->places[k].server || set->places[k].is_draining ||
-                !gateway_tls_client_is_like(before->tls, set->tls))
-                continue;
-            fresh->idle[k] = view->idle[i];
-            fresh->idle_count[k] = view->idle_count[i];
-            view->idle[i] = NULL;
-            view->idle_count[i] = 0;
-            for (struct gateway_link *link = fresh->idle[k]; link; link = link->next)
-                link->place = k;
-        }
+    for (uint32_t i = 0; i < before->count && gateway_tls_client_is_like(before->tls, set->tls); i++) {
+        int64_t k = view->idle[i] ? new_place(set, before->places[i].server, &hint) : -1;
+
+        if (k >= 0)
+            keep_idle(view, i, fresh, (uint32_t)k);
+    }
     close_idle(view);
     gateway_http2_follow(view, set);
     if (before->balancer != set->balancer || !set->balancer->follow)
@@ -488,6 +552,16 @@ static const struct gateway_listener *find_listener(const struct gateway_plan *p
     return NULL;
 }
 
+/* What is under way lets go of what the plan has replaced. */
+static void follow_plan(struct gateway_worker *worker)
+{
+    for (struct gateway_port *port = worker->ports; port; port = port->next) {
+        gateway_stream_follow(port);
+        if (port->udp)
+            gateway_udp_follow(port->udp);
+    }
+}
+
 /* A port whose address is another one now is a listener that went, and one that came. */
 static void take_ports(struct gateway_worker *worker, struct gateway_takeover *takeover)
 {
@@ -513,7 +587,8 @@ static void take_ports(struct gateway_worker *worker, struct gateway_takeover *t
         port->next = worker->ports;
         worker->ports = port;
         takeover->ports[i] = NULL;
-        if (worker->loops->watch_create(worker->loop, port->fd, HF_WATCH_READ, accept_clients, port, &port->watch,
+        if (worker->loops->watch_create(worker->loop, port->fd, HF_WATCH_READ,
+                                        port->udp ? gateway_udp_receive : accept_clients, port, &port->watch,
                                         NULL) != HF_OK)
             abort(); /* no memory for an event: a listener that nobody hears */
     }
@@ -531,6 +606,7 @@ static void take_over(hf_task *task)
     take_ports(worker, takeover);
     generation->next = worker->generations;
     worker->generations = worker->generation = generation;
+    follow_plan(worker);
     worker->has_unused = 1;
     takeover->generation = NULL;
     gateway_worker_settle(worker);
@@ -612,6 +688,8 @@ int32_t gateway_worker_create(const hf_host *host, const hf_loop_interface *loop
     worker->node = node;
     worker->index = index;
     worker->loop = loops->worker(host, index);
+    node->random(host, worker->random.state, sizeof worker->random.state);
+    worker->random.state[0] |= 1; /* not all zero, however small the chance */
     hf_buffer_init(&worker->gather.head, GATEWAY_HEAD_OUT_MAX);
     gateway_wheel_init(&worker->wheel, 0);
     int32_t code = gateway_tls_worker_create(loops, worker->loop, index, &worker->tls, error);
@@ -647,8 +725,11 @@ void gateway_worker_destroy(struct gateway_worker *worker)
     if (!worker)
         return;
     free_spare(worker);
+    gateway_split_release(worker->split.split);
     gateway_tls_worker_destroy(worker->tls);
     gateway_http2_release(worker);
+    gateway_outflows_destroy(worker);
+    gateway_pipes_done(&worker->pipes);
     hf_buffer_done(&worker->gather.head);
     free(worker);
 }
@@ -676,10 +757,13 @@ void gateway_worker_close(struct gateway_worker *worker)
         port->listener = NULL;
         while (port->clients)
             gateway_client_destroy(port->clients);
+        while (port->streams)
+            gateway_stream_destroy(port->streams);
     }
     worker->generation = NULL;
     worker->has_unused = 1;
     gateway_worker_settle(worker);
     worker->loops->timer_destroy(worker->tick);
     worker->tick = NULL;
+    gateway_outflows_stop(worker);
 }

@@ -4,15 +4,18 @@
 #define GATEWAY_WORKER_H
 
 #include "plan/plan.h"
+#include "release/split.h"
+#include "stream/way.h"
 #include "worker/socket.h"
 #include "worker/wheel.h"
 
 #include <holdfast/host/loop.h>
 #include <holdfast/lib/buffer.h>
+#include <holdfast/lib/hash.h>
 
 enum {
-    GATEWAY_BLOCK_SIZE = 20 << 10,   /* a head of the longest kind, and some of what follows */
-    GATEWAY_SCRATCH_SIZE = 64 << 10, /* read at a time */
+    GATEWAY_BLOCK_SIZE = 20 << 10,    /* a head of the longest kind, and some of what follows */
+    GATEWAY_SCRATCH_SIZE = 128 << 10, /* read at a time: an answer of 64 KiB with its head comes in one piece */
     GATEWAY_PIECES_MAX = 64,
     GATEWAY_SPARE_MAX = 1024 /* objects of a kind that are kept for later */
 };
@@ -21,9 +24,13 @@ struct gateway_carrier;
 struct gateway_client;
 struct gateway_policies;
 struct gateway_exchange;
+struct gateway_flow;
 struct gateway_http2_scratch;
 struct gateway_link;
+struct gateway_outflows;
 struct gateway_stream;
+struct gateway_tcp;
+struct gateway_udp;
 
 /* Bytes as they were read. */
 struct gateway_block {
@@ -48,9 +55,13 @@ struct gateway_port {
     int32_t fd;                    /* not closed here: whoever opened it for all workers does */
     hf_watch *watch;
     char *name;                              /* of the listener */
+    struct gateway_meter *meter;             /* of the listener; held */
     const struct gateway_listener *listener; /* of the present plan; NULL: it has none of that name any more */
     struct gateway_client *clients;
     uint32_t client_count;
+    struct gateway_tcp *streams; /* of protocol tcp */
+    uint32_t stream_count;
+    struct gateway_udp *udp; /* flows of protocol udp; NULL: another */
 };
 
 /* What a worker knows of an upstream's servers, for as long as the set is the newest. */
@@ -65,7 +76,9 @@ struct gateway_view {
     uint32_t *idle_count;
     struct gateway_carrier *carriers; /* connections of HTTP/2 */
     struct gateway_exchange *queue, *queue_end;
-    uint32_t queued;
+    struct gateway_tcp *streams, *streams_end; /* that wait, too */
+    uint32_t queued;                           /* all */
+    uint64_t probed_us; /* when a server that is away was last asked for a request that is held */
 };
 
 /* A plan as long as the worker uses it: the present one, or one with which requests have begun. */
@@ -76,15 +89,12 @@ struct gateway_generation {
     uint32_t uses;               /* requests */
 };
 
-struct gateway_worker_counts {
-    _Atomic uint64_t connections, requests, refused_connections;
-};
-
 struct gateway_worker {
     const hf_host *host;
     const hf_loop_interface *loops;
     const hf_node_interface *node;
     struct gateway_policies *policies; /* of the process; NULL: none */
+    struct gateway_split_seat split;
     hf_loop *loop;
     uint32_t index;
     struct gateway_generation *generation; /* the present one; NULL: none yet */
@@ -111,12 +121,17 @@ struct gateway_worker {
     struct gateway_stream *dead_streams, *spare_streams; /* of HTTP/2 */
     uint32_t spare_stream_count;
     struct gateway_http2_scratch *http2; /* NULL: nobody has spoken it yet */
+    struct gateway_tcp *dead_tcps;
+    struct gateway_flow *dead_flows;
+    struct gateway_pipes pipes;
     struct gateway_gather gather;
     struct gateway_tls_worker *tls;
-    hf_http1_head answer; /* the head that was just read */
-    char date[32];        /* of `dated_s` */
+    struct gateway_outflows *outflows; /* NULL: no answer has needed it yet */
+    hf_http1_head answer;              /* the head that was just read */
+    char date[32];                     /* of `dated_s` */
     uint64_t dated_s;
-    struct gateway_worker_counts counts;
+    hf_random random;     /* for what need not be secret */
+    uint64_t last_client; /* its id */
     uint8_t scratch[GATEWAY_SCRATCH_SIZE];
 };
 
@@ -180,7 +195,7 @@ void gateway_worker_drain(struct gateway_worker *worker, void (*drained)(void *a
 /* Closes everything at once; the last thing of all. */
 void gateway_worker_close(struct gateway_worker *worker);
 
-/* Connections there are. */
+/* Connections there are, of clients of all protocols. */
 uint32_t gateway_worker_clients(const struct gateway_worker *worker);
 
 /* Memory for a head; NULL: none. */

@@ -150,8 +150,10 @@ static int32_t open_catalog(struct store_service *service, hf_error *error)
     if (result != HF_OK)
         return result;
     result = store_service_register(service, replica);
-    if (result != HF_OK)
+    if (result != HF_OK) {
         store_replica_close(replica);
+        hf_error_set(error, result, "no memory for the catalog's replica");
+    }
     return result;
 }
 

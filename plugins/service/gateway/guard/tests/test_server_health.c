@@ -81,6 +81,21 @@ static void after_the_time_one_request_tries(void **state)
     assert_true(gateway_health_is_usable(&health, &rules, now));
 }
 
+static void one_that_is_probed_comes_back_with_its_answer(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        (void)request(0);
+    now += SECOND;
+    assert_false(gateway_health_request(&health, &rules, 1, now)); /* sent before: says nothing */
+    gateway_health_probed(&health, now);
+    assert_false(gateway_health_is_usable(&health, &rules, now)); /* nothing else is sent meanwhile */
+    now += 29 * (uint64_t)SECOND;
+    assert_false(gateway_health_is_usable(&health, &rules, now));
+    assert_true(gateway_health_request(&health, &rules, 1, now));
+    assert_true(gateway_health_is_usable(&health, &rules, now));
+}
+
 static void changes_are_told(void **state)
 {
     (void)state;
@@ -163,6 +178,7 @@ int main(void)
         cmocka_unit_test_setup(three_failures_within_the_time_send_it_away, set_up),
         cmocka_unit_test_setup(failures_far_apart_do_not, set_up),
         cmocka_unit_test_setup(after_the_time_one_request_tries, set_up),
+        cmocka_unit_test_setup(one_that_is_probed_comes_back_with_its_answer, set_up),
         cmocka_unit_test_setup(changes_are_told, set_up),
         cmocka_unit_test_setup(without_a_maximum_it_never_goes_away, set_up),
         cmocka_unit_test_setup(checks_need_to_agree, set_up),

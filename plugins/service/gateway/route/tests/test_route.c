@@ -86,6 +86,29 @@ static void paths_that_are_none_are_refused(void **state)
     assert_int_equal(read_request("a", "Host: a\r\n"), HF_EINVAL);
 }
 
+static void dots_that_servers_read_in_different_ways_are_refused(void **state)
+{
+    static const char *const doubtful[] = {"/a/..%2fb", "/a%2F../b",   "/a%2f..",  "/a/../b%2fc",
+                                           "/a\\..\\b", "/a%5c..%5Cb", "/a/..;/b", "/a/.;x/b",
+                                           "/..;/b",    "/a/..%3b/b",  "/a;/../b", "/a/%2e%2e;b"};
+    static const char *const certain[] = {"/a%2fb",   "/a\\b",    "/a;b=../c", "/a%2f..b",
+                                          "/a/b..;c", "/a/...;c", "/a;..",     "/;"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof doubtful / sizeof *doubtful; i++)
+        assert_int_equal(read_request(doubtful[i], "Host: a\r\n"), HF_EINVAL);
+    for (size_t i = 0; i < sizeof certain / sizeof *certain; i++)
+        assert_int_equal(read_request(certain[i], "Host: a\r\n"), HF_OK);
+}
+
+static void tunnels_are_refused(void **state)
+{
+    (void)state;
+    snprintf(text, sizeof text, "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_true(hf_http1_parse_request(hf_slice_of(text), &head, NULL) > 0);
+    assert_int_equal(gateway_request_read(&head, hf_slice_of("192.0.2.1"), &arena, &request, NULL), HF_EUNSUPPORTED);
+}
+
 static void hosts_have_no_port(void **state)
 {
     static const char *const hosts[][2] = {
@@ -204,6 +227,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(paths_are_one_however_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(paths_that_are_none_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(dots_that_servers_read_in_different_ways_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(tunnels_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hosts_have_no_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(parts_are_found_by_name, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_first_rule_that_matches_is_taken, set_up, tear_down),

@@ -42,6 +42,11 @@ const char *hf_kit_host_asked(const hf_kit_host *host, uint32_t index);
 void hf_kit_host_fail_allocation(hf_kit_host *host, uint64_t number);
 int32_t hf_kit_host_allocation_failed(const hf_kit_host *host);
 
+/* The `number`-th opening of sockets to listen at that is right from now on is refused (HF_EIO), counted from 1; 0:
+ * none. */
+void hf_kit_host_fail_listen(hf_kit_host *host, uint32_t number);
+int32_t hf_kit_host_listen_failed(const hf_kit_host *host);
+
 /* ---- What the plugin holds ---- */
 
 /* Blocks of host memory in use; *ret_bytes may be NULL. */
@@ -83,6 +88,20 @@ int32_t hf_kit_host_route(const hf_kit_host *host, uint32_t index, hf_kit_route 
 /* Calls the route's handler with the text for every {name}, and waits for the answer, and for the end of a stream,
  * whose client goes away.  Returns the answer's status; 0: there was none within `limit_us`. */
 uint32_t hf_kit_host_request(hf_kit_host *host, uint32_t route, const char *text, hf_slice body, uint64_t limit_us);
+
+/* ---- Listeners ---- */
+
+typedef struct hf_kit_listener {
+    int32_t type;        /* HF_LISTEN_... */
+    const char *address; /* as the plugin gave it; valid until it is closed */
+    uint32_t count;      /* of sockets */
+} hf_kit_listener;
+
+/* Where the plugin listens now, the newest first; 0 behind the last.  Its sockets are at a free port of this machine,
+ * or at a path in the check's folder, whatever the address says. */
+int32_t hf_kit_host_listener(const hf_kit_host *host, uint32_t index, hf_kit_listener *ret_listener);
+/* A non-blocking socket that is connected there, which the caller closes; -1: refused. */
+int32_t hf_kit_host_connect(const hf_kit_host *host, uint32_t index);
 
 /* ---- Peers ---- */
 
