@@ -102,11 +102,15 @@ def read_request(reader):
             if not line:
                 return None
             size = int(line.split(b";")[0], 16)
+            while size == 0:  # trailers, and the end of them
+                line = reader.readline()
+                if not line:
+                    return None
+                if line == b"\r\n":
+                    return head, body
             body += reader.read(size)
             if not reader.readline():
                 return None
-            if size == 0:
-                return head, body
     size = int(fields.get("content-length", "0"))
     body = reader.read(size)
     return (head, body) if len(body) == size else None

@@ -15,7 +15,7 @@ enum {
 };
 
 /* Why the connection has a deadline. */
-enum { WAITS_FOR_NOTHING, WAITS_FOR_HEAD, WAITS_FOR_REQUEST, WAITS_TO_SEND, WAITS_TO_DRAIN };
+enum { WAITS_AS_BEFORE, WAITS_FOR_NOTHING, WAITS_FOR_HEAD, WAITS_FOR_REQUEST, WAITS_TO_SEND, WAITS_TO_DRAIN };
 
 struct gateway_http2 {
     struct gateway_client *client;
@@ -459,6 +459,14 @@ static int begin_exchange(struct gateway_stream *stream)
     return stream->exchange != NULL;
 }
 
+/* For those who look for the reason. */
+static hf_slice first_line(const struct gateway_stream *stream)
+{
+    const uint8_t *end = stream->text.size ? memchr(stream->text.data, '\r', stream->text.size) : NULL;
+
+    return (hf_slice){stream->text.data, end ? (uint64_t)(end - stream->text.data) : 0};
+}
+
 /* No request can be made of the head, which the answer says. */
 static void refuse_head(struct gateway_stream *stream, int64_t code, const char *why)
 {
@@ -466,6 +474,7 @@ static void refuse_head(struct gateway_stream *stream, int64_t code, const char 
 
     exchange->head = (hf_http1_head){.minor = 1};
     exchange->request_ended = stream->has_ended;
+    exchange->account.line = first_line(stream);
     gateway_exchange_refuse(exchange, status_for(code), why);
 }
 
@@ -791,7 +800,8 @@ static void expect_of_connection(struct gateway_http2 *http2)
                         : http2->guard.in_block    ? WAITS_FOR_HEAD
                         : http2->stream_count == 0 ? WAITS_FOR_REQUEST
                                                    : WAITS_FOR_NOTHING;
-    const uint64_t within_us[] = {[WAITS_FOR_NOTHING] = 0,
+    const uint64_t within_us[] = {[WAITS_AS_BEFORE] = 0,
+                                  [WAITS_FOR_NOTHING] = 0,
                                   [WAITS_FOR_HEAD] = listener ? listener->head_timeout_us : DRAIN_US,
                                   [WAITS_FOR_REQUEST] = listener ? listener->idle_timeout_us : DRAIN_US,
                                   [WAITS_TO_SEND] = listener ? listener->send_timeout_us : DRAIN_US,
@@ -822,7 +832,7 @@ void gateway_http2_receive(struct gateway_client *client)
 
 void gateway_http2_writable(struct gateway_client *client)
 {
-    client->http2->waits_for = WAITS_FOR_NOTHING; /* some has gone: the time for the rest begins anew */
+    client->http2->waits_for = WAITS_AS_BEFORE; /* some has gone: the time for the rest begins anew */
     gateway_client_make_due(client);
 }
 
@@ -869,7 +879,7 @@ void gateway_http2_overdue(struct gateway_client *client)
     if (client->state == CLIENT_LINGERS || client->front.is_broken || http2->waits_for == WAITS_TO_SEND) {
         gateway_client_destroy(client);
     } else if (http2->waits_for == WAITS_TO_DRAIN) {
-        http2->waits_for = WAITS_FOR_NOTHING;
+        http2->waits_for = WAITS_AS_BEFORE;
         say_last(http2);
     } else if (http2->waits_for == WAITS_FOR_HEAD) {
         give_up(http2, NGHTTP2_ENHANCE_YOUR_CALM, "the head of a request did not come in time");

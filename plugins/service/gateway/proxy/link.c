@@ -48,15 +48,17 @@ void gateway_link_init(struct gateway_link *link, struct gateway_exchange *excha
     link->chunked.trailers = &link->trailers;
     gateway_server_hold(link->server);
     gateway_server_set_hold(link->set);
-    atomic_fetch_add_explicit(&link->server->connections, 1, memory_order_relaxed);
 }
 
 struct gateway_link *gateway_link_create(struct gateway_exchange *exchange, uint32_t place)
 {
     struct gateway_link *link = calloc(1, sizeof *link);
 
-    if (link)
-        gateway_link_init(link, exchange, place);
+    if (!link)
+        return NULL;
+    gateway_link_init(link, exchange, place);
+    link->is_connection = 1;
+    atomic_fetch_add_explicit(&link->server->connections, 1, memory_order_relaxed);
     return link;
 }
 
@@ -71,7 +73,7 @@ void gateway_link_bury(struct gateway_link *link)
     gateway_deadline_clear(&worker->wheel, &link->deadline);
     gateway_socket_close(&link->socket);
     gateway_server_set_release(link->set);
-    atomic_fetch_sub_explicit(&link->server->connections, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&link->server->connections, (unsigned)link->is_connection, memory_order_relaxed);
     gateway_server_release(link->server);
     link->set = NULL;
     link->server = NULL;

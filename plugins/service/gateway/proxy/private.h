@@ -400,9 +400,10 @@ struct gateway_link {
     hf_http1_chunked chunked;
     uint64_t body_left;
     uint64_t picked_us;
-    uint64_t owner;   /* the client whose requests alone it may carry, since the server was told; 0: any */
-    int32_t body;     /* HF_HTTP1_BODY_... of the answer */
-    int32_t body_out; /* of the request */
+    uint64_t owner;        /* the client whose requests alone it may carry, since the server was told; 0: any */
+    int32_t body;          /* HF_HTTP1_BODY_... of the answer */
+    int32_t body_out;      /* of the request */
+    int32_t is_connection; /* it was made as one, and counts for its server */
     struct gateway_carrier *carrier; /* of HTTP/2, which has the connection then; NULL: it carries one request */
     int32_t state;
     int32_t is_reused;
