@@ -8,13 +8,13 @@ import contextlib
 import http.client
 import os
 import re
+import select
 import shutil
 import socket
 import ssl
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 from gateway import Gateway, Server, field_of, fresh_directory, run_cases, say, wait_until
@@ -523,6 +523,22 @@ def slow_readers_hold_up_only_themselves():
             assert ask(slow, "/hello", last=True) == (200, b"hello\n")
 
 
+def both_ways(connection, data):
+    """Sends the data and reads as much at the same time."""
+    got, at, until = b"", 0, time.monotonic() + 60
+    while len(got) < len(data):
+        assert time.monotonic() < until, (at, len(got))
+        select.select([connection], [connection] if at < len(data) else [], [], 1)
+        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            if at < len(data):
+                at += connection.send(data[at:at + 16384])
+        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            piece = connection.recv(65536)
+            assert piece, (at, len(got))
+            got += piece
+    return got
+
+
 def tunnels_are_encrypted():
     def answer(request, connection):
         connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
@@ -541,15 +557,10 @@ def tunnels_are_encrypted():
             while b"\r\n\r\n" not in head:
                 head += connection.recv(65536)
             assert head.startswith(b"HTTP/1.1 101 ")
-            for size in (1, 100, 100000):
+            connection.setblocking(False)
+            for size in (1, 100, 100000, 8 * MIB):
                 data = os.urandom(size)
-                writer = threading.Thread(target=connection.sendall, args=(data,))
-                writer.start()
-                got = b""
-                while len(got) < size:
-                    got += connection.recv(65536)
-                writer.join()
-                assert got == data
+                assert both_ways(connection, data) == data
 
 
 def until_close(how):
