@@ -799,6 +799,10 @@ def mistakes_are_told():
     under.configure(open(under.config).read().split("gateway: {\n")[1].rsplit("\n};", 1)[0].replace("http3", "http2"))
     code, text = under.check()
     assert code == 1 and "http1: it is false, and http2, too" in text, text
+    under.configure(open(under.config).read().split("gateway: {\n")[1].rsplit("\n};", 1)[0].replace(
+        "http1 = false; http2 = false;", "").replace("servers:", 'send_proxy = "v1"; check: { type = "http"; }; servers:'))
+    code, text = under.check()
+    assert code == 1 and "send_proxy: connections of HTTP/2" in text and "type: checks of this type" in text, text
 
 
 CASES = [requests_become_those_of_http1, what_is_wrong_is_refused, answers_are_what_they_were,
