@@ -417,9 +417,9 @@ def connect(address, pairs=(), context=None, **more):
 class Http2Server:
     """A server of which handle(connection, frame) gets each frame; `connections` has all there were."""
 
-    def __init__(self, port, handle, pairs=(), context=None):
+    def __init__(self, port, handle, pairs=(), context=None, gives_room=True):
         self.address = "127.0.0.1:%d" % port
-        self.handle, self.pairs, self.context = handle, pairs, context
+        self.handle, self.pairs, self.context, self.gives_room = handle, pairs, context, gives_room
         self.connections = []
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -439,7 +439,7 @@ class Http2Server:
         try:
             if self.context:
                 accepted = self.context.wrap_socket(accepted, server_side=True)
-            connection = Connection(accepted, False, self.pairs, timeout=120)
+            connection = Connection(accepted, False, self.pairs, self.gives_room, timeout=120)
             self.connections.append(connection)
             while True:
                 got = connection.kept.pop(0) if connection.kept else connection.read()

@@ -319,6 +319,26 @@ def who_does_not_go_on_is_given_up():
         under.stop()
 
 
+def servers_that_take_nothing_are_given_up():
+    never = threading.Event()
+    slow = RawServer(lambda connection, reader: never.wait(60))
+    mute = http2_server(lambda connection, got: None, gives_room=False)
+    body = pattern(32 * MIB)
+    for name, address, upstream in (("one", slow.address, ""), ("two", mute.address, 'protocol = "http2";')):
+        under = simple("stuck-" + name, address, upstream + ' send_timeout = "600ms";',
+                       listener="body_maximum = 100000000;")
+        try:
+            client = connect(under.address())
+            stream = client.begin("/", "POST", [("content-length", str(len(body)))], end=False)
+            began = time.monotonic()
+            client.send_body(stream, body)
+            head, _, _ = client.answer(stream)
+            assert head[":status"] == "504" and 0.5 < time.monotonic() - began < 10, head
+        finally:
+            under.stop()
+    never.set()
+
+
 # ---- Trailers ------------------------------------------------------------------------------------------------------------
 
 
@@ -806,7 +826,8 @@ def mistakes_are_told():
 
 
 CASES = [requests_become_those_of_http1, what_is_wrong_is_refused, answers_are_what_they_were,
-         nobody_is_read_faster_than_the_other_takes, who_does_not_go_on_is_given_up, trailers_go_where_they_may,
+         nobody_is_read_faster_than_the_other_takes, who_does_not_go_on_is_given_up,
+         servers_that_take_nothing_are_given_up, trailers_go_where_they_may,
          calls_go_both_ways, as_many_streams_as_a_server_takes, what_a_server_has_not_looked_at_is_asked_again,
          http1_servers_behind_http2_upstreams_fail, tls_says_which_version, floods_end, calm_clients_are_not_meant,
          idle_connections_are_small, a_drain_finishes_what_has_begun, programs_of_others_agree, mistakes_are_told]

@@ -308,6 +308,24 @@ static void count_failed(struct gateway_exchange *exchange)
     exchange->is_counted = 0;
 }
 
+/* The server must take some of what waits for it. */
+static void expect_room(struct gateway_exchange *exchange)
+{
+    if (exchange->request_ended || exchange->is_tunnel)
+        return;
+    exchange->is_stuck = 1;
+    gateway_worker_deadline(exchange->worker, &exchange->deadline,
+                            gateway_worker_now(exchange->worker) + exchange->set->send_timeout_us);
+}
+
+/* It has, or is left. */
+static void expect_no_room(struct gateway_exchange *exchange)
+{
+    if (exchange->is_stuck && !exchange->request_ended)
+        gateway_deadline_clear(&exchange->worker->wheel, &exchange->deadline);
+    exchange->is_stuck = 0;
+}
+
 static void no_server(struct gateway_exchange *exchange)
 {
     if (gateway_hold_may(exchange) && gateway_hold(exchange))
@@ -328,6 +346,7 @@ static void try_next(struct gateway_exchange *exchange)
     uint32_t place = 0;
     int32_t full = 0;
 
+    expect_no_room(exchange);
     if (exchange->tries >= exchange->route->tries) {
         no_server(exchange);
         return;
@@ -610,8 +629,10 @@ static void send_body(struct gateway_exchange *exchange, hf_slice piece)
     struct gateway_link *link = exchange->link;
 
     link->calls->body(link, piece);
-    if (link->waiting.size > GATEWAY_WAITING_MAX)
+    if (link->waiting.size > GATEWAY_WAITING_MAX) {
         exchange->front->calls->pause(exchange->front);
+        expect_room(exchange);
+    }
 }
 
 /* While no server has it, all of it is kept; later, as long as it is short. */
@@ -686,12 +707,18 @@ void gateway_exchange_link_ready(struct gateway_exchange *exchange)
         gateway_link_expect(link, gateway_worker_now(exchange->worker) + try_us);
     if (link->waiting.size <= GATEWAY_WAITING_MAX)
         exchange->front->calls->resume(exchange->front);
+    else
+        expect_room(exchange);
 }
 
 void gateway_exchange_link_writable(struct gateway_exchange *exchange)
 {
-    if (exchange->link->waiting.size < GATEWAY_WAITING_MAX / 2)
+    if (exchange->link->waiting.size < GATEWAY_WAITING_MAX / 2) {
+        expect_no_room(exchange);
         exchange->front->calls->resume(exchange->front);
+    } else if (exchange->is_stuck) {
+        expect_room(exchange);
+    }
     if (exchange->is_tunnel)
         exchange->front->calls->touch(exchange->front);
 }

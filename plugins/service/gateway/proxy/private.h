@@ -227,6 +227,7 @@ struct gateway_exchange {
     int32_t is_counted;     /* by the upstream's breaker */
     int32_t waits_for_body; /* its key is in it */
     int32_t is_tunnel;
+    int32_t is_stuck; /* the server takes nothing of the body, which has a deadline */
     int32_t is_dead;
     int32_t is_encoded;              /* the answer, here; see gateway_forward */
     struct gateway_outflow *outflow; /* on the answer's way to the client; NULL: nothing is done to it */
