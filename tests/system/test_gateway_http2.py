@@ -44,18 +44,6 @@ def pattern(size, seed=0):
     return (piece * (size // len(piece) + 1))[:size]
 
 
-def memory_of(under):
-    """Bytes that the gateway's process has."""
-    with open("/proc/%d/task/%d/children" % (under.process.pid, under.process.pid)) as file:
-        children = file.read().split()
-    most = 0
-    for pid in children:
-        with open("/proc/%s/status" % pid) as file:
-            most = max([most] + [int(line.split()[1]) * 1024 for line in file if line.startswith("VmRSS")])
-    assert most
-    return most
-
-
 class RawServer:
     """A server of HTTP/1.1 that gives each connection to serve(connection, reader)."""
 
@@ -255,12 +243,12 @@ def nobody_is_read_faster_than_the_other_takes():
     under = simple("slow", back.address, listener="body_maximum = 100000000;", routes='own: { path = "/own"; body = "o"; };')
     try:
         under.get("/own")
-        before = memory_of(under)
+        before = under.memory_bytes()
         # A client that takes nothing: neither is the server read on, beyond what sockets take.
         client = connect(under.address(), gives_room=False)
         stream = client.begin("/")
         assert settles(lambda: sent[0]) < 24 * MIB
-        assert memory_of(under) - before < 8 * MIB
+        assert under.memory_bytes() - before < 8 * MIB
         client.gives_room = True
         more = struct.pack(">I", 1 << 20)
         client.send(frame(WINDOW_UPDATE, 0, 0, more) + frame(WINDOW_UPDATE, 0, stream, more))
@@ -277,7 +265,7 @@ def nobody_is_read_faster_than_the_other_takes():
         except socket.timeout:
             pass
         assert at < 24 * MIB, at
-        assert memory_of(under) - before < 8 * MIB
+        assert under.memory_bytes() - before < 8 * MIB
         # Others are served meanwhile, on this connection, too.
         assert client.get("/own")[1] == b"o"
         client.socket.settimeout(20)
@@ -641,7 +629,7 @@ def floods_end():
               (lambda n: frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1)), 100000)]
     try:
         under.get("/own")
-        before = memory_of(under)
+        before = under.memory_bytes()
         well = connect(under.address())
         assert well.get("/own")[1] == b"own"
         for number, (make, count) in enumerate(floods):
@@ -662,13 +650,13 @@ def floods_end():
             client.close()
             assert well.get("/own")[1] == b"own", number
             assert time.monotonic() - began < 20, number
-        assert memory_of(under) - before < 32 * MIB
+        assert under.memory_bytes() - before < 32 * MIB
         # A short head that says much: references to one long field.
         client = connect(under.address())
         entry = b"\x40" + http2.integer(4, 7) + b"long" + http2.integer(3900, 7) + b"y" * 3900
         assert client.get("/", block=head + entry + b"\xbe" * 3000)[0][":status"] == "431"
         assert client.get("/own")[1] == b"own"
-        assert memory_of(under) - before < 32 * MIB
+        assert under.memory_bytes() - before < 32 * MIB
     finally:
         under.stop()
 
@@ -695,11 +683,11 @@ def idle_connections_are_small():
     under = gateway("idle", LISTENER % "" + 'routes: { own: { body = "own"; }; };', workers=1)
     try:
         under.get("/")
-        before = memory_of(under)
+        before = under.memory_bytes()
         clients = [connect(under.address()) for _ in range(500)]
         for client in clients:
             assert client.get("/")[1] == b"own"
-        each = (memory_of(under) - before) / len(clients)
+        each = (under.memory_bytes() - before) / len(clients)
         print("  %d bytes for each connection" % each)
         assert each < 64 << 10
         for client in clients:

@@ -68,8 +68,7 @@ def main():
         assert rate > options.rate * 0.9, "the machine was too slow for the load: nothing is shown"
 
         load = start_load(binaries, gateway.ports[0], options.rate)
-        pid = int(open("/proc/%d/task/%d/children" % (gateway.process.pid, gateway.process.pid)).read().split()[0])
-        os.kill(pid, signal.SIGKILL)
+        os.kill(gateway.worker_process(), signal.SIGKILL)
         wait_until(lambda: gateway.is_live() and gateway.get()[0] == 200, 60, "the successor")
         requests, rate, p99, errors, said = end_load(load)
         print("a kill -9: %d requests, %d failed" % (requests, errors))
