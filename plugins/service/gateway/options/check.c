@@ -276,6 +276,8 @@ static void check_upstream(const struct check *check, const struct gateway_upstr
         problem(check, "key", "key: %s", error.message);
     if (upstream->send_proxy && upstream->protocol == GATEWAY_SPEAKS_HTTP2)
         problem(check, "send_proxy", "send_proxy: connections of HTTP/2 are those of many clients; expected off");
+    if (upstream->check.type == GATEWAY_CHECK_TLS && !upstream->tls.enabled)
+        problem(check, "check.type", "type: tls, but the upstream's servers do not speak it (tls.enabled)");
     if (upstream->check.type == GATEWAY_CHECK_HTTP && upstream->protocol == GATEWAY_SPEAKS_HTTP2)
         problem(check, "check.type",
                 "type: checks of this type speak HTTP/1.1; expected tcp with protocol = \"http2\"");

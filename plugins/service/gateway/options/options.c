@@ -17,11 +17,9 @@ static const char *const tests[] = {[GATEWAY_IS_PRESENT] = "present",
                                     [GATEWAY_BEGINS] = "begins",
                                     NULL};
 static const char *const path_tests[] = {[GATEWAY_PATH_PREFIX] = "prefix", [GATEWAY_PATH_EXACT] = "exact", NULL};
-static const char *const checks[] = {[GATEWAY_CHECK_NONE] = "none",
-                                     [GATEWAY_CHECK_TCP] = "tcp",
-                                     [GATEWAY_CHECK_HTTP] = "http",
-                                     [GATEWAY_CHECK_REDIS_MASTER] = "redis_master",
-                                     NULL};
+static const char *const checks[] = {[GATEWAY_CHECK_NONE] = "none", [GATEWAY_CHECK_TCP] = "tcp",
+                                     [GATEWAY_CHECK_HTTP] = "http", [GATEWAY_CHECK_REDIS_MASTER] = "redis_master",
+                                     [GATEWAY_CHECK_TLS] = "tls",   NULL};
 
 static const hf_option listener_options[] = {
     HF_CONFIG_ADDRESS("address", struct gateway_listener_options, address, .flags = HF_OPTION_REQUIRED,
@@ -215,8 +213,10 @@ static const hf_option check_options[] = {
     HF_CONFIG_CHOICE(
         "type", struct gateway_check_options, type, .choices = checks, .default_text = "none",
         .flags = HF_OPTION_RELOADABLE,
-        .doc = "How servers are asked whether they are well: by a connection, by a GET request, or by the question "
-               "whether they are the master of a Redis replication."),
+        .doc =
+            "How servers are asked whether they are well: by a connection, by a TLS handshake, by a GET request, or by "
+            "the question whether they are the master of a Redis replication; the last two over TLS where the "
+            "upstream has it."),
     HF_CONFIG_DURATION("interval", struct gateway_check_options, interval_us, .default_text = "5s", .minimum = 10000,
                        .maximum = SECONDS(3600), .flags = HF_OPTION_RELOADABLE, .doc = "Between two checks."),
     HF_CONFIG_DURATION("timeout", struct gateway_check_options, timeout_us, .default_text = "2s", .minimum = 1000,
