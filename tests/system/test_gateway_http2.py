@@ -3,6 +3,7 @@
 trailers, gRPC; what is not allowed, and what only costs; drains.
 
   test_gateway_http2.py BINARIES PLUGINS [CASE...]"""
+import gzip
 import os
 import shutil
 import signal
@@ -26,6 +27,8 @@ DIRECTORY = tempfile.mkdtemp(prefix="holdfast-gateway-http2-")
 
 LISTENER = 'listeners: { web: { address = "127.0.0.1:PORT(0)"; %s }; };\n'
 MIB = 1 << 20
+with open(os.path.join(BINARIES, "holdfastd"), "rb") as program:
+    SANITIZED = b"__asan_init" in program.read()
 
 
 def gateway(name, section, **more):
@@ -42,6 +45,11 @@ def simple(name, address, upstream="", route="", listener="", routes="", **more)
 def pattern(size, seed=0):
     piece = bytes((i * 7 + seed) & 255 for i in range(65521))
     return (piece * (size // len(piece) + 1))[:size]
+
+
+def grown(under, before):
+    """Bytes that the process has more than `before`.  A sanitizer keeps what is freed: nothing can be said then."""
+    return 0 if SANITIZED else under.memory_bytes() - before
 
 
 class RawServer:
@@ -248,7 +256,7 @@ def nobody_is_read_faster_than_the_other_takes():
         client = connect(under.address(), gives_room=False)
         stream = client.begin("/")
         assert settles(lambda: sent[0]) < 24 * MIB
-        assert under.memory_bytes() - before < 8 * MIB
+        assert grown(under, before) < 8 * MIB
         client.gives_room = True
         more = struct.pack(">I", 1 << 20)
         client.send(frame(WINDOW_UPDATE, 0, 0, more) + frame(WINDOW_UPDATE, 0, stream, more))
@@ -265,7 +273,7 @@ def nobody_is_read_faster_than_the_other_takes():
         except socket.timeout:
             pass
         assert at < 24 * MIB, at
-        assert under.memory_bytes() - before < 8 * MIB
+        assert grown(under, before) < 8 * MIB
         # Others are served meanwhile, on this connection, too.
         assert client.get("/own")[1] == b"o"
         client.socket.settimeout(20)
@@ -274,6 +282,27 @@ def nobody_is_read_faster_than_the_other_takes():
         assert client.answer(stream)[1] == b"same"
     finally:
         go.set()
+        under.stop()
+
+
+def what_is_compressed_waits_too():
+    body = b"".join(b"order %d\n" % (i * 2654435761 % 1000003) for i in range(1000000))
+    back = Server(say(body, fields="Content-Type: text/plain\r\n"))
+    under = simple("gzip", back.address, route="gzip: { enabled = true; };")
+    try:
+        client = connect(under.address(), gives_room=False)
+        streams = [client.begin("/", fields=[("accept-encoding", "gzip")]) for _ in range(3)]
+        first = client.expect(lambda got: got.type == HEADERS and got.stream == streams[0])
+        assert dict(first.fields)["content-encoding"] == "gzip" and "content-length" not in dict(first.fields)
+        client.kept.append(first)
+        settles(lambda: under.memory_bytes() // MIB)
+        client.gives_room = True
+        more = struct.pack(">I", 1 << 18)
+        client.send(frame(WINDOW_UPDATE, 0, 0, more) +
+                    b"".join(frame(WINDOW_UPDATE, 0, stream, more) for stream in streams))
+        for stream in streams:
+            assert gzip.decompress(client.answer(stream)[1]) == body
+    finally:
         under.stop()
 
 
@@ -650,13 +679,13 @@ def floods_end():
             client.close()
             assert well.get("/own")[1] == b"own", number
             assert time.monotonic() - began < 20, number
-        assert under.memory_bytes() - before < 32 * MIB
+        assert grown(under, before) < 32 * MIB
         # A short head that says much: references to one long field.
         client = connect(under.address())
         entry = b"\x40" + http2.integer(4, 7) + b"long" + http2.integer(3900, 7) + b"y" * 3900
         assert client.get("/", block=head + entry + b"\xbe" * 3000)[0][":status"] == "431"
         assert client.get("/own")[1] == b"own"
-        assert under.memory_bytes() - before < 32 * MIB
+        assert grown(under, before) < 32 * MIB
     finally:
         under.stop()
 
@@ -689,7 +718,7 @@ def idle_connections_are_small():
             assert client.get("/")[1] == b"own"
         each = (under.memory_bytes() - before) / len(clients)
         print("  %d bytes for each connection" % each)
-        assert each < 64 << 10
+        assert each < 64 << 10 or SANITIZED
         for client in clients:
             client.close()
     finally:
@@ -814,7 +843,7 @@ def mistakes_are_told():
 
 
 CASES = [requests_become_those_of_http1, what_is_wrong_is_refused, answers_are_what_they_were,
-         nobody_is_read_faster_than_the_other_takes, who_does_not_go_on_is_given_up,
+         nobody_is_read_faster_than_the_other_takes, what_is_compressed_waits_too, who_does_not_go_on_is_given_up,
          servers_that_take_nothing_are_given_up, trailers_go_where_they_may,
          calls_go_both_ways, as_many_streams_as_a_server_takes, what_a_server_has_not_looked_at_is_asked_again,
          http1_servers_behind_http2_upstreams_fail, tls_says_which_version, floods_end, calm_clients_are_not_meant,

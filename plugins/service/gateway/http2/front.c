@@ -23,6 +23,7 @@ struct gateway_http2 {
     struct gateway_http2_guard guard;
     struct gateway_http2_head head; /* of the request that is coming */
     struct gateway_stream *streams;
+    struct gateway_stream *taken; /* of which the client has taken something that waited */
     uint32_t stream_count;
     uint32_t head_maximum;
     int32_t waits_for; /* WAITS_... */
@@ -34,6 +35,8 @@ struct gateway_http2 {
 struct gateway_stream {
     struct gateway_front front;             /* first */
     struct gateway_stream *next, *previous; /* of the connection; or spare or dead ones */
+    struct gateway_stream *next_taken;
+    int32_t is_taken;
     struct gateway_http2 *http2;
     struct gateway_exchange *exchange; /* NULL: not yet, or over */
     struct gateway_outlet outlet;
@@ -383,11 +386,28 @@ static void taken(struct gateway_outlet *outlet)
 {
     struct gateway_stream *stream = (struct gateway_stream *)((char *)outlet - offsetof(struct gateway_stream, outlet));
 
-    if (stream->is_dead)
+    if (stream->is_dead || stream->is_taken)
         return;
-    expect_next(stream);
-    if (stream->exchange)
-        gateway_exchange_client_writable(stream->exchange);
+    stream->is_taken = 1;
+    stream->next_taken = stream->http2->taken;
+    stream->http2->taken = stream;
+    gateway_client_make_due(stream->http2->client);
+}
+
+/* More may come of these; not while the session is asked for what it has. */
+static void tell_taken(struct gateway_http2 *http2)
+{
+    while (http2->taken) {
+        struct gateway_stream *stream = http2->taken;
+
+        http2->taken = stream->next_taken;
+        stream->is_taken = 0;
+        if (stream->is_dead)
+            continue;
+        expect_next(stream);
+        if (stream->exchange)
+            gateway_exchange_client_writable(stream->exchange);
+    }
 }
 
 /* ---- Back-pressure of requests ---------------------------------------------------------------------------------- */
@@ -840,6 +860,7 @@ void gateway_http2_writable(struct gateway_client *client)
 static void finish(struct gateway_http2 *http2)
 {
     http2->is_over = 1;
+    http2->taken = NULL;
     while (http2->streams)
         end_stream(http2->streams);
     gateway_client_linger(http2->client);
@@ -852,6 +873,7 @@ void gateway_http2_settle(struct gateway_client *client)
     if (client->state != CLIENT_HTTP2)
         return;
     send_now(http2);
+    tell_taken(http2);
     if (client->front.is_broken)
         return; /* it is due again, and ends then */
     if (!nghttp2_session_want_read(http2->session) && !nghttp2_session_want_write(http2->session))
@@ -907,6 +929,7 @@ void gateway_http2_close(struct gateway_client *client)
     struct gateway_http2 *http2 = client->http2;
 
     http2->is_over = 1;
+    http2->taken = NULL;
     while (http2->streams)
         end_stream(http2->streams);
 }
