@@ -513,6 +513,17 @@ def operators_purge():
         assert fetch(under, "/a/1")[2] == "miss" and fetch(under, "/b")[2] == "hit"
         assert purge("")["purged"] == 2 and fetch(under, "/b")[2] == "miss"
         purge("", "none", 404)
+
+        def cli(*arguments):
+            done = subprocess.run([under.holdfast, "--node", under.admin, *arguments], capture_output=True,
+                                  text=True, timeout=60)
+            return done.returncode, done.stdout + done.stderr
+
+        code, said = cli("cache", "list")
+        assert code == 0 and re.search(r"pages +1 ", said), said
+        code, said = cli("cache", "purge", "pages", "--prefix", base + "/b")
+        assert (code, said) == (0, "1 purged\n"), said
+        assert cli("cache", "purge", "none")[0] != 0 and cli("cache", "purge", "pages", "--url", "a", "--prefix", "b")[0] == 2
         purge("?url=a&prefix=b", status=400)
     finally:
         under.stop()
