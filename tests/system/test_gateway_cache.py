@@ -136,6 +136,7 @@ def what_must_not_be_stored_is_not():
         pages.fields = "Cache-Control: max-age=60\r\n"
         assert fetch(under, "/for-all")[2] == "miss" and fetch(under, "/for-all")[2] == "hit"
         assert fetch(under, "/for-all", asks)[2] == "miss"
+        assert fetch(under, "/for-all")[2] == "hit"  # which costs the others nothing
     finally:
         under.stop()
         pages.stop()
@@ -292,6 +293,14 @@ def one_fetches_and_others_wait():
             go_on.clear()
             before = len(server.seen)
             answers = [pool.submit(fetch, under, "/private") for _ in range(20)]
+            wait_until(lambda: len(server.seen) == before + 20, what="all to ask")
+            go_on.set()
+
+        # Users do not wait for each other, either.
+        go_on.clear()
+        with concurrent.futures.ThreadPoolExecutor(60) as pool:
+            before = len(server.seen)
+            answers = [pool.submit(fetch, under, "/user", {"Authorization": "Basic %d" % n}) for n in range(20)]
             wait_until(lambda: len(server.seen) == before + 20, what="all to ask")
             go_on.set()
     finally:

@@ -466,13 +466,29 @@ static int is_patient(const struct gateway_caching *caching)
            (!caching->patient_until_us || gateway_worker_now(caching->worker) < caching->patient_until_us);
 }
 
+/* What comes for one user says nothing of what others get. */
+static int is_of_one_user(const struct gateway_caching *caching)
+{
+    return hf_http1_header_find(&caching->exchange->head, "authorization").data != NULL;
+}
+
+/* Nobody waits for what may be for one user only, nor does that user for others. */
+static struct gateway_cache_key flight_key(const struct gateway_caching *caching)
+{
+    struct gateway_cache_key key = caching->key;
+
+    if (is_of_one_user(caching))
+        key.extra = hf_slice_of("authorization");
+    return key;
+}
+
 /* 1: somebody fetches the same already, and the request waits.  Whoever goes beside another one stores nothing. */
 static int wait_for_other(struct gateway_caching *caching, int passes)
 {
     struct gateway_cache_waiter *waiter = !passes && is_patient(caching) ? &caching->waiter : NULL;
+    struct gateway_cache_key key = flight_key(caching);
 
-    if (gateway_flight_begin(caching->cache, &caching->key, waiter, &caching->flight) != GATEWAY_FLIGHT_WAITS ||
-        !waiter)
+    if (gateway_flight_begin(caching->cache, &key, waiter, &caching->flight) != GATEWAY_FLIGHT_WAITS || !waiter)
         return 0;
     be_patient(caching);
     return 1;
@@ -490,6 +506,7 @@ static int look(struct gateway_caching *caching)
         gateway_exchange_refuse(exchange, 504, "the client wants nothing but what is stored, and nothing is");
         return 1;
     }
+    passes |= is_of_one_user(caching);
     if (hf_slice_is(exchange->head.method, "GET")) {
         if (wait_for_other(caching, passes))
             return 1;
@@ -563,7 +580,9 @@ static void pass(struct gateway_caching *caching, uint32_t status)
 
     if (!caching->flight)
         return;
-    marker = caching->stored && status >= 500 ? NULL : gateway_stored_pass(&caching->key, now_us, now_us + PASS_US);
+    marker = is_of_one_user(caching) || (caching->stored && status >= 500)
+                 ? NULL
+                 : gateway_stored_pass(&caching->key, now_us, now_us + PASS_US);
     if (marker)
         gateway_cache_put(caching->cache, marker, &caching->exchange->head, caching->flight);
     end_flight(caching);
