@@ -119,7 +119,6 @@ Try:
   holdfast put accounts u302006 '{"region":"cn","name":"Li"}' && holdfast get accounts u302006
   curl 'http://$first/v1/tables/tickets/changes?follow=1'
   kill -9 -\$(cat $run_directory/n1/pid) && holdfast --node 127.0.0.1:$(http_port n2) get accounts u302006
-Ctrl-C stops everything.
 HINTS
 }
 

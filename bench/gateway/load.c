@@ -3,10 +3,12 @@
  *
  *   gateway_load tls PORT CLIENTS SECONDS     a TLS 1.3 connection for every request, without resumption
  *   gateway_load udp PORT CLIENTS SECONDS     a flow for each client, 64 bytes there and back
+ *   gateway_load paced PORT CLIENTS RATE      so many requests a second over connections that are kept, until its
+ *                                             standard input ends
  *   gateway_load idle PORT CLIENTS plain|tls  connections that have had one request; says "ready", and keeps them until
  *                                             its standard input ends
  *
- * The first two print: requests, requests a second, the median and the 99th percentile in microseconds, errors. */
+ * The first three print: requests, requests a second, the median and the 99th percentile in microseconds, errors. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -20,7 +22,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS_MAX = 256, ANSWER_MAX = 8192, LATENCY_MAX_US = 1000000, LOST_US = 500000, DATAGRAM = 64 };
+enum {
+    EVENTS_MAX = 256,
+    ANSWER_MAX = 8192,
+    LATENCY_MAX_US = 1000000,
+    LOST_US = 500000,
+    LAST_US = 10000000,
+    DATAGRAM = 64
+};
 enum { OPENING_AT_ONCE = 64 /* of idle connections: no more than a listening socket's queue holds */ };
 
 enum { CONNECTS, HANDSHAKES, RECEIVES, RESTS };
@@ -251,6 +260,120 @@ static void hold_connections(struct client *clients, int count)
             fail("a connection was closed meanwhile");
 }
 
+/* ---- At a rate ----------------------------------------------------------------------------------------------------
+ */
+
+static void finish_connecting(struct client *client)
+{
+    int failed = 0;
+    socklen_t size = sizeof failed;
+
+    if (getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &failed, &size) != 0 || failed) {
+        fprintf(stderr, "gateway_load: no connection: %s\n", strerror(failed));
+        errors++;
+        close_connection(client);
+        open_connection(client);
+        return;
+    }
+    watch(client, EPOLL_CTL_MOD, EPOLLIN);
+    client->state = RESTS;
+}
+
+/* A request counts from when it was due: a gateway that stands still is not asked less for that. */
+static void ask(struct client *client, uint64_t due_us)
+{
+    client->held = 0;
+    client->began_us = due_us;
+    if (!send_request(client)) {
+        fprintf(stderr, "gateway_load: a request could not be sent\n");
+        errors++;
+    }
+}
+
+/* An answer, or the end of a connection: of one that rests it may come at any time. */
+static void take_answer(struct client *client)
+{
+    int had_request = client->state == RECEIVES, result = had_request ? receive(client) : -1;
+
+    if (result == 0)
+        return;
+    if (result > 0)
+        count_answer(client);
+    else if (had_request) {
+        client->answer[client->held] = '\0';
+        fprintf(stderr, "gateway_load: a request was not answered: '%.60s'\n", client->answer);
+        errors++;
+    }
+    client->state = RESTS;
+    if (result > 0 && !strcasestr(client->answer, "\r\nconnection: close"))
+        return;
+    close_connection(client);
+    open_connection(client);
+}
+
+static void look_at(struct client *client)
+{
+    if (client->state == CONNECTS)
+        finish_connecting(client);
+    else
+        take_answer(client);
+}
+
+static struct client *find_rested(struct client *clients, int count, int *next)
+{
+    for (int i = 0; i < count; i++, ++*next)
+        if (clients[*next % count].state == RESTS)
+            return &clients[(*next)++ % count];
+    return NULL;
+}
+
+static int any_waits(const struct client *clients, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (clients[i].state == RECEIVES)
+            return 1;
+    return 0;
+}
+
+static void watch_input(void)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+
+    if (epoll_ctl(epoll, EPOLL_CTL_ADD, STDIN_FILENO, &event) != 0)
+        fail("cannot watch the standard input");
+}
+
+/* Returns for how many seconds it asked. */
+static double ask_at_a_rate(struct client *clients, int count, double rate)
+{
+    struct epoll_event events[EVENTS_MAX];
+    uint64_t began_us = now_us(), asked = 0, ended_us = 0;
+    struct client *client;
+    int next = 0;
+
+    watch_input();
+    for (int i = 0; i < count; i++)
+        open_connection(&clients[i]);
+    while (!ended_us || (any_waits(clients, count) && now_us() < ended_us + LAST_US)) {
+        uint64_t due_us = began_us + (uint64_t)((double)asked / rate * 1e6);
+
+        while (!ended_us && due_us <= now_us() && (client = find_rested(clients, count, &next))) {
+            ask(client, due_us);
+            due_us = began_us + (uint64_t)((double)++asked / rate * 1e6);
+        }
+        int ready = epoll_wait(epoll, events, EVENTS_MAX, 1);
+        for (int i = 0; i < ready; i++)
+            if (!events[i].data.ptr)
+                ended_us = ended_us ? ended_us : now_us();
+            else
+                look_at(events[i].data.ptr);
+        if (ended_us)
+            (void)epoll_ctl(epoll, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
+    }
+    errors += (uint64_t)any_waits(clients, count);
+    return (double)(ended_us - began_us) / 1e6;
+}
+
 /* ---- UDP ----------------------------------------------------------------------------------------------------------
  */
 
@@ -335,7 +458,8 @@ static void make_context(void)
 int main(int argument_count, char **arguments)
 {
     if (argument_count != 5) {
-        fprintf(stderr, "gateway_load tls|udp PORT CLIENTS SECONDS, or gateway_load idle PORT CLIENTS plain|tls\n");
+        fprintf(stderr, "gateway_load tls|udp PORT CLIENTS SECONDS, gateway_load paced PORT CLIENTS RATE, or "
+                        "gateway_load idle PORT CLIENTS plain|tls\n");
         return 2;
     }
     int count = atoi(arguments[3]), is_idle = strcmp(arguments[1], "idle") == 0;
@@ -354,7 +478,9 @@ int main(int argument_count, char **arguments)
         hold_connections(clients, count);
         return 0;
     }
-    if (strcmp(arguments[1], "udp") == 0)
+    if (strcmp(arguments[1], "paced") == 0)
+        seconds = ask_at_a_rate(clients, count, seconds);
+    else if (strcmp(arguments[1], "udp") == 0)
         ask_by_datagrams(clients, count);
     else
         ask_over_new_connections(clients, count);

@@ -70,8 +70,9 @@ measure() { # SYSTEM ROW KIND LOAD CLIENTS ARGUMENT
     line=$("load_$load" "$seconds" "$clients" "$argument" "$kind")
     after=$(cpu_ns "$system")
     stop "$system"
+    [ "${line%% *}" -gt 0 ] || { echo "$system answered nothing for $row: $line" >&2; exit 1; }
     echo "$line" | awk -v row="$row" -v who="$system" -v ns="$(echo "$after - $before" | bc)" '{
-        print row, who, "cpu", $1 ? ns / 1000 / $1 : 0
+        print row, who, "cpu", ns / 1000 / $1
         print row, who, "rate", $2
         print row, who, "p50", $3
         print row, who, "p99", $4

@@ -141,6 +141,7 @@ typedef struct cli_table {
 void cli_table_begin(cli_table *table, uint32_t columns, const char *const *titles);
 void cli_table_text(cli_table *table, const char *text);
 void cli_table_value(cli_table *table, const hf_value *value); /* NULL: "-" */
+void cli_table_rate(cli_table *table, const hf_value *rate);   /* per second; with a tenth when it is small */
 /* Appends the aligned lines. */
 void cli_table_format(const cli_table *table, hf_buffer *text);
 /* Prints and frees it. */
@@ -181,6 +182,14 @@ int cli_ca_issue(cli_run *cli);
 int cli_token_create(cli_run *cli);
 int cli_action_list(cli_run *cli);
 int cli_action_run(cli_run *cli);
+int cli_upstream_list(cli_run *cli);
+int cli_upstream_add(cli_run *cli);
+int cli_upstream_set(cli_run *cli);
+int cli_upstream_drain(cli_run *cli);
+int cli_upstream_undrain(cli_run *cli);
+int cli_upstream_remove(cli_run *cli);
+int cli_gateway_status(cli_run *cli);
+int cli_gateway_top(cli_run *cli);
 int cli_signals(cli_run *cli);
 int cli_audit(cli_run *cli);
 int cli_canary_start(cli_run *cli);

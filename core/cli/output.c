@@ -81,7 +81,8 @@ void cli_print_clean(hf_slice text)
 
     hf_buffer_init(&clean, TEXT_MAXIMUM);
     cli_append_clean(&clean, text);
-    fwrite(clean.data, 1, clean.size, stdout);
+    if (clean.size) /* or there are no bytes to point to */
+        fwrite(clean.data, 1, clean.size, stdout);
     hf_buffer_done(&clean);
 }
 
@@ -200,6 +201,17 @@ void cli_table_value(cli_table *table, const hf_value *value)
         add_cell(table, (hf_slice){text.data, text.size});
     }
     hf_buffer_done(&text);
+}
+
+void cli_table_rate(cli_table *table, const hf_value *value)
+{
+    double rate = value && value->type == HF_VALUE_INTEGER ? (double)value->as.integer
+                  : value && value->type == HF_VALUE_FLOAT ? value->as.number
+                                                           : 0;
+    char text[64];
+
+    snprintf(text, sizeof text, rate > 0 && rate < 10 ? "%.1f" : "%.0f", rate);
+    cli_table_text(table, text);
 }
 
 /* Letters, not bytes: what follows in UTF-8 takes no place of its own. */

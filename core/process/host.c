@@ -146,6 +146,7 @@ static const hf_metrics_interface metrics_interface = {
     .add_histogram = metrics_add_histogram,
     .observe = hf_metric_observe,
     .remove = hf_metric_remove,
+    .observe_counted = hf_metric_observe_counted,
 };
 
 /* ---- hf.http/1 ----------------------------------------------------------------------------------------------- */

@@ -98,6 +98,15 @@ static uint64_t bucket_of(const hf_histogram *histogram, double value)
     return low;
 }
 
+static void add_to_sum(struct stripe *stripe, double value)
+{
+    double sum = atomic_load_explicit(&stripe->sum, memory_order_relaxed);
+
+    while (!atomic_compare_exchange_weak_explicit(&stripe->sum, &sum, sum + value, memory_order_relaxed,
+                                                  memory_order_relaxed))
+        ;
+}
+
 void hf_histogram_observe(hf_histogram *histogram, double value)
 {
     struct stripe *stripe = stripe_at(histogram, own_stripe());
@@ -105,10 +114,20 @@ void hf_histogram_observe(hf_histogram *histogram, double value)
     if (!isfinite(value)) /* the sum would be lost for ever */
         return;
     atomic_fetch_add_explicit(&stripe->counts[bucket_of(histogram, value)], 1, memory_order_relaxed);
-    double sum = atomic_load_explicit(&stripe->sum, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&stripe->sum, &sum, sum + value, memory_order_relaxed,
-                                                  memory_order_relaxed))
-        ;
+    add_to_sum(stripe, value);
+}
+
+int32_t hf_histogram_add(hf_histogram *histogram, const uint64_t *counts, uint64_t count, double sum)
+{
+    struct stripe *stripe = stripe_at(histogram, own_stripe());
+
+    if (count != histogram->bound_count + 1 || !isfinite(sum))
+        return HF_EINVAL;
+    for (uint64_t i = 0; i < count; i++)
+        if (counts[i])
+            atomic_fetch_add_explicit(&stripe->counts[i], counts[i], memory_order_relaxed);
+    add_to_sum(stripe, sum);
+    return HF_OK;
 }
 
 void hf_histogram_read(const hf_histogram *histogram, hf_histogram_reading *ret_reading)

@@ -20,7 +20,9 @@ int32_t hf_histogram_bounds_are_good(const double *bounds, uint64_t count);
 hf_histogram *hf_histogram_create(const double *bounds, uint64_t count);
 void hf_histogram_destroy(hf_histogram *histogram); /* accepts NULL */
 
-void hf_histogram_observe(hf_histogram *histogram, double value);                         /* [any] */
+void hf_histogram_observe(hf_histogram *histogram, double value); /* [any] */
+/* Values that were counted elsewhere, in as many buckets.  HF_EINVAL.  [any] */
+int32_t hf_histogram_add(hf_histogram *histogram, const uint64_t *counts, uint64_t count, double sum);
 void hf_histogram_read(const hf_histogram *histogram, hf_histogram_reading *ret_reading); /* [any] */
 
 /* The bounds; `*ret_count` of them. */

@@ -353,6 +353,11 @@ void hf_metric_observe(hf_metric *metric, double value)
     hf_histogram_observe(metric->histogram, value);
 }
 
+int32_t hf_metric_observe_counted(hf_metric *metric, const uint64_t *counts, uint64_t count, double sum)
+{
+    return hf_histogram_add(metric->histogram, counts, count, sum);
+}
+
 double hf_metric_value(const hf_metric *metric)
 {
     hf_histogram_reading reading;

@@ -32,7 +32,9 @@ void hf_metric_remove(hf_metric *metric);
 void hf_metric_increment(hf_metric *metric, uint64_t by); /* counters [any] */
 void hf_metric_set(hf_metric *metric, double value);      /* gauges [any] */
 void hf_metric_observe(hf_metric *metric, double value);  /* histograms; finite values [any] */
-double hf_metric_value(const hf_metric *metric);          /* of a histogram: how many values [any] */
+/* Values that were counted elsewhere in buckets of the same bounds; HF_EINVAL: their number is another.  [any] */
+int32_t hf_metric_observe_counted(hf_metric *metric, const uint64_t *counts, uint64_t count, double sum);
+double hf_metric_value(const hf_metric *metric); /* of a histogram: how many values [any] */
 
 /* Renders all series, grouped by name, in the text format 0.0.4; the caller frees *ret_text with free().  [any] */
 int32_t hf_metrics_render(hf_metrics *metrics, char **ret_text, uint64_t *ret_size, hf_error *error);

@@ -102,11 +102,15 @@ def read_request(reader):
             if not line:
                 return None
             size = int(line.split(b";")[0], 16)
+            while size == 0:  # trailers, and the end of them
+                line = reader.readline()
+                if not line:
+                    return None
+                if line == b"\r\n":
+                    return head, body
             body += reader.read(size)
             if not reader.readline():
                 return None
-            if size == 0:
-                return head, body
     size = int(fields.get("content-length", "0"))
     body = reader.read(size)
     return (head, body) if len(body) == size else None
@@ -217,6 +221,30 @@ class Gateway:
                 raise
         for words in ("Sanitizer", "runtime error", "has not freed", "starting it again"):
             assert words not in self.log(), self.log()[-8000:]
+        return self.process.returncode if self.process else None
+
+    # ---- What it takes -------------------------------------------------------------------------------------------------
+
+    def worker_process(self):
+        """The process that has the gateway: the supervisor's child."""
+        with open("/proc/%d/task/%d/children" % (self.process.pid, self.process.pid)) as file:
+            return int(file.read().split()[0])
+
+    def memory_bytes(self):
+        with open("/proc/%d/status" % self.worker_process()) as file:
+            return int(next(line for line in file if line.startswith("VmRSS:")).split()[1]) << 10
+
+    def cpu_seconds(self):
+        spent, pid = 0, self.worker_process()
+        for task in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/schedstat" % (pid, task)) as file:
+                spent += int(file.read().split()[0])
+        return spent / 1e9
+
+    def descriptors(self):
+        return len(os.listdir("/proc/%d/fd" % self.worker_process()))
+
+    # ---- Requests ------------------------------------------------------------------------------------------------------
 
     def get(self, path="/", headers={}, method="GET", body=None, address=None, timeout=20):
         """One request over a connection of its own: (status, body, headers)."""

@@ -489,6 +489,8 @@ def a_port_in_use_changes_nothing():
             assert under.get()[1] == b"1"
         under.reload(section % ("", "3"))
         assert under.get()[1] == b"3"
+        under.reload((section % ("", "4")).replace("{ a: {", "{ renamed: {"))
+        assert under.get()[1] == b"4"
     finally:
         under.stop()
 

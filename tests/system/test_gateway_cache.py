@@ -607,6 +607,19 @@ def broken_answers_are_not_stored():
         server.stop()
 
 
+def is_sanitized():
+    with open(os.path.join(BINARIES, "holdfastd"), "rb") as file:
+        return b"__asan_init" in file.read()
+
+
+def resident(under):
+    """KiB that the gateway's process has, which is the only child of the supervisor."""
+    with open("/proc/%d/task/%d/children" % (under.process.pid, under.process.pid)) as file:
+        child = file.read().split()[0]
+    with open("/proc/%s/status" % child) as file:
+        return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))
+
+
 def memory_is_bounded():
     pages = Pages("Cache-Control: max-age=600\r\n", body=random.Random(1).randbytes(50000))
     under = gateway("memory", pages, 'memory = "4MiB"; object_maximum = "64KiB";')
@@ -623,13 +636,16 @@ def memory_is_bounded():
         assert fetch(under, "/slow")[2] == "miss"
         host, port = under.address().split(":")
         with socket.create_connection((host, int(port))) as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             request = b"GET /slow HTTP/1.1\r\nHost: %s:%s\r\n%%s\r\n" % (host.encode(), port.encode())
-            client.sendall(request % b"" * 30 + request % b"Connection: close\r\n")
-            status = under.get("/v1/gateway/caches/pages", method="DELETE", address=under.admin)[0]
-            assert status == 200
-            answer = b"".join(iter(lambda: client.recv(65536), b""))
-        assert answer.count(pages.body) == 31
+            before = resident(under)
+            client.sendall(request % b"" * 299 + request % b"Connection: close\r\n")  # 20 MB
+            time.sleep(0.5)  # it does not read
+            assert fetch(under, "/199")[0] == 200
+            # Nor is the rest answered before it does.
+            assert resident(under) - before < 8192 * (8 if is_sanitized() else 1), (before, resident(under))
+            assert under.get("/v1/gateway/caches/pages", method="DELETE", address=under.admin)[0] == 200
+            answer = b"".join(iter(lambda: client.recv(1 << 20), b""))
+        assert answer.count(pages.body) == 300, (answer.count(pages.body), len(answer))
     finally:
         under.stop()
         pages.stop()

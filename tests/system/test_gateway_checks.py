@@ -625,8 +625,8 @@ def every_address_a_server(case):
                {"m": 'address = "many.test:%d"; resolve_all = true;' % port})
     with Load(case) as load:
         case.wait_served(["b2", "b3", "b4"])
-        found = case.served(60)
-        assert all(15 <= count <= 25 for count in found.values()), found
+        found = case.served(60) # among those of the load: whose turn it is then is chance
+        assert all(5 <= count <= 35 for count in found.values()), found
         names.records["many.test"] = (["127.0.0.%d" % n for n in (3, 5, 6)], 0)
         case.wait_served(["b3", "b5", "b6"])
         backends[2].stop()

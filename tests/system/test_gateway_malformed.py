@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Malformed and ambiguous requests (corpus/requests.py), each sent to a real gateway at once and in pieces: it is refused
+"""Malformed and ambiguous requests (corpus/requests.py), each sent to a real gateway at once and in pieces, to a listener for
+HTTP/1.1 and to one that speaks HTTP/2, too: it is refused
 with its status and the connection closed, or a server that records every byte sees just the request that was meant, in a
 form that nobody can read in two ways, and no other.
 
@@ -17,7 +18,10 @@ from corpus.requests import all_cases
 from gateway import Gateway, free_ports
 
 SECTION = """
-  listeners: { front: { address = "127.0.0.1:PORT(0)"; }; };
+  listeners: {
+    front: { address = "127.0.0.1:PORT(0)"; http2 = false; };
+    both: { address = "127.0.0.1:PORT(1)"; }; # HTTP/2, too, where that is built in: told apart by the first bytes
+  };
   routes: {
     private: { path = "/private"; status = 403; body = "no\\n"; };
     own: { path = "/own"; body = "own\\n"; };
@@ -217,9 +221,9 @@ def methods_of(case):
     return ["HEAD" if case.data.startswith(b"HEAD ") else ""] * len(case.answers)
 
 
-def try_case(gateway, recorder, case, pieces):
+def try_case(port, recorder, case, pieces):
     recorder.begin()
-    client = Client(gateway.ports[0])
+    client = Client(port)
     with client.connection:
         client.send(pieces, case.ends)
         expected = case.answers + ([] if case.closes else [200])
@@ -250,32 +254,34 @@ def in_pieces(data, rest, chance):
     return pieces + ([rest] if rest else [])
 
 
-def run(gateway, recorder, case, seed):
+def run(port, recorder, case, seed):
     rest = b"" if case.ends else SENTINEL
     for pieces in ([case.data + rest], in_pieces(case.data, rest, random.Random(seed))):
         try:
-            try_case(gateway, recorder, case, pieces)
+            try_case(port, recorder, case, pieces)
         except AssertionError:
             if not case.other:
                 raise
-            try_case(gateway, recorder, case.other, pieces)
+            try_case(port, recorder, case.other, pieces)
 
 
 def main():
     binaries, plugins = (os.path.abspath(folder) for folder in sys.argv[1:3])
     directory = tempfile.mkdtemp(prefix="holdfast-malformed-")
     recorder = Recorder()
-    gateway = Gateway(directory, binaries, plugins, SECTION % recorder.port, workers=1)
+    gateway = Gateway(directory, binaries, plugins, SECTION % recorder.port, ports=2, workers=1)
     cases = [case for case in all_cases() if len(sys.argv) < 4 or case.name in sys.argv[3:]]
     failed = 0
     try:
         gateway.start()
-        for seed, case in enumerate(cases):
+        for seed, (n, case) in enumerate([(n, case) for case in cases for n in (0, 1)]):
+            if n == 1 and case.data.startswith(b"PRI "):
+                continue
             try:
-                run(gateway, recorder, case, seed)
+                run(gateway.ports[n], recorder, case, seed)
             except (AssertionError, socket.timeout) as error:
                 failed += 1
-                print("failed: %s: %s\n    %r" % (case.name, str(error)[:600] or repr(error), case.data[:160]), flush=True)
+                print("failed: %s (listener %d): %s\n    %r" % (case.name, n, str(error)[:600] or repr(error), case.data[:160]), flush=True)
         assert gateway.process.poll() is None, gateway.log()[-4000:]
         gateway.stop()
     finally:

@@ -33,12 +33,6 @@ LARGE = 64 << 20   # bytes of an answer that nobody takes
 QUICK = 2.0        # in which others are served
 
 
-def kib_of(pid):
-    with open("/proc/%d/status" % pid) as file:
-        found = re.search(r"^VmRSS:\s+(\d+) kB", file.read(), re.M)
-    return int(found[1]) if found else 0
-
-
 class Case:
     def __init__(self, gateway, server, is_sanitized):
         self.gateway = gateway
@@ -48,24 +42,8 @@ class Case:
 
     # ---- What the gateway takes ----------------------------------------------------------------------------------------
 
-    def processes(self):
-        parent = self.gateway.process.pid
-        with open("/proc/%d/task/%d/children" % (parent, parent)) as file:
-            return [parent] + [int(pid) for pid in file.read().split()]
-
     def kib(self):
-        return sum(kib_of(pid) for pid in self.processes())
-
-    def cpu_seconds(self):
-        spent = 0
-        for pid in self.processes():
-            for task in os.listdir("/proc/%d/task" % pid):
-                with open("/proc/%d/task/%s/schedstat" % (pid, task)) as file:
-                    spent += int(file.read().split()[0])
-        return spent / 1e9
-
-    def descriptors(self):
-        return sum(len(os.listdir("/proc/%d/fd" % pid)) for pid in self.processes())
+        return self.gateway.memory_bytes() >> 10
 
     def expect_memory(self, before, most_kib, what):
         """A sanitizer keeps what was freed, and its own books."""
@@ -74,7 +52,7 @@ class Case:
         assert grown <= most_kib * (8 if self.is_sanitized else 1) + 4096, "%s: %d KiB more, and at most %d" % (what, grown, most_kib)
 
     def expect_cpu(self, before, seconds, share, what):
-        spent = self.cpu_seconds() - before
+        spent = self.gateway.cpu_seconds() - before
         print("  %s: %.0f ms of a processor in %.1f s" % (what, spent * 1000, seconds), flush=True)
         assert spent <= share * seconds * (10 if self.is_sanitized else 1) + 0.2, "%s: %.3f s of a processor in %.1f s" % (what, spent, seconds)
 
@@ -148,7 +126,7 @@ def close_all(connections):
 
 def slow_heads(case):
     """A byte now and then does not make the time for a head longer."""
-    before, cpu, begin = case.kib(), case.cpu_seconds(), time.monotonic()
+    before, cpu, begin = case.kib(), case.gateway.cpu_seconds(), time.monotonic()
     connections = [case.connect() for _ in range(300)]
     data = b"GET /t HTTP/1.1\r\nHost: a.example\r\nX-Long: " + b"x" * 1000
     at = [0] * len(connections)
@@ -198,7 +176,7 @@ def silence(case):
 def slow_bodies(case):
     """A body that stops coming ends with 408, with a length and in chunks; the server that was waiting for it is told so by
     the end of its connection, and never gets the rest."""
-    before, cpu, begin = case.kib(), case.cpu_seconds(), time.monotonic()
+    before, cpu, begin = case.kib(), case.gateway.cpu_seconds(), time.monotonic()
     seen = len(case.server.seen)
     connections = [case.connect() for _ in range(100)]
     for i, connection in enumerate(connections):
@@ -237,8 +215,8 @@ def steady_bodies(case):
 
 def slow_readers(case):
     """Who takes nothing of an answer holds up a bounded part of it, and is closed."""
-    before, cpu, begin = case.kib(), case.cpu_seconds(), time.monotonic()
-    sent, descriptors = case.sent_of_large, case.descriptors() + 8  # idle ones to the server
+    before, cpu, begin = case.kib(), case.gateway.cpu_seconds(), time.monotonic()
+    sent, descriptors = case.sent_of_large, case.gateway.descriptors() + 8  # idle ones to the server
     connections = [case.connect() for _ in range(50)]
     for connection in connections:
         connection.sendall(b"GET /large HTTP/1.1\r\nHost: a.example\r\n\r\n")
@@ -256,7 +234,7 @@ def slow_readers(case):
     assert case.sent_of_large - sent < len(connections) * LARGE / 4
     print("  50 slow readers: %d KiB more at most" % (max(most) - before))
     assert max(most) - before <= 50 * 256 * (8 if case.is_sanitized else 1) + 4096, "%d KiB" % (max(most) - before)
-    wait_until(lambda: case.descriptors() <= descriptors, SLACK, "the clients' connections to be closed, too")
+    wait_until(lambda: case.gateway.descriptors() <= descriptors, SLACK, "the clients' connections to be closed, too")
     case.expect_cpu(cpu, time.monotonic() - begin, 0.7, "50 slow readers")
     close_all(connections)
 
@@ -338,7 +316,7 @@ def idle_connections(case):
             answered.append(time.monotonic())
         connections += some
     case.expect_memory(before, count * 2, "%d idle connections" % count)
-    cpu, begin = case.cpu_seconds(), time.monotonic()
+    cpu, begin = case.gateway.cpu_seconds(), time.monotonic()
     select_nothing(1)
     case.expect_cpu(cpu, time.monotonic() - begin, 0.03, "%d idle connections" % count)
     took = max(case.serves_others() for _ in range(20))

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 
-from gateway_node import Gateway, free_ports, wait
+from gateway import Gateway, free_ports, wait_until
 
 MIB = 1 << 20
 BULK = 100 * MIB
@@ -25,6 +25,11 @@ V2_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
 
 # ---- Servers ---------------------------------------------------------------------------------------------------------
+
+
+def wait(condition, what, deadline=30):
+    return wait_until(condition, deadline, what)
+
 
 class Server(threading.Thread):
     """Listens and serves each connection in a thread of its own, with a function of the connection."""
@@ -224,9 +229,10 @@ class Test:
         self.plugins = plugins
         self.gateway = None
 
-    def start(self, text, **more):
+    def start(self, text, balancers=(), workers=1):
         self.directory = tempfile.mkdtemp(prefix="holdfast-gateway-")
-        self.gateway = Gateway(self.directory, self.binaries, self.plugins, text, **more)
+        self.gateway = Gateway(self.directory, self.binaries, self.plugins, text, ports=0, workers=workers,
+                               enabled=["balancer/" + name for name in balancers])
         self.gateway.start()
         return self.gateway
 
@@ -234,7 +240,7 @@ class Test:
         if self.gateway:
             gateway, self.gateway = self.gateway, None
             code = gateway.stop()
-            assert code == 0, "the gateway ended with %s:\n%s" % (code, gateway.node.log()[-3000:])
+            assert code == 0, "the gateway ended with %s:\n%s" % (code, gateway.log()[-3000:])
 
     # ---- Bytes -------------------------------------------------------------------------------------------------------
 
@@ -461,9 +467,9 @@ class Test:
         waits = connect(port)
         waits.sendall(b"w")
         wait(lambda: server.served == 2, "two connections")
-        refused = connect(port) # the queue has room for one
         try:
-            assert refused.recv(1) == b""
+            with connect(port) as refused: # the queue has room for one
+                assert refused.recv(1) == b""
         except ConnectionResetError:
             pass
         one.close()
@@ -476,7 +482,7 @@ class Test:
             pass
         assert 0.5 < time.monotonic() - began < 10
         assert server.served == 3
-        for connection in (two, waits, refused, late):
+        for connection in (two, waits, late):
             connection.close()
         wait(lambda: self.gateway.descriptors() <= idle, "the connections to be gone")
         many = [connect(port) for _ in range(2)]
@@ -511,7 +517,7 @@ class Test:
         port, proxied = free_ports(2)
         self.start(section(listener("a", port, 'upstream = "x";') +
                            listener("b", proxied, 'upstream = "x"; proxy_protocol = true;'),
-                           upstream("x", *(s.address for s in servers), more='balancer = "ketama";')),
+                           upstream("x", *(s.address for s in servers), more='balancer: { name = "ketama"; load_factor = 0.0; };')),
                    balancers=("ketama",))
 
         def who(address=None):
@@ -882,12 +888,12 @@ class Test:
         with connect(port) as connection:
             connection.sendall(b"x")
             assert connection.recv(1) == b"x"
-            os.kill(gateway.node.pid, signal.SIGTERM)
-            wait(lambda: "edge daemon: ending" in gateway.node.log(), "the end to begin")
+            os.kill(gateway.process.pid, signal.SIGTERM)
+            wait(lambda: "edge daemon: ending" in gateway.log(), "the end to begin")
             connection.sendall(b"y")
             assert connection.recv(1) == b"y"
-        assert gateway.node.process.wait(30) == 0
-        assert "did not finish in time" not in gateway.node.log()
+        assert gateway.process.wait(30) == 0
+        assert "did not finish in time" not in gateway.log()
         self.gateway = None
 
     def test_configuration(self):
@@ -934,11 +940,11 @@ class Test:
                         upstream("x", server)),
         }
         for expected, text in bad.items():
-            gateway.write(text)
+            gateway.configure(text)
             code, said = gateway.check()
             assert code != 0 and expected in said and "holdfast.cfg:" in said, (expected, said)
         # Datagrams and connections at the same address are two things.
-        gateway.write(section(listener("a", port, 'upstream = "x";') +
+        gateway.configure(section(listener("a", port, 'upstream = "x";') +
                               listener("b", port, 'upstream = "x";', protocol="udp"), upstream("x", server)))
         code, said = gateway.check()
         assert code == 0, said
@@ -974,9 +980,9 @@ def main():
             getattr(test, "test_" + name)()
             test.end()
         except BaseException:
-            print("%s: failed; the end of the log:\n%s" % (name, test.gateway.node.log()[-3000:] if test.gateway else ""))
+            print("%s: failed; the end of the log:\n%s" % (name, test.gateway.log()[-3000:] if test.gateway else ""))
             if test.gateway:
-                test.gateway.node.kill()
+                test.gateway.process.kill()
             raise
         print("%-30s %.1f s" % (name, time.monotonic() - began), flush=True)
 

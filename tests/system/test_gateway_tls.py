@@ -8,13 +8,13 @@ import contextlib
 import http.client
 import os
 import re
+import select
 import shutil
 import socket
 import ssl
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 from gateway import Gateway, Server, field_of, fresh_directory, run_cases, say, wait_until
@@ -523,6 +523,22 @@ def slow_readers_hold_up_only_themselves():
             assert ask(slow, "/hello", last=True) == (200, b"hello\n")
 
 
+def both_ways(connection, data):
+    """Sends the data and reads as much at the same time."""
+    got, at, until = b"", 0, time.monotonic() + 60
+    while len(got) < len(data):
+        assert time.monotonic() < until, (at, len(got))
+        select.select([connection], [connection] if at < len(data) else [], [], 1)
+        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            if at < len(data):
+                at += connection.send(data[at:at + 16384])
+        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            piece = connection.recv(65536)
+            assert piece, (at, len(got))
+            got += piece
+    return got
+
+
 def tunnels_are_encrypted():
     def answer(request, connection):
         connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
@@ -541,15 +557,10 @@ def tunnels_are_encrypted():
             while b"\r\n\r\n" not in head:
                 head += connection.recv(65536)
             assert head.startswith(b"HTTP/1.1 101 ")
-            for size in (1, 100, 100000):
+            connection.setblocking(False)
+            for size in (1, 100, 100000, 8 * MIB):
                 data = os.urandom(size)
-                writer = threading.Thread(target=connection.sendall, args=(data,))
-                writer.start()
-                got = b""
-                while len(got) < size:
-                    got += connection.recv(65536)
-                writer.join()
-                assert got == data
+                assert both_ways(connection, data) == data
 
 
 def until_close(how):
@@ -616,6 +627,38 @@ def servers_are_verified():
         plain = Server() # no TLS at all
         gateway.reload(text(plain, ca).replace("tls: {", 'connect_timeout = "500ms"; tls: {'))
         assert gateway.get()[0] in (502, 504) and not plain.seen
+
+
+def servers_are_checked_over_tls():
+    right, wrong, plain = TlsServer(say("right")), TlsServer(say("wrong"), "b"), Server(say("plain"))
+    right.answer = lambda request, connection: say("", "200 OK" if "/well" in request[0][0] else "404 Not Found")(
+        request, connection)
+
+    def text(server, check):
+        return section('web: { address = "127.0.0.1:PORT(0)"; };', server.address,
+                       'tls: { enabled = true; ca = "%s"; }; check: { interval = "50ms"; rise = 1; fall = 1; timeout = "1s";'
+                       ' %s };' % (path_of("ca.pem"), check))
+
+    def is_down(gateway, why):
+        return "server 's' is down: " + why in gateway.log()
+
+    for kind in ('type = "tls";', 'type = "http"; path = "/well";'):
+        with running("checked", text(right, kind)) as gateway:
+            asked = right.connections
+            wait_until(lambda: right.connections > asked + 2, what="checks")
+            assert gateway.get("/well")[0] == 200 and " is down" not in gateway.log()
+            gateway.reload(text(wrong, kind)) # another name
+            wait_until(lambda: is_down(gateway, "no TLS"), what="the wrong server's end")
+            assert gateway.get("/well")[0] == 503
+            gateway.reload(text(plain, kind.replace("tls", "tcp") if "tls" in kind else kind))
+            if "tls" in kind: # a connection is enough
+                wait_until(lambda: plain.connections > 2, what="checks")
+                assert not is_down(gateway, "time-out")
+    with running("ill", text(right, 'type = "http"; path = "/ill";')) as gateway:
+        wait_until(lambda: is_down(gateway, "status 404"), what="the answer's effect")
+    under = Gateway(fresh_directory(ROOT, "no-tls"), BINARIES, PLUGINS, section(
+        'web: { address = "127.0.0.1:PORT(0)"; };', right.address, 'check: { type = "tls"; };'))
+    assert "type: tls, but the upstream's servers do not speak it" in under.check()[1]
 
 
 def servers_see_certificates():
@@ -730,7 +773,7 @@ CASES = [versions_are_bounded, names_choose_certificates, protocols_are_negotiat
          certificates_change, clients_have_certificates, connections_end_in_order, requests_come_in_pieces_and_together,
          a_proxy_comes_before_tls, what_is_no_tls_ends, many_come_and_go, bodies_go_both_ways,
          slow_readers_hold_up_only_themselves, tunnels_are_encrypted, cut_off_is_not_whole, servers_are_verified,
-         servers_see_certificates, servers_sessions_are_resumed, mistakes_are_found, what_has_expired_is_told,
+         servers_are_checked_over_tls, servers_see_certificates, servers_sessions_are_resumed, mistakes_are_found, what_has_expired_is_told,
          bad_certificates_leave_what_runs]
 
 

@@ -156,8 +156,8 @@ static const char *const harmless[] = {
     "local t = { [request.headers] = 1 } return t[request.headers] == 1",
     "for i = 1, 300 do local x = request.headers end return true",
     "for i = 1, 254 do local x = request.many end return request.headers['x-user'] == '42'",
-    "local ok, e = pcall(function() return request.broken end) return not ok and e:find('could not be read', 1, true) "
-    "> 0 and request.size == 77",
+    ("local ok, e = pcall(function() return request.broken end) return not ok and e:find('could not be read', 1, true) "
+     "> 0 and request.size == 77"),
 };
 
 static void members_are_read(void **state)

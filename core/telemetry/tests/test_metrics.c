@@ -157,6 +157,30 @@ static void histograms_render_cumulative_buckets(void **state)
     hf_metrics_destroy(metrics);
 }
 
+static void values_counted_elsewhere_are_added(void **state)
+{
+    static const uint64_t counts[] = {2, 0, 3, 0, 1};
+    hf_metrics *metrics;
+    hf_metric *metric;
+
+    (void)state;
+    assert_int_equal(hf_metrics_create(&metrics, NULL), 0);
+    assert_int_equal(hf_metrics_add_histogram(metrics, "wait_seconds", "Wait.", NULL, 0, bounds, 4, &metric, NULL), 0);
+    hf_metric_observe(metric, 1);
+    assert_int_equal(hf_metric_observe_counted(metric, counts, 5, 12.5), 0);
+    assert_int_equal(hf_metric_observe_counted(metric, counts, 4, 1), HF_EINVAL);
+    assert_int_equal(hf_metric_observe_counted(metric, counts, 5, NAN), HF_EINVAL);
+    assert_rendered(metrics, "# HELP wait_seconds Wait.\n# TYPE wait_seconds histogram\n"
+                             "wait_seconds_bucket{le=\"0.1\"} 2\n"
+                             "wait_seconds_bucket{le=\"0.25\"} 2\n"
+                             "wait_seconds_bucket{le=\"1\"} 6\n"
+                             "wait_seconds_bucket{le=\"10000000000\"} 6\n"
+                             "wait_seconds_bucket{le=\"+Inf\"} 7\n"
+                             "wait_seconds_sum 13.5\n"
+                             "wait_seconds_count 7\n");
+    hf_metrics_destroy(metrics);
+}
+
 static void odd_histograms_are_refused(void **state)
 {
     static const double falling[] = {1, 0.5}, equal[] = {1, 1}, odd[] = {1, NAN}, endless[] = {1, INFINITY};
@@ -348,8 +372,9 @@ int main(void)
         cmocka_unit_test(renders_grouped_and_escaped),          cmocka_unit_test(bad_names_and_other_types_are_refused),
         cmocka_unit_test(the_number_of_series_is_bounded),      cmocka_unit_test(counting_from_threads_is_exact),
         cmocka_unit_test(histograms_render_cumulative_buckets), cmocka_unit_test(odd_histograms_are_refused),
-        cmocka_unit_test(a_histogram_counts_as_its_lines),      cmocka_unit_test(scrapes_agree_while_threads_observe),
-        cmocka_unit_test(what_is_removed_begins_anew),          cmocka_unit_test(series_come_and_go_during_scrapes),
+        cmocka_unit_test(values_counted_elsewhere_are_added),   cmocka_unit_test(a_histogram_counts_as_its_lines),
+        cmocka_unit_test(scrapes_agree_while_threads_observe),  cmocka_unit_test(what_is_removed_begins_anew),
+        cmocka_unit_test(series_come_and_go_during_scrapes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

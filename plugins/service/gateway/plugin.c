@@ -15,6 +15,7 @@ static const hf_service service = {
     .start = gateway_service_start,
     .drain = gateway_service_drain,
     .stop = gateway_service_stop,
+    .health = gateway_service_health,
 };
 
 static const hf_provide provide = {

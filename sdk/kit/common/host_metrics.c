@@ -141,6 +141,18 @@ static void observe(hf_metric *metric, double value)
         hf_kit_fail("the metric '%s' is no histogram and was given a value to observe", metric->name);
 }
 
+static int32_t observe_counted(hf_metric *metric, const uint64_t *counts, uint64_t count, double sum)
+{
+    (void)counts;
+    (void)sum;
+    if (metric->type != HF_METRIC_HISTOGRAM)
+        hf_kit_fail("the metric '%s' is no histogram and was given counted values", metric->name);
+    if (count < 2 || count > HF_METRIC_BOUNDS_MAX + 1)
+        hf_kit_fail("the metric '%s' was given %llu counts; expected one more than it has bounds", metric->name,
+                    (unsigned long long)count);
+    return HF_OK;
+}
+
 static void remove_metric(hf_metric *metric)
 {
     if (!metric)
@@ -166,6 +178,7 @@ const hf_metrics_interface kit_metrics_interface = {
     .add_histogram = add_histogram,
     .observe = observe,
     .remove = remove_metric,
+    .observe_counted = observe_counted,
 };
 
 void kit_metrics_destroy(hf_kit_host *host)

@@ -1,5 +1,6 @@
 #include "checks/checker.h"
 
+#include "tls/stream.h"
 #include "worker/socket.h"
 #include "worker/wheel.h"
 
@@ -39,6 +40,7 @@ struct gateway_checker {
     const hf_loop_interface *loops;
     hf_loop *loop;
     hf_timer *tick;
+    struct gateway_tls_worker *tls;
     struct gateway_wheel wheel;
     hf_random random;
     struct gateway_check *checks;
@@ -156,12 +158,37 @@ static void send_out(struct gateway_check *check)
     gateway_socket_want(&check->socket, HF_WATCH_READ | (check->out.size ? (uint32_t)HF_WATCH_WRITE : 0));
 }
 
-static void connected(struct gateway_check *check)
+/* As requests would be: TLS where they have it, and whatever the kind says after that. */
+static int has_tls(const struct gateway_check *check)
+{
+    return check->set->tls && check->set->check.type != GATEWAY_CHECK_TCP;
+}
+
+static void begin_asking(struct gateway_check *check)
 {
     const struct gateway_check_kind *kind = gateway_check_kind(check->set->check.type);
+
+    check->is_connected = 1;
+    if (look(check, 0))
+        return;
+    if (kind->begin && kind->begin(&check->set->check, check->server->address, &check->out) != HF_OK)
+        fail(check, "no memory");
+    else
+        send_out(check);
+}
+
+static void connected(struct gateway_check *check)
+{
     int failed = 0;
     socklen_t size = sizeof failed;
 
+    if (gateway_socket_is_tls(&check->socket)) {
+        if (gateway_socket_is_open(&check->socket))
+            begin_asking(check);
+        else
+            fail(check, "no TLS");
+        return;
+    }
     if (getsockopt(check->socket.fd, SOL_SOCKET, SO_ERROR, &failed, &size) != 0 || failed) {
         gateway_socket_close(&check->socket);
         if (check->address + 1 < place_of(check)->addresses.count) {
@@ -172,13 +199,10 @@ static void connected(struct gateway_check *check)
         }
         return;
     }
-    check->is_connected = 1;
-    if (look(check, 0))
-        return;
-    if (kind->begin && kind->begin(&check->set->check, check->server->address, &check->out) != HF_OK)
+    if (!has_tls(check))
+        begin_asking(check);
+    else if (gateway_socket_ask_tls(&check->socket, check->checker->tls, check->set->tls, check->place, NULL) != HF_OK)
         fail(check, "no memory");
-    else
-        send_out(check);
 }
 
 static void ready(void *arg, int32_t fd, uint32_t events)
@@ -430,11 +454,13 @@ int32_t gateway_checker_create(const hf_host *host, const hf_loop_interface *loo
     node->random(host, &seed, sizeof seed);
     hf_random_init(&checker->random, seed);
     gateway_wheel_init(&checker->wheel, now_of(checker));
-    int32_t code = loops->timer_create(checker->loop, tick, checker, &checker->tick, error);
+    int32_t code = gateway_tls_worker_create(loops, checker->loop, loops->worker_count(host), &checker->tls, error);
+    if (code == HF_OK)
+        code = loops->timer_create(checker->loop, tick, checker, &checker->tick, error);
     if (code == HF_OK)
         *ret_checker = checker;
     else
-        free(checker);
+        gateway_checker_destroy(checker);
     return code;
 }
 
@@ -449,5 +475,6 @@ void gateway_checker_destroy(struct gateway_checker *checker)
         destroy(check);
     }
     checker->loops->timer_destroy(checker->tick);
+    gateway_tls_worker_destroy(checker->tls);
     free(checker);
 }

@@ -30,8 +30,8 @@ static void well(struct gateway_check_verdict *verdict)
 /* ---- tcp: it takes the connection ----------------------------------------------------------------------------------
  */
 
-static void tcp_look(const struct gateway_check_options *check, hf_slice bytes, int32_t ended,
-                     struct gateway_check_verdict *verdict)
+static void connected_look(const struct gateway_check_options *check, hf_slice bytes, int32_t ended,
+                           struct gateway_check_verdict *verdict)
 {
     (void)check;
     (void)bytes;
@@ -210,7 +210,8 @@ static void redis_look(const struct gateway_check_options *check, hf_slice bytes
 const struct gateway_check_kind *gateway_check_kind(int32_t type)
 {
     static const struct gateway_check_kind kinds[] = {
-        [GATEWAY_CHECK_TCP] = {NULL, tcp_look},
+        [GATEWAY_CHECK_TCP] = {NULL, connected_look},
+        [GATEWAY_CHECK_TLS] = {NULL, connected_look},
         [GATEWAY_CHECK_HTTP] = {http_begin, http_look},
         [GATEWAY_CHECK_REDIS_MASTER] = {redis_begin, redis_look},
     };

@@ -24,7 +24,10 @@ enum {
     FORWARDED, /* what a proxy says of its client */
     FORWARDED_FOR,
     FORWARDED_PROTO,
-    FORWARDED_HOST
+    FORWARDED_HOST,
+    TRACE_PARENT,
+    TRACE_STATE,
+    TRACE_RESPONSE
 };
 
 #define KNOWN(name, fate)                                                                                              \
@@ -43,8 +46,11 @@ static const struct {
     KNOWN("expect", EXPECT),
     KNOWN("upgrade", UPGRADE),
     KNOWN("forwarded", FORWARDED),
+    KNOWN("tracestate", TRACE_STATE),
     KNOWN("keep-alive", OF_THE_HOP),
     KNOWN("connection", CONNECTION),
+    KNOWN("traceparent", TRACE_PARENT),
+    KNOWN("traceresponse", TRACE_RESPONSE),
     KNOWN("content-length", FRAMING),
     KNOWN("http2-settings", OF_THE_HOP),
     KNOWN("x-forwarded-for", FORWARDED_FOR),
@@ -194,6 +200,15 @@ static int32_t strike_named(struct passage *passage, hf_slice names, uint32_t *c
     return HF_OK;
 }
 
+/* Whether fields with that fate are like others in this message. */
+static int is_like_others(const struct passage *passage, int32_t fate, int is_request)
+{
+    if (!is_request)
+        return fate > UPGRADE && (fate != TRACE_RESPONSE || !passage->how->trace.data);
+    return fate == TRACE_RESPONSE || (fate == TRACE_PARENT && !passage->how->trace.data) ||
+           (fate == TRACE_STATE && (!passage->how->trace.data || passage->how->keeps_state));
+}
+
 /* Whether it would be one of the known names if it were written with "-" in place of "_": servers that make variables
  * of fields take it for that one. */
 static int is_lookalike(hf_slice name)
@@ -218,7 +233,7 @@ static int32_t begin(struct passage *passage, int is_request, hf_error *error)
 
         if (fate == PASSES && is_request && is_lookalike(head->headers[i].name))
             fate = OF_THE_HOP;
-        passage->fate[i] = (uint8_t)(fate > UPGRADE && !is_request ? PASSES : fate);
+        passage->fate[i] = (uint8_t)(is_like_others(passage, fate, is_request) ? PASSES : fate);
         passage->fates |= 1u << passage->fate[i];
     }
     for (uint32_t i = 0; i < passage->how->edit_count; i++)
@@ -259,6 +274,13 @@ static void put_edits(struct passage *passage)
         put(passage, edit->value);
         put_text(passage, "\r\n");
     }
+}
+
+/* Unless a route has it otherwise. */
+static void put_trace(struct passage *passage, const char *name)
+{
+    if (passage->how->trace.data && !is_edited(passage->how, hf_slice_of(name)))
+        put_field(passage, name, passage->how->trace);
 }
 
 static int32_t finish(struct passage *passage, uint64_t size_before, hf_error *error)
@@ -428,6 +450,7 @@ int32_t gateway_forward_request(const struct gateway_forward *how, hf_slice byte
     put_field(&passage, "Host", how->host.data ? how->host : host);
     put_passing(&passage);
     put_client(&passage, host);
+    put_trace(&passage, "traceparent");
     put_edits(&passage);
     put_connection(&passage);
     if (head->body == HF_HTTP1_BODY_CHUNKED)
@@ -499,6 +522,7 @@ int32_t gateway_forward_response(const struct gateway_forward *how, hf_slice byt
     put(&passage, head->reason);
     put_text(&passage, "\r\n");
     put_passing(&passage);
+    put_trace(&passage, "traceresponse");
     put_edits(&passage);
     *ret_body = body_for(how, head);
     put_connection_to_client(&passage, *ret_body);
@@ -529,6 +553,8 @@ int32_t gateway_forward_fields(const struct gateway_forward *how, const hf_http1
     for (uint32_t i = 0; code == HF_OK && has_room && i < head->header_count; i++)
         if (passage.fate[i] == PASSES)
             has_room = add_field(fields, maximum, &count, head->headers[i].name, head->headers[i].value);
+    if (code == HF_OK && has_room && how->trace.data && !is_edited(how, hf_slice_of("traceresponse")))
+        has_room = add_field(fields, maximum, &count, hf_slice_of("traceresponse"), how->trace);
     for (uint32_t i = 0; code == HF_OK && has_room && i < how->edit_count; i++)
         if (how->edits[i].value.data)
             has_room = add_field(fields, maximum, &count, how->edits[i].name, how->edits[i].value);

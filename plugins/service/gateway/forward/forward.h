@@ -20,6 +20,10 @@ struct gateway_edit {
 struct gateway_forward {
     const struct gateway_edit *edits;
     uint32_t edit_count;
+    /* The trace context: traceparent of a request, in place of the client's, whose tracestate goes on if `keeps_state`;
+     * traceresponse of a response.  NULL data: what there is goes on as it is. */
+    hf_slice trace;
+    int32_t keeps_state;
 
     /* ---- Of requests ---- */
     hf_slice client;  /* its address: "192.0.2.1", "2001:db8::1" */

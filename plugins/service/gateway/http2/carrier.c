@@ -12,7 +12,7 @@
 
 struct gateway_lane;
 
-enum { WAITS_FOR_NOTHING, WAITS_TO_SEND, WAITS_FOR_USE };
+enum { WAITS_AS_BEFORE, WAITS_FOR_NOTHING, WAITS_TO_SEND, WAITS_FOR_USE };
 
 struct gateway_carrier {
     struct gateway_carrier *next, *previous; /* of the view */
@@ -28,9 +28,9 @@ struct gateway_carrier {
     struct gateway_lane *gathered; /* whose answer is gathered, and not flushed yet; NULL: nobody's */
     int32_t waits_for;             /* WAITS_... */
     int32_t is_fed;
-    int32_t is_used;   /* a request was made on it */
-    int32_t goes;      /* it takes no more */
-    int32_t is_broken; /* it ends with the callback */
+    int32_t has_answered; /* a request */
+    int32_t goes;         /* it takes no more */
+    int32_t is_broken;    /* it ends with the callback */
     int32_t is_dead;
 };
 
@@ -294,6 +294,7 @@ static void turn_to(struct gateway_carrier *carrier, struct gateway_lane *lane)
 static void complete(struct gateway_lane *lane)
 {
     lane->carrier->gathered = NULL;
+    lane->carrier->has_answered = 1;
     lane->link.is_complete = 1;
     gateway_exchange_answered(lane->link.exchange);
 }
@@ -467,6 +468,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
     if (!lane)
         return 0;
     turn_to(carrier, lane);
+    lane->link.is_reused = 0; /* it is the server that does not want the request, and not a connection that was old */
     if (lane->link.exchange && code == NGHTTP2_REFUSED_STREAM)
         refuse_lane(lane);
     else
@@ -622,6 +624,26 @@ void gateway_http2_carrier_failed(struct gateway_link *link, int32_t why)
     close_carrier(link->carrier, why);
 }
 
+/* As many as the server says, and we want. */
+static uint32_t most_lanes(const struct gateway_carrier *carrier)
+{
+    uint32_t most = carrier->lanes_maximum, theirs = most;
+
+    if (carrier->session)
+        theirs = nghttp2_session_get_remote_settings(carrier->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    most = theirs < most ? theirs : most;
+    return most ? most : 1;
+}
+
+/* What a new connection to a server will take, before that has said it. */
+static uint32_t guess_lanes(const struct gateway_view *view, const struct gateway_server *server, uint32_t most)
+{
+    for (const struct gateway_carrier *carrier = view->carriers; carrier; carrier = carrier->next)
+        if (carrier->link->server == server && most_lanes(carrier) < most)
+            most = most_lanes(carrier);
+    return most;
+}
+
 static struct gateway_carrier *create_carrier(struct gateway_exchange *exchange, uint32_t place, hf_error *error)
 {
     struct gateway_view *view = exchange->view;
@@ -637,7 +659,8 @@ static struct gateway_carrier *create_carrier(struct gateway_exchange *exchange,
     }
     carrier->link = link;
     carrier->view = view;
-    carrier->lanes_maximum = exchange->set->streams_maximum;
+    carrier->lanes_maximum = guess_lanes(view, link->server, exchange->set->streams_maximum);
+    carrier->goes = exchange->set != view->set; /* places are those of that one */
     link->carrier = carrier;
     if (gateway_link_connect(link, error) != HF_OK) {
         carrier->is_dead = 1;
@@ -651,21 +674,10 @@ static struct gateway_carrier *create_carrier(struct gateway_exchange *exchange,
     return carrier;
 }
 
-/* As many as it says, and we want. */
-static int has_room(const struct gateway_carrier *carrier)
-{
-    uint32_t most = carrier->lanes_maximum, theirs = UINT32_MAX;
-
-    if (carrier->session)
-        theirs = nghttp2_session_get_remote_settings(carrier->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-    most = theirs < most ? theirs : most;
-    return carrier->lane_count < (most ? most : 1);
-}
-
 static struct gateway_carrier *find_carrier(const struct gateway_view *view, const struct gateway_server *server)
 {
     for (struct gateway_carrier *carrier = view->carriers; carrier; carrier = carrier->next)
-        if (carrier->link->server == server && !carrier->goes && has_room(carrier))
+        if (carrier->link->server == server && !carrier->goes && carrier->lane_count < most_lanes(carrier))
             return carrier;
     return NULL;
 }
@@ -689,14 +701,13 @@ int32_t gateway_http2_open(struct gateway_exchange *exchange, uint32_t place, co
     link->calls = &calls;
     link->deadline.passed = lane_overdue;
     link->state = carrier->session ? LINK_HEAD : LINK_CONNECTING;
-    link->is_reused = carrier->is_used;
+    link->is_reused = carrier->has_answered;
     link->call = *call;
     link->picked_us = gateway_worker_now(link->worker);
     lane->outlet.waiting = &link->waiting;
     lane->outlet.taken = taken;
     hf_buffer_init(&lane->outlet.trailers, GATEWAY_HEAD_OUT_MAX);
     enter(lane, carrier);
-    carrier->is_used = 1;
     link->exchange = exchange;
     exchange->link = link;
     if (carrier->session)
@@ -737,7 +748,7 @@ static void send_waiting(struct gateway_carrier *carrier)
     if (link->waiting.size == 0)
         hf_buffer_done(&link->waiting);
     if (sent > 0)
-        carrier->waits_for = WAITS_FOR_NOTHING; /* the time for the rest begins anew */
+        carrier->waits_for = WAITS_AS_BEFORE; /* the time for the rest begins anew */
     gateway_link_want(link);
     make_due(carrier);
 }
@@ -840,11 +851,21 @@ void gateway_http2_settle_carriers(struct gateway_worker *worker)
 static int stays(const struct gateway_carrier *carrier, const struct gateway_server_set *before,
                  const struct gateway_server_set *set)
 {
-    if (!set || !set->http2 || !gateway_tls_client_is_like(before->tls, set->tls))
+    struct gateway_link *link = carrier->link;
+
+    if (!set || !set->http2 || !carrier->session || carrier->goes || !gateway_tls_client_is_like(before->tls, set->tls))
         return 0;
-    for (uint32_t i = 0; i < set->count; i++)
-        if (set->places[i].server == carrier->link->server)
-            return !set->places[i].is_draining;
+    for (uint32_t i = 0; i < set->count; i++) {
+        if (set->places[i].server != link->server || set->places[i].is_draining)
+            continue;
+        int32_t address =
+            gateway_addresses_find(&set->places[i].addresses, &before->places[link->place].addresses, link->address);
+        if (address < 0) /* the server is no longer there */
+            return 0;
+        link->place = i;
+        link->address = (uint32_t)address;
+        return 1;
+    }
     return 0;
 }
 

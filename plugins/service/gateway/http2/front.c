@@ -15,7 +15,7 @@ enum {
 };
 
 /* Why the connection has a deadline. */
-enum { WAITS_FOR_NOTHING, WAITS_FOR_HEAD, WAITS_FOR_REQUEST, WAITS_TO_SEND, WAITS_TO_DRAIN };
+enum { WAITS_AS_BEFORE, WAITS_FOR_NOTHING, WAITS_FOR_HEAD, WAITS_FOR_REQUEST, WAITS_TO_SEND, WAITS_TO_DRAIN };
 
 struct gateway_http2 {
     struct gateway_client *client;
@@ -23,6 +23,7 @@ struct gateway_http2 {
     struct gateway_http2_guard guard;
     struct gateway_http2_head head; /* of the request that is coming */
     struct gateway_stream *streams;
+    struct gateway_stream *taken; /* of which the client has taken something that waited */
     uint32_t stream_count;
     uint32_t head_maximum;
     int32_t waits_for; /* WAITS_... */
@@ -34,6 +35,8 @@ struct gateway_http2 {
 struct gateway_stream {
     struct gateway_front front;             /* first */
     struct gateway_stream *next, *previous; /* of the connection; or spare or dead ones */
+    struct gateway_stream *next_taken;
+    int32_t is_taken;
     struct gateway_http2 *http2;
     struct gateway_exchange *exchange; /* NULL: not yet, or over */
     struct gateway_outlet outlet;
@@ -291,13 +294,17 @@ static int32_t send_head(struct gateway_front *front, const hf_http1_head *head,
                                   .keep_alive = 1,
                                   .is_encoded = exchange->is_encoded};
     nghttp2_nv fields[GATEWAY_HTTP2_FIELDS_MAX];
+    uint8_t trace[GATEWAY_TRACE_SIZE];
     char text[32];
     int32_t body = HF_HTTP1_BODY_NONE;
 
     (void)bytes;
+    gateway_account_answer(exchange, head->status, trace, &how);
     int64_t count = gateway_http2_response(&how, head, text, fields, &body, error);
     if (count < 0)
         return (int32_t)count;
+    for (int64_t i = 0; i < count; i++)
+        stream->exchange->account.head_sent += fields[i].namelen + fields[i].valuelen + 4;
     if (head->status >= 200)
         stream->has_body = body != HF_HTTP1_BODY_NONE;
     gateway_client_make_due(stream->http2->client);
@@ -379,11 +386,28 @@ static void taken(struct gateway_outlet *outlet)
 {
     struct gateway_stream *stream = (struct gateway_stream *)((char *)outlet - offsetof(struct gateway_stream, outlet));
 
-    if (stream->is_dead)
+    if (stream->is_dead || stream->is_taken)
         return;
-    expect_next(stream);
-    if (stream->exchange)
-        gateway_exchange_client_writable(stream->exchange);
+    stream->is_taken = 1;
+    stream->next_taken = stream->http2->taken;
+    stream->http2->taken = stream;
+    gateway_client_make_due(stream->http2->client);
+}
+
+/* More may come of these; not while the session is asked for what it has. */
+static void tell_taken(struct gateway_http2 *http2)
+{
+    while (http2->taken) {
+        struct gateway_stream *stream = http2->taken;
+
+        http2->taken = stream->next_taken;
+        stream->is_taken = 0;
+        if (stream->is_dead)
+            continue;
+        expect_next(stream);
+        if (stream->exchange)
+            gateway_exchange_client_writable(stream->exchange);
+    }
 }
 
 /* ---- Back-pressure of requests ---------------------------------------------------------------------------------- */
@@ -455,6 +479,14 @@ static int begin_exchange(struct gateway_stream *stream)
     return stream->exchange != NULL;
 }
 
+/* For those who look for the reason. */
+static hf_slice first_line(const struct gateway_stream *stream)
+{
+    const uint8_t *end = stream->text.size ? memchr(stream->text.data, '\r', stream->text.size) : NULL;
+
+    return (hf_slice){stream->text.data, end ? (uint64_t)(end - stream->text.data) : 0};
+}
+
 /* No request can be made of the head, which the answer says. */
 static void refuse_head(struct gateway_stream *stream, int64_t code, const char *why)
 {
@@ -462,6 +494,7 @@ static void refuse_head(struct gateway_stream *stream, int64_t code, const char 
 
     exchange->head = (hf_http1_head){.minor = 1};
     exchange->request_ended = stream->has_ended;
+    exchange->account.line = first_line(stream);
     gateway_exchange_refuse(exchange, status_for(code), why);
 }
 
@@ -787,7 +820,8 @@ static void expect_of_connection(struct gateway_http2 *http2)
                         : http2->guard.in_block    ? WAITS_FOR_HEAD
                         : http2->stream_count == 0 ? WAITS_FOR_REQUEST
                                                    : WAITS_FOR_NOTHING;
-    const uint64_t within_us[] = {[WAITS_FOR_NOTHING] = 0,
+    const uint64_t within_us[] = {[WAITS_AS_BEFORE] = 0,
+                                  [WAITS_FOR_NOTHING] = 0,
                                   [WAITS_FOR_HEAD] = listener ? listener->head_timeout_us : DRAIN_US,
                                   [WAITS_FOR_REQUEST] = listener ? listener->idle_timeout_us : DRAIN_US,
                                   [WAITS_TO_SEND] = listener ? listener->send_timeout_us : DRAIN_US,
@@ -818,7 +852,7 @@ void gateway_http2_receive(struct gateway_client *client)
 
 void gateway_http2_writable(struct gateway_client *client)
 {
-    client->http2->waits_for = WAITS_FOR_NOTHING; /* some has gone: the time for the rest begins anew */
+    client->http2->waits_for = WAITS_AS_BEFORE; /* some has gone: the time for the rest begins anew */
     gateway_client_make_due(client);
 }
 
@@ -826,6 +860,7 @@ void gateway_http2_writable(struct gateway_client *client)
 static void finish(struct gateway_http2 *http2)
 {
     http2->is_over = 1;
+    http2->taken = NULL;
     while (http2->streams)
         end_stream(http2->streams);
     gateway_client_linger(http2->client);
@@ -838,6 +873,7 @@ void gateway_http2_settle(struct gateway_client *client)
     if (client->state != CLIENT_HTTP2)
         return;
     send_now(http2);
+    tell_taken(http2);
     if (client->front.is_broken)
         return; /* it is due again, and ends then */
     if (!nghttp2_session_want_read(http2->session) && !nghttp2_session_want_write(http2->session))
@@ -865,7 +901,7 @@ void gateway_http2_overdue(struct gateway_client *client)
     if (client->state == CLIENT_LINGERS || client->front.is_broken || http2->waits_for == WAITS_TO_SEND) {
         gateway_client_destroy(client);
     } else if (http2->waits_for == WAITS_TO_DRAIN) {
-        http2->waits_for = WAITS_FOR_NOTHING;
+        http2->waits_for = WAITS_AS_BEFORE;
         say_last(http2);
     } else if (http2->waits_for == WAITS_FOR_HEAD) {
         give_up(http2, NGHTTP2_ENHANCE_YOUR_CALM, "the head of a request did not come in time");
@@ -893,6 +929,7 @@ void gateway_http2_close(struct gateway_client *client)
     struct gateway_http2 *http2 = client->http2;
 
     http2->is_over = 1;
+    http2->taken = NULL;
     while (http2->streams)
         end_stream(http2->streams);
 }

@@ -81,6 +81,25 @@ static void check_upstream_name(const struct check *check, const char *option, c
 /* ---- Listeners -----------------------------------------------------------------------------------------------------
  */
 
+/* Lines of two kinds in one file are of use to nobody. */
+static void check_access_log(const struct check *check, const struct gateway_listener_options *listener)
+{
+    const struct gateway_access_log_options *common = &check->options->access_log;
+    const struct gateway_listener_log_options *own = &listener->access_log;
+    const struct gateway_listener_options *all = check->options->listeners.items;
+    int32_t format = own->format ? own->format - 1 : common->format;
+
+    if (own->format && !own->path[0])
+        problem(check, "access_log.format", "format: it is of a file of its own; expected path, too");
+    if (own->path[0] && strcmp(own->path, common->path) == 0 && format != common->format)
+        problem(check, "access_log.format", "format: the gateway's access_log has the same path and another format");
+    for (const struct gateway_listener_options *other = all; own->path[0] && other < listener; other++)
+        if (strcmp(other->access_log.path, own->path) == 0 &&
+            (other->access_log.format ? other->access_log.format - 1 : common->format) != format)
+            problem(check, "access_log.format", "format: the listener '%s' has the same path and another format",
+                    other->name);
+}
+
 static void check_listener(const struct check *check, const struct gateway_listener_options *listener)
 {
     const struct gateway_listener_options *all = check->options->listeners.items;
@@ -91,6 +110,7 @@ static void check_listener(const struct check *check, const struct gateway_liste
             (other->protocol == GATEWAY_PROTOCOL_UDP) == (listener->protocol == GATEWAY_PROTOCOL_UDP))
             problem(check, "address", "address: '%s' is that of the listener '%s', too", listener->address,
                     other->name);
+    check_access_log(check, listener);
     if (listener->http2 && !gateway_http2_is_there())
         problem(check, "http2", "http2: this gateway was built without HTTP/2 (nghttp2); expected false");
     if (!listener->http1 && !listener->http2)
@@ -259,6 +279,11 @@ static void check_upstream(const struct check *check, const struct gateway_upstr
         problem(check, "key", "key: %s", error.message);
     if (upstream->send_proxy && upstream->protocol == GATEWAY_SPEAKS_HTTP2)
         problem(check, "send_proxy", "send_proxy: connections of HTTP/2 are those of many clients; expected off");
+    if (upstream->check.type == GATEWAY_CHECK_TLS && !upstream->tls.enabled)
+        problem(check, "check.type", "type: tls, but the upstream's servers do not speak it (tls.enabled)");
+    if (upstream->check.type == GATEWAY_CHECK_HTTP && upstream->protocol == GATEWAY_SPEAKS_HTTP2)
+        problem(check, "check.type",
+                "type: checks of this type speak HTTP/1.1; expected tcp with protocol = \"http2\"");
     if (upstream->resolve_minimum_us > upstream->resolve_maximum_us)
         problem(check, "resolve_minimum", "resolve_minimum: it is more than resolve_maximum");
     if (upstream->check.status_least > upstream->check.status_most)

@@ -17,11 +17,9 @@ static const char *const tests[] = {[GATEWAY_IS_PRESENT] = "present",
                                     [GATEWAY_BEGINS] = "begins",
                                     NULL};
 static const char *const path_tests[] = {[GATEWAY_PATH_PREFIX] = "prefix", [GATEWAY_PATH_EXACT] = "exact", NULL};
-static const char *const checks[] = {[GATEWAY_CHECK_NONE] = "none",
-                                     [GATEWAY_CHECK_TCP] = "tcp",
-                                     [GATEWAY_CHECK_HTTP] = "http",
-                                     [GATEWAY_CHECK_REDIS_MASTER] = "redis_master",
-                                     NULL};
+static const char *const checks[] = {[GATEWAY_CHECK_NONE] = "none", [GATEWAY_CHECK_TCP] = "tcp",
+                                     [GATEWAY_CHECK_HTTP] = "http", [GATEWAY_CHECK_REDIS_MASTER] = "redis_master",
+                                     [GATEWAY_CHECK_TLS] = "tls",   NULL};
 
 static const hf_option listener_options[] = {
     HF_CONFIG_ADDRESS("address", struct gateway_listener_options, address, .flags = HF_OPTION_REQUIRED,
@@ -91,6 +89,8 @@ static const hf_option listener_options[] = {
                               "tcp, and on which nothing moves."),
     HF_CONFIG_GROUP("tls", struct gateway_listener_options, tls, .members = &gateway_tls_server_table,
                     .flags = HF_OPTION_RELOADABLE, .doc = "TLS with clients."),
+    HF_CONFIG_GROUP("access_log", struct gateway_listener_options, access_log, .members = &gateway_listener_log_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "Where its requests are logged, if not with the others."),
 };
 static const hf_option_table listener_table = HF_TABLE(listener_options);
 
@@ -215,8 +215,10 @@ static const hf_option check_options[] = {
     HF_CONFIG_CHOICE(
         "type", struct gateway_check_options, type, .choices = checks, .default_text = "none",
         .flags = HF_OPTION_RELOADABLE,
-        .doc = "How servers are asked whether they are well: by a connection, by a GET request, or by the question "
-               "whether they are the master of a Redis replication."),
+        .doc =
+            "How servers are asked whether they are well: by a connection, by a TLS handshake, by a GET request, or by "
+            "the question whether they are the master of a Redis replication; the last two over TLS where the "
+            "upstream has it."),
     HF_CONFIG_DURATION("interval", struct gateway_check_options, interval_us, .default_text = "5s", .minimum = 10000,
                        .maximum = SECONDS(3600), .flags = HF_OPTION_RELOADABLE, .doc = "Between two checks."),
     HF_CONFIG_DURATION("timeout", struct gateway_check_options, timeout_us, .default_text = "2s", .minimum = 1000,
@@ -408,4 +410,8 @@ const hf_option gateway_option_rows[GATEWAY_OPTION_COUNT] = {
     HF_CONFIG_GROUPS("caches", struct gateway_options, caches, struct gateway_cache_options,
                      .members = &gateway_cache_table, .flags = HF_OPTION_RELOADABLE,
                      .doc = "Where routes store answers of servers."),
+    HF_CONFIG_GROUP("access_log", struct gateway_options, access_log, .members = &gateway_access_log_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "A line for every request."),
+    HF_CONFIG_GROUP("trace", struct gateway_options, trace, .members = &gateway_trace_table,
+                    .flags = HF_OPTION_RELOADABLE, .doc = "Which request this is, over all that have to do with it."),
 };

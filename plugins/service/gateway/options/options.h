@@ -4,6 +4,7 @@
 
 #include "cache/options.h"
 #include "filter/options.h"
+#include "options/operation.h"
 #include "options/stream.h"
 #include "tls/options.h"
 
@@ -11,7 +12,7 @@
 
 enum { GATEWAY_PROTOCOL_HTTP /* HTTP/1.1 */, GATEWAY_PROTOCOL_TCP, GATEWAY_PROTOCOL_UDP };
 enum { GATEWAY_SPEAKS_HTTP1, GATEWAY_SPEAKS_HTTP2 };
-enum { GATEWAY_CHECK_NONE, GATEWAY_CHECK_TCP, GATEWAY_CHECK_HTTP, GATEWAY_CHECK_REDIS_MASTER };
+enum { GATEWAY_CHECK_NONE, GATEWAY_CHECK_TCP, GATEWAY_CHECK_HTTP, GATEWAY_CHECK_REDIS_MASTER, GATEWAY_CHECK_TLS };
 
 struct gateway_listener_options {
     const char *name;
@@ -35,6 +36,7 @@ struct gateway_listener_options {
     uint64_t send_timeout_us;
     uint64_t idle_timeout_us;
     struct gateway_tls_server_options tls;
+    struct gateway_listener_log_options access_log;
 };
 
 struct gateway_condition_options {
@@ -174,9 +176,11 @@ struct gateway_options {
     hf_groups upstreams; /* gateway_upstream_options */
     hf_strings resolvers;
     hf_groups caches; /* gateway_cache_options */
+    struct gateway_access_log_options access_log;
+    struct gateway_trace_options trace;
 };
 
-enum { GATEWAY_OPTION_COUNT = 5 };
+enum { GATEWAY_OPTION_COUNT = 7 };
 
 extern const hf_option gateway_option_rows[GATEWAY_OPTION_COUNT];
 

@@ -41,18 +41,18 @@ int32_t gateway_network_parse(const char *text, struct gateway_network *ret_netw
     return HF_OK;
 }
 
-static int bytes_of(const struct sockaddr_storage *address, uint8_t bytes[16])
+static int bytes_of(const struct sockaddr *address, uint8_t bytes[16])
 {
-    if (address->ss_family == AF_INET)
+    if (address->sa_family == AF_INET)
         map(&((const struct sockaddr_in *)address)->sin_addr, bytes);
-    else if (address->ss_family == AF_INET6)
+    else if (address->sa_family == AF_INET6)
         memcpy(bytes, &((const struct sockaddr_in6 *)address)->sin6_addr, 16);
     else
         return 0;
     return 1;
 }
 
-int32_t gateway_network_has(const struct gateway_network *network, const struct sockaddr_storage *address)
+int32_t gateway_network_has(const struct gateway_network *network, const struct sockaddr *address)
 {
     uint32_t whole = network->bits / 8, rest = network->bits % 8;
     uint8_t bytes[16];
@@ -62,7 +62,7 @@ int32_t gateway_network_has(const struct gateway_network *network, const struct 
     return rest == 0 || ((bytes[whole] ^ network->bytes[whole]) >> (8 - rest)) == 0;
 }
 
-uint32_t gateway_address_text(const struct sockaddr_storage *address, char text[GATEWAY_ADDRESS_TEXT])
+uint32_t gateway_address_text(const struct sockaddr *address, char text[GATEWAY_ADDRESS_TEXT])
 {
     uint8_t bytes[16];
     const char *written = NULL;

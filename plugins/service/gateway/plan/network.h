@@ -4,9 +4,17 @@
 
 #include <holdfast/holdfast.h>
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 enum { GATEWAY_ADDRESS_TEXT = 64 };
+
+/* A client's address: of others than IPv4 and IPv6 only the family. */
+union gateway_address {
+    struct sockaddr any;
+    struct sockaddr_in four;
+    struct sockaddr_in6 six;
+};
 
 struct gateway_network {
     uint8_t bytes[16]; /* IPv4 as IPv4-mapped IPv6 */
@@ -17,10 +25,10 @@ struct gateway_network {
 int32_t gateway_network_parse(const char *text, struct gateway_network *ret_network, hf_error *error);
 
 /* 1: the address lies in the network.  Others than IPv4 and IPv6 lie in none. */
-int32_t gateway_network_has(const struct gateway_network *network, const struct sockaddr_storage *address);
+int32_t gateway_network_has(const struct gateway_network *network, const struct sockaddr *address);
 
 /* Writes the address without its port: "192.0.2.1", "2001:db8::1"; "unix" for a socket in the file system; IPv4-mapped
  * IPv6 as IPv4.  Returns how many bytes, without the zero behind them. */
-uint32_t gateway_address_text(const struct sockaddr_storage *address, char text[GATEWAY_ADDRESS_TEXT]);
+uint32_t gateway_address_text(const struct sockaddr *address, char text[GATEWAY_ADDRESS_TEXT]);
 
 #endif

@@ -95,6 +95,29 @@ int32_t gateway_edit_parse(const char *text, struct gateway_edit *ret_edit, hf_e
     return HF_OK;
 }
 
+/* ---- Meters and logs --------------------------------------------------------------------------------------------- */
+
+static int32_t take_meter(const struct making *making, int32_t kind, hf_slice name, struct gateway_meter **ret_meter)
+{
+    *ret_meter = gateway_meters_take(making->build->meters, kind, name);
+    return *ret_meter ? HF_OK : no_memory(making);
+}
+
+static int32_t take_log(const struct making *making, const struct gateway_listener_log_options *options,
+                        struct gateway_log **ret_log)
+{
+    const struct gateway_access_log_options *common = &making->options->access_log;
+    struct gateway_log_rules rules = {.path = options->path[0] ? options->path : common->path,
+                                      .format =
+                                          options->path[0] && options->format ? options->format - 1 : common->format,
+                                      .buffer_size = common->buffer_size,
+                                      .flush_us = common->flush_us};
+
+    if (!options->enabled || !rules.path[0])
+        return HF_OK;
+    return gateway_logs_take(making->build->logs, &rules, ret_log, making->error);
+}
+
 /* ---- Upstreams --------------------------------------------------------------------------------------------------- */
 
 static int32_t find_upstream(const struct making *making, const char *name, uint32_t *ret_upstream)
@@ -129,6 +152,8 @@ static int32_t make_upstream(const struct making *making, const struct gateway_u
 
     upstream->upstream = keep_upstream(making, options->name);
     if (!upstream->upstream)
+        return HF_ENOMEM;
+    if (take_meter(making, GATEWAY_METER_UPSTREAM, hf_slice_of(options->name), &upstream->meter) != HF_OK)
         return HF_ENOMEM;
     degraded->upstream = GATEWAY_NO_UPSTREAM;
     degraded->status = (uint32_t)options->degraded.status;
@@ -332,6 +357,8 @@ static int32_t make_route(const struct making *making, const struct gateway_rout
     if (code == HF_OK && route->kind == GATEWAY_ROUTE_FORWARDS)
         code = find_upstream(making, options->upstream, &route->upstream);
     if (code == HF_OK)
+        code = take_meter(making, GATEWAY_METER_ROUTE, route->name, &route->meter);
+    if (code == HF_OK)
         code = make_retries(making, options, route);
     if (code == HF_OK)
         code = make_edits(making, &options->request_fields, &route->request_edits, &route->request_edit_count);
@@ -453,6 +480,10 @@ static int32_t make_listener(const struct making *making, const struct gateway_l
         code = make_rules(making, listener, options->name);
     if (code == HF_OK)
         code = make_way(making, options, listener);
+    if (code == HF_OK)
+        code = take_meter(making, GATEWAY_METER_LISTENER, listener->name, &listener->meter);
+    if (code == HF_OK)
+        code = take_log(making, &options->access_log, &listener->log);
     return code == HF_OK ? code : hf_error_prefix(making->error, "listener '%s'", options->name);
 }
 
@@ -488,7 +519,10 @@ int32_t gateway_plan_create(const struct gateway_build *build, const struct gate
         return no_memory(&making);
     atomic_init(&making.plan->references, 1);
     hf_arena_init(&making.plan->arena, PLAN_MAXIMUM);
-    int32_t code = make_upstreams(&making);
+    making.plan->trace = options->trace;
+    int32_t code = take_meter(&making, GATEWAY_METER_ROUTE, hf_slice_of(GATEWAY_NO_ROUTE), &making.plan->unrouted);
+    if (code == HF_OK)
+        code = make_upstreams(&making);
     if (code == HF_OK)
         code = make_caches(&making);
     if (code == HF_OK)
@@ -515,11 +549,18 @@ void gateway_plan_release(struct gateway_plan *plan)
     for (uint32_t i = 0; i < plan->upstream_count; i++) {
         gateway_server_set_release(plan->upstreams[i].set);
         gateway_upstream_release(plan->upstreams[i].upstream);
+        gateway_meter_release(plan->upstreams[i].meter);
     }
-    for (uint32_t i = 0; plan->routes && i < plan->route_count; i++)
+    for (uint32_t i = 0; plan->routes && i < plan->route_count; i++) {
+        gateway_meter_release(plan->routes[i].meter);
         gateway_admission_release(plan->routes[i].admission);
-    for (uint32_t i = 0; plan->listeners && i < plan->listener_count; i++)
+    }
+    for (uint32_t i = 0; plan->listeners && i < plan->listener_count; i++) {
         gateway_tls_server_release(plan->listeners[i].tls);
+        gateway_meter_release(plan->listeners[i].meter);
+        gateway_log_release(plan->listeners[i].log);
+    }
+    gateway_meter_release(plan->unrouted);
     gateway_caches_release(plan->caches, plan->cache_count);
     hf_arena_done(&plan->arena);
     free(plan);

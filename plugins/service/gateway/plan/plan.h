@@ -6,6 +6,8 @@
 #include "cache/options.h"
 #include "filter/gzip.h"
 #include "forward/forward.h"
+#include "log/access_log.h"
+#include "meter/meter.h"
 #include "plan/admission.h"
 #include "plan/network.h"
 #include "route/match.h"
@@ -17,6 +19,9 @@
 
 enum { GATEWAY_ROUTE_FORWARDS, GATEWAY_ROUTE_REDIRECTS, GATEWAY_ROUTE_ANSWERS };
 enum { GATEWAY_NO_UPSTREAM = UINT32_MAX };
+
+/* What requests without a route are counted by; no route can have this name. */
+#define GATEWAY_NO_ROUTE "-"
 
 /* Bits: what another server is asked after. */
 enum {
@@ -48,6 +53,7 @@ struct gateway_route {
     uint32_t tries;
     uint32_t retry_on;
     uint64_t timeout_us, try_timeout_us; /* the second 0: as long as the first */
+    struct gateway_meter *meter;         /* held */
     int32_t has_policy;
     struct gateway_admission *admission; /* held; NULL: lets everything in */
     struct gateway_bucket_rules limit;   /* rate 0: none */
@@ -81,6 +87,8 @@ struct gateway_listener {
     struct gateway_rule *rules;
     uint32_t *routes; /* by rule */
     uint32_t rule_count;
+    struct gateway_meter *meter; /* held */
+    struct gateway_log *log;     /* held; NULL: its requests are not logged */
 };
 
 /* What is answered when no server can be asked. */
@@ -94,6 +102,7 @@ struct gateway_plan_upstream {
     struct gateway_upstream *upstream;
     struct gateway_server_set *set;
     struct gateway_degraded degraded;
+    struct gateway_meter *meter; /* held */
 };
 
 struct gateway_plan {
@@ -107,6 +116,8 @@ struct gateway_plan {
     uint32_t upstream_count;
     struct gateway_plan_cache *caches;
     uint32_t cache_count;
+    struct gateway_meter *unrouted; /* requests that take no route; held */
+    struct gateway_trace_options trace;
 };
 
 /* Makes a plan.  Upstreams that `before` (may be NULL) has are kept.  `*next_upstream_id` numbers new ones.  HF_EINVAL:

@@ -39,6 +39,7 @@ static void send_answer(struct gateway_exchange *exchange, hf_slice bytes, hf_sl
     exchange->status = head->status;
     if (head->body != HF_HTTP1_BODY_NONE && body.size)
         gateway_exchange_answer_body(exchange, body);
+    exchange->account.is_whole = 1;
     if (exchange->outflow)
         gateway_outflow_end(exchange, (hf_slice){NULL, 0});
     else

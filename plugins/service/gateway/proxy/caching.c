@@ -367,6 +367,7 @@ static void send_body(struct gateway_caching *caching)
     }
     for (const struct gateway_chunk *chunk = body->first; chunk && !exchange->is_dead; chunk = chunk->next)
         gateway_exchange_answer_body(exchange, (hf_slice){chunk->bytes, chunk->size});
+    exchange->account.is_whole = 1;
     if (!exchange->is_dead)
         exchange->front->calls->end(exchange->front, (hf_slice){NULL, 0});
 }
@@ -394,10 +395,12 @@ static void give(struct gateway_caching *caching, int32_t result)
     exchange->split.head_us = gateway_worker_now(exchange->worker);
     if (result == GATEWAY_CACHE_HIT)
         exchange->split.release = 0; /* it says nothing of the servers */
-    if (has_body)
+    if (has_body) {
         send_body(caching);
-    else
-        front->calls->end(front, (hf_slice){NULL, 0});
+        return;
+    }
+    exchange->account.is_whole = 1;
+    front->calls->end(front, (hf_slice){NULL, 0});
 }
 
 int32_t gateway_caching_stale(struct gateway_exchange *exchange)

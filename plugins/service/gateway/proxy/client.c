@@ -47,6 +47,7 @@ static void link_in(struct gateway_client *client)
         client->next->previous = client;
     client->port->clients = client;
     client->port->client_count++;
+    gateway_count(&client->port->meter->cells[client->worker->index].accepted, 1);
 }
 
 static void link_out(struct gateway_client *client)
@@ -58,6 +59,7 @@ static void link_out(struct gateway_client *client)
     if (client->next)
         client->next->previous = client->previous;
     client->port->client_count--;
+    gateway_count(&client->port->meter->cells[client->worker->index].closed, 1);
 }
 
 static void expect(struct gateway_client *client, uint64_t within_us)
@@ -73,8 +75,8 @@ static uint64_t patience(const struct gateway_client *client, uint64_t usual_us)
 
 static void set_address(struct gateway_client *client, const struct sockaddr_storage *address)
 {
-    client->peer.address = *address;
-    client->peer.text_size = gateway_address_text(address, client->peer.text);
+    memcpy(&client->peer.address, address, sizeof client->peer.address);
+    client->peer.text_size = gateway_address_text(&client->peer.address.any, client->peer.text);
 }
 
 /* Where the listener has TLS; `first` was read already. */
@@ -152,9 +154,15 @@ void gateway_client_destroy(struct gateway_client *client)
 /* ---- What to be called for ----------------------------------------------------------------------------------------
  */
 
+/* Whoever asks and does not read what is answered is asked for nothing more, however much was sent at once. */
+static int is_behind(const struct gateway_client *client)
+{
+    return client->state == CLIENT_HEAD && client->front.waiting.size > GATEWAY_WAITING_MAX;
+}
+
 static void want(struct gateway_client *client)
 {
-    int reads = !client->has_ended && !client->is_paused &&
+    int reads = !client->has_ended && !client->is_paused && !is_behind(client) &&
                 !(client->state == CLIENT_WAITS && client->block && client->block->size == sizeof client->block->bytes);
 
     gateway_socket_want(&client->socket, (reads ? (uint32_t)HF_WATCH_READ : 0u) |
@@ -290,6 +298,9 @@ static int32_t send_head(struct gateway_front *front, const hf_http1_head *head,
                                   .keep_alive = !last,
                                   .is_encoded = exchange->is_encoded};
 
+    uint8_t trace[GATEWAY_TRACE_SIZE];
+
+    gateway_account_answer(exchange, head->status, trace, &how);
     if (gather->count) /* an interim answer, whose bytes would move */
         flush(front);
     int32_t code = gateway_forward_response(&how, bytes, head, &gather->head, &client->body_out, error);
@@ -298,6 +309,7 @@ static int32_t send_head(struct gateway_front *front, const hf_http1_head *head,
     if (head->status >= 200)
         client->closes |= last || client->body_out == HF_HTTP1_BODY_UNTIL_CLOSE;
     gather_piece(client, gather->head.data, gather->head.size);
+    exchange->account.head_sent += gather->head.size;
     return HF_OK;
 }
 
@@ -348,7 +360,7 @@ static void go_on(struct gateway_client *client)
     drop_taken(client);
     expect_request(client);
     want(client);
-    if (client->block)
+    if (client->block && !is_behind(client))
         make_due(client); /* pipelined: in its turn, not deeper and deeper */
 }
 
@@ -405,8 +417,11 @@ static void end(struct gateway_front *front, hf_slice trailers)
 static void refuse(struct gateway_client *client, uint32_t status, const char *why)
 {
     client->closes = 1;
-    if (!client->exchange)
+    if (!client->exchange) {
         client->exchange = gateway_exchange_create(client->worker, &client->front, listener_of(client));
+        if (client->exchange) /* it has that of a request of long ago */
+            client->exchange->head = (hf_http1_head){.minor = 1};
+    }
     if (client->exchange)
         gateway_exchange_refuse(client->exchange, status, why);
     else
@@ -529,6 +544,17 @@ static void begin_exchange(struct gateway_client *client, uint64_t head_size)
         begin_body(client);
 }
 
+/* What there is of a request that cannot be read, for those who look for the reason. */
+static hf_slice first_line(const struct gateway_client *client)
+{
+    const uint8_t *from = client->block->bytes + client->taken;
+    uint64_t size = client->block->size - client->taken, at = 0;
+
+    while (at < size && from[at] != '\r' && from[at] != '\n')
+        at++;
+    return (hf_slice){from, at};
+}
+
 /* Whether the connection's first bytes say that it does not speak HTTP/1.1, or do not say it yet. */
 static int is_another_version(struct gateway_client *client)
 {
@@ -570,9 +596,11 @@ static void next_request(struct gateway_client *client)
     }
     if (size > 0 || (size == 0 && block->size - client->taken >= listener_of(client)->head_maximum)) {
         client->exchange->head.header_count = 0;
+        client->exchange->account.line = first_line(client);
         refuse(client, 431, "the head of the request is larger than allowed");
     } else if (size < 0) {
         client->exchange->head = (hf_http1_head){.minor = 1};
+        client->exchange->account.line = first_line(client);
         refuse(client, status_for((int32_t)size), error.message);
     } else {
         gateway_exchange_over(client->exchange);
@@ -786,6 +814,8 @@ static void send_waiting(struct gateway_client *client)
             gateway_deadline_clear(&client->worker->wheel, &client->deadline);
     }
     want(client);
+    if (client->state == CLIENT_HEAD && client->block && !is_behind(client))
+        make_due(client);
     if (client->exchange)
         gateway_exchange_client_writable(client->exchange);
     else if (client->state == CLIENT_HTTP2)
@@ -905,7 +935,7 @@ void gateway_client_settle(struct gateway_client *client)
         gateway_client_destroy(client);
     } else if (client->state == CLIENT_HTTP2) {
         gateway_http2_settle(client);
-    } else if (client->state == CLIENT_HEAD && client->block && !client->exchange) {
+    } else if (client->state == CLIENT_HEAD && client->block && !client->exchange && !is_behind(client)) {
         next_request(client);
         if (!client->is_dead && !client->exchange && client->state == CLIENT_HEAD && client->block)
             expect_request(client); /* it has begun */

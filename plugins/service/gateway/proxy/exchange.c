@@ -108,6 +108,7 @@ void gateway_exchange_over(struct gateway_exchange *exchange)
     if (exchange->is_dead)
         return;
     exchange->is_dead = 1;
+    gateway_account_close(exchange);
     gateway_exchange_leave_admission(exchange);
     gateway_split_count(exchange);
     if (exchange->outflow)
@@ -132,6 +133,7 @@ void gateway_exchange_refuse(struct gateway_exchange *exchange, uint32_t status,
 {
     struct gateway_front *front = exchange->front;
 
+    gateway_account_refuse(exchange, why);
     if (exchange->link)
         gateway_link_leave(exchange->link, GATEWAY_ABANDONED);
     if (exchange->answered || front->is_broken) { /* so that nobody takes the answer for a whole one */
@@ -200,6 +202,7 @@ static void degrade(struct gateway_exchange *exchange, uint32_t upstream, uint32
     const struct gateway_degraded *degraded = &exchange->generation->plan->upstreams[upstream].degraded;
 
     end_call(exchange, GATEWAY_ABANDONED);
+    gateway_account_degrade(exchange, upstream, why);
     exchange->split.has_failed = 1;
     if (exchange->caching && gateway_caching_stale(exchange))
         return;
@@ -302,6 +305,7 @@ static void ask(struct gateway_exchange *exchange, uint32_t place, const struct 
 
     exchange->tried[place / 64] |= UINT64_C(1) << place % 64;
     exchange->tries++;
+    gateway_account_try(exchange, set->places[place].server);
     if (gateway_link_open(exchange, place, call, NULL) == HF_OK)
         return;
     gateway_server_end(set, place, call, GATEWAY_FAILED, gateway_worker_now(exchange->worker));
@@ -317,10 +321,29 @@ static void count_failed(struct gateway_exchange *exchange)
     exchange->is_counted = 0;
 }
 
+/* The server must take some of what waits for it. */
+static void expect_room(struct gateway_exchange *exchange)
+{
+    if (exchange->request_ended || exchange->is_tunnel)
+        return;
+    exchange->is_stuck = 1;
+    gateway_worker_deadline(exchange->worker, &exchange->deadline,
+                            gateway_worker_now(exchange->worker) + exchange->set->send_timeout_us);
+}
+
+/* It has, or is left. */
+static void expect_no_room(struct gateway_exchange *exchange)
+{
+    if (exchange->is_stuck && !exchange->request_ended)
+        gateway_deadline_clear(&exchange->worker->wheel, &exchange->deadline);
+    exchange->is_stuck = 0;
+}
+
 static void no_server(struct gateway_exchange *exchange)
 {
     if (gateway_hold_may(exchange) && gateway_hold(exchange))
         return;
+    gateway_account_failed(exchange);
     if (was_tried(exchange) || exchange->last_status) {
         count_failed(exchange);
         degrade(exchange, exchange->upstream, exchange->last_status ? exchange->last_status : 502,
@@ -336,6 +359,7 @@ static void try_next(struct gateway_exchange *exchange)
     uint32_t place = 0;
     int32_t full = 0;
 
+    expect_no_room(exchange);
     if (exchange->tries >= exchange->route->tries) {
         no_server(exchange);
         return;
@@ -436,7 +460,7 @@ static int is_trusted(const struct gateway_exchange *exchange)
     const struct gateway_listener *listener = exchange->listener;
 
     for (uint32_t i = 0; i < listener->trusted_count; i++)
-        if (gateway_network_has(&listener->trusted[i], &exchange->front->peer->address))
+        if (gateway_network_has(&listener->trusted[i], &exchange->front->peer->address.any))
             return 1;
     return 0;
 }
@@ -450,8 +474,15 @@ static int32_t make_head(struct gateway_exchange *exchange, hf_error *error)
                                   .is_tls = exchange->front->peer->is_tls,
                                   .is_proxy = is_trusted(exchange),
                                   .upgrades = route->upgrades && exchange->head.body == HF_HTTP1_BODY_NONE,
-                                  .host = route->host};
+                                  .host = route->host,
+                                  .keeps_state = exchange->account.keeps_state};
+    uint8_t trace[GATEWAY_TRACE_SIZE];
     int32_t code = make_target(exchange, &how.target, error);
+
+    if (exchange->account.trace.is_present) {
+        gateway_trace_write(&exchange->account.trace, trace);
+        how.trace = (hf_slice){trace, sizeof trace};
+    }
 
     return code == HF_OK ? gateway_forward_request(&how, exchange->head_bytes, &exchange->head, &exchange->out, error)
                          : code;
@@ -610,7 +641,7 @@ void gateway_exchange_start(struct gateway_exchange *exchange)
     const struct gateway_peer *peer = exchange->front->peer;
     hf_error error = {0};
 
-    atomic_fetch_add_explicit(&exchange->worker->counts.requests, 1, memory_order_relaxed);
+    gateway_account_begin(exchange);
     exchange->body_maximum = listener->body_maximum;
     int32_t code = gateway_request_read(&exchange->head, (hf_slice){(const uint8_t *)peer->text, peer->text_size},
                                         &exchange->arena, &exchange->request, &error);
@@ -639,8 +670,10 @@ static void send_body(struct gateway_exchange *exchange, hf_slice piece)
     struct gateway_link *link = exchange->link;
 
     link->calls->body(link, piece);
-    if (link->waiting.size > GATEWAY_WAITING_MAX)
+    if (link->waiting.size > GATEWAY_WAITING_MAX) {
         exchange->front->calls->pause(exchange->front);
+        expect_room(exchange);
+    }
 }
 
 /* While no server has it, all of it is kept; later, as long as it is short. */
@@ -659,6 +692,7 @@ static void keep_body(struct gateway_exchange *exchange, hf_slice piece)
 
 void gateway_exchange_body(struct gateway_exchange *exchange, hf_slice piece)
 {
+    exchange->account.body_received += piece.size;
     keep_body(exchange, piece);
     if (is_asked(exchange)) {
         send_body(exchange, piece);
@@ -714,12 +748,18 @@ void gateway_exchange_link_ready(struct gateway_exchange *exchange)
         gateway_link_expect(link, gateway_worker_now(exchange->worker) + try_us);
     if (link->waiting.size <= GATEWAY_WAITING_MAX)
         exchange->front->calls->resume(exchange->front);
+    else
+        expect_room(exchange);
 }
 
 void gateway_exchange_link_writable(struct gateway_exchange *exchange)
 {
-    if (exchange->link->waiting.size < GATEWAY_WAITING_MAX / 2)
+    if (exchange->link->waiting.size < GATEWAY_WAITING_MAX / 2) {
+        expect_no_room(exchange);
         exchange->front->calls->resume(exchange->front);
+    } else if (exchange->is_stuck) {
+        expect_room(exchange);
+    }
     if (exchange->is_tunnel)
         exchange->front->calls->touch(exchange->front);
 }
@@ -804,6 +844,7 @@ static void finish_failed(struct gateway_exchange *exchange, int32_t why)
 {
     uint32_t upstream = exchange->upstream;
 
+    gateway_account_failed(exchange);
     count_failed(exchange);
     exchange->may_be_done = !is_idempotent(exchange->head.method);
     exchange->split.has_failed = 1;
@@ -1008,6 +1049,7 @@ void gateway_exchange_answered(struct gateway_exchange *exchange)
         gateway_exchange_link_failed(exchange, LINK_INVALID);
         return;
     }
+    gateway_account_served(exchange);
     gateway_link_leave(exchange->link, outcome);
     end_call(exchange, outcome);
     if (exchange->caching && gateway_caching_answered(exchange))

@@ -54,8 +54,11 @@ struct gateway_link *gateway_link_create(struct gateway_exchange *exchange, uint
 {
     struct gateway_link *link = calloc(1, sizeof *link);
 
-    if (link)
-        gateway_link_init(link, exchange, place);
+    if (!link)
+        return NULL;
+    gateway_link_init(link, exchange, place);
+    link->is_connection = 1;
+    atomic_fetch_add_explicit(&link->server->connections, 1, memory_order_relaxed);
     return link;
 }
 
@@ -70,6 +73,7 @@ void gateway_link_bury(struct gateway_link *link)
     gateway_deadline_clear(&worker->wheel, &link->deadline);
     gateway_socket_close(&link->socket);
     gateway_server_set_release(link->set);
+    atomic_fetch_sub_explicit(&link->server->connections, (unsigned)link->is_connection, memory_order_relaxed);
     gateway_server_release(link->server);
     link->set = NULL;
     link->server = NULL;
@@ -168,6 +172,11 @@ void gateway_link_leave(struct gateway_link *link, int32_t outcome)
     struct gateway_exchange *exchange = link->exchange;
     struct gateway_view *view = exchange->view;
 
+    if (outcome != GATEWAY_ABANDONED && link->state != LINK_TUNNEL) {
+        atomic_fetch_add_explicit(&link->server->timed, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&link->server->timed_us, gateway_worker_now(link->worker) - link->picked_us,
+                                  memory_order_relaxed);
+    }
     if (view->set == link->set) /* else nobody asks that balancer any more */
         gateway_choice_learn(link->set, link->worker->index, link->place, outcome, link->picked_us,
                              gateway_worker_now(link->worker));
@@ -350,8 +359,8 @@ static void announce(struct gateway_link *link)
 {
     const struct gateway_peer *peer = link->exchange->front->peer;
     uint8_t header[GATEWAY_PROXY_WRITE_MAX];
-    struct iovec piece = {header,
-                          gateway_announce(header, link->set->send_proxy, peer->fd, &peer->address, peer->destination)};
+    struct iovec piece = {
+        header, gateway_announce(header, link->set->send_proxy, peer->fd, &peer->address.any, peer->destination)};
 
     send_pieces(link, &piece, 1);
     link->has_sent = 0; /* nothing of a request */

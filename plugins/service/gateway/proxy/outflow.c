@@ -245,6 +245,7 @@ static void settle_stream(struct gateway_outflow *outflow)
         if (outflow->deflater)
             compress(outflow, (hf_slice){NULL, 0}, GATEWAY_DEFLATE_ENDS);
         emit(outflow);
+        exchange->account.is_whole = 1;
         if (!exchange->is_dead)
             exchange->front->calls->end(exchange->front, (hf_slice){outflow->trailers.data, outflow->trailers.size});
         return;

@@ -12,6 +12,7 @@
 #define GATEWAY_PROXY_PRIVATE_H
 
 #include "policy/policy.h"
+#include "record/record.h"
 #include "upstream/choose.h"
 #include "worker/worker.h"
 
@@ -27,7 +28,7 @@ enum {
 
 /* Who sends requests: as the socket says it, or the header of a PROXY protocol. */
 struct gateway_peer {
-    struct sockaddr_storage address;
+    union gateway_address address;
     struct sockaddr_storage *destination; /* that a proxy has told; owned by the connection; NULL: that of the socket */
     int32_t fd;                           /* the socket */
     int32_t owns_links;                   /* some server's connections are kept for it alone */
@@ -141,6 +142,50 @@ void gateway_client_linger(struct gateway_client *client);
 /* The worker drains: a connection without a request ends, others after theirs. */
 void gateway_client_drain(struct gateway_client *client);
 
+/* ---- What is told of exchanges (record.c) ------------------------------------------------------------------------ */
+
+/* Of one exchange, as it is gathered. */
+struct gateway_account {
+    struct gateway_trace trace;
+    int32_t keeps_state; /* the client's trace goes on, and its tracestate with it */
+    int32_t has_begun;   /* its head was read */
+    int32_t is_whole;    /* all of the answer was there */
+    int32_t is_degraded;
+    const char *why;                   /* of what was refused, degraded, or broke off; in the arena or static */
+    hf_slice line;                     /* of a request that could not be read */
+    uint64_t head_sent, body_received; /* bytes */
+    uint64_t asked_us, ended_us;       /* the first server; the servers' part of it; 0: not yet */
+    uint32_t tries;                    /* of all upstreams */
+    uint32_t upstream;                 /* of the last try */
+    hf_slice server;                   /* the last; in the arena, where somebody will want to know */
+};
+
+/* Which trace the request belongs to. */
+void gateway_account_begin(struct gateway_exchange *exchange);
+
+/* Whether an answer's head tells the client of it; the text is borrowed by `how`. */
+void gateway_account_answer(const struct gateway_exchange *exchange, uint32_t status, uint8_t text[GATEWAY_TRACE_SIZE],
+                            struct gateway_forward *how);
+
+/* A server is asked.  It may be gone when the exchange is over. */
+void gateway_account_try(struct gateway_exchange *exchange, const struct gateway_server *server);
+
+/* The servers' part has ended: well, or no server of the upstream could answer. */
+void gateway_account_served(struct gateway_exchange *exchange);
+void gateway_account_failed(struct gateway_exchange *exchange);
+
+/* Something else is answered in place of the upstream's servers. */
+void gateway_account_degrade(struct gateway_exchange *exchange, uint32_t upstream, const char *why);
+
+/* `why` is copied. */
+void gateway_account_refuse(struct gateway_exchange *exchange, const char *why);
+
+/* It is over: what was counted is added up, and its record given to those who want it. */
+void gateway_account_close(struct gateway_exchange *exchange);
+
+/* The worker's cell of the meter of an upstream of the plan. */
+struct gateway_cell *gateway_upstream_cell(const struct gateway_exchange *exchange, uint32_t upstream);
+
 /* ---- Exchanges ------------------------------------------------------------------------------------------------- */
 
 /* The version of a release that a request has got. */
@@ -183,6 +228,7 @@ struct gateway_exchange {
     int32_t is_counted;     /* by the upstream's breaker */
     int32_t waits_for_body; /* its key is in it */
     int32_t is_tunnel;
+    int32_t is_stuck; /* the server takes nothing of the body, which has a deadline */
     int32_t is_dead;
     int32_t is_encoded;              /* the answer, here; see gateway_forward */
     int32_t is_internal;             /* no client waits for its answer */
@@ -192,6 +238,7 @@ struct gateway_exchange {
     uint64_t bytes_sent;             /* of bodies to the client */
     uint64_t key;
     int32_t has_key;
+    struct gateway_account account;
 
     /* What the route says, or a policy in its place. */
     const struct gateway_edit *request_edits, *response_edits;
@@ -361,9 +408,10 @@ struct gateway_link {
     hf_http1_chunked chunked;
     uint64_t body_left;
     uint64_t picked_us;
-    uint64_t owner;   /* the client whose requests alone it may carry, since the server was told; 0: any */
-    int32_t body;     /* HF_HTTP1_BODY_... of the answer */
-    int32_t body_out; /* of the request */
+    uint64_t owner;        /* the client whose requests alone it may carry, since the server was told; 0: any */
+    int32_t body;          /* HF_HTTP1_BODY_... of the answer */
+    int32_t body_out;      /* of the request */
+    int32_t is_connection; /* it was made as one, and counts for its server */
     struct gateway_carrier *carrier; /* of HTTP/2, which has the connection then; NULL: it carries one request */
     int32_t state;
     int32_t is_reused;

@@ -3,6 +3,7 @@
 
 void gateway_view_enqueue(struct gateway_view *view, struct gateway_exchange *exchange)
 {
+    gateway_count(&gateway_upstream_cell(exchange, exchange->upstream)->queued, 1);
     exchange->is_queued = 1;
     exchange->next = NULL;
     exchange->previous = view->queue_end;
@@ -25,6 +26,7 @@ void gateway_view_dequeue(struct gateway_view *view, struct gateway_exchange *ex
     else
         view->queue_end = exchange->previous;
     exchange->next = exchange->previous = NULL;
+    gateway_count(&gateway_upstream_cell(exchange, exchange->upstream)->dequeued, 1);
     exchange->is_queued = 0;
     view->queued--;
 }

@@ -3,16 +3,19 @@
 #include <holdfast/lib/error.h>
 #include <holdfast/lib/value.h>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The group that is as this one, or NULL. */
+enum { UNSENT_MAX = 256 << 10 /* bytes of a connection in the kernel that were not sent yet */ };
+
+/* The group with the same sockets, whatever its listener is called, or NULL. */
 static const struct gateway_socket_group *find(const struct gateway_listeners *listeners,
                                                const struct gateway_socket_group *as)
 {
     for (uint32_t i = 0; listeners && i < listeners->count; i++)
-        if (listeners->groups[i].type == as->type && strcmp(listeners->groups[i].name, as->name) == 0 &&
-            strcmp(listeners->groups[i].address, as->address) == 0)
+        if (listeners->groups[i].type == as->type && strcmp(listeners->groups[i].address, as->address) == 0)
             return &listeners->groups[i];
     return NULL;
 }
@@ -22,6 +25,17 @@ static void free_group(struct gateway_socket_group *group)
     free(group->name);
     free(group->address);
     free(group->descriptors);
+}
+
+/* Connections of the listener have it, too: what a client does not take waits here, where it is bounded and has a
+ * time-out, rather than by megabytes in the kernel; and a slow reader is seen to read each time some of it goes.  It is
+ * only more memory where it is not known. */
+static void bound_unsent(const struct gateway_socket_group *group, uint32_t count)
+{
+    int bytes = UNSENT_MAX;
+
+    for (uint32_t i = 0; i < count; i++)
+        (void)setsockopt(group->descriptors[i], IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
 }
 
 static int32_t open_group(const struct gateway_listeners *before, const struct gateway_listener *listener,
@@ -44,6 +58,8 @@ static int32_t open_group(const struct gateway_listeners *before, const struct g
     else
         code = after->listen->open(after->host, group->type, group->address, after->worker_count, group->descriptors,
                                    error);
+    if (code == HF_OK && listener->protocol == GATEWAY_PROTOCOL_HTTP)
+        bound_unsent(group, after->worker_count);
     if (code != HF_OK) {
         hf_error_prefix(error, "listener '%s'", group->name);
         free_group(group);
@@ -77,9 +93,9 @@ int32_t gateway_listeners_open(const struct gateway_listeners *before, const str
 int32_t gateway_listeners_new(const struct gateway_listeners *before, const struct gateway_listeners *after,
                               uint32_t listener, uint32_t worker)
 {
-    const struct gateway_socket_group *group = &after->groups[listener];
+    const struct gateway_socket_group *group = &after->groups[listener], *old = find(before, group);
 
-    return find(before, group) ? -1 : group->descriptors[worker];
+    return old && strcmp(old->name, group->name) == 0 ? -1 : group->descriptors[worker];
 }
 
 void gateway_listeners_share(struct gateway_listeners *gone, const struct gateway_listeners *stays)

@@ -22,7 +22,7 @@ struct gateway_listeners {
     uint32_t count;
 };
 
-/* Sets the groups for a plan: those that `before` has of the same name and address, and new ones.  HF_EIO (port in
+/* Sets the groups for a plan: those that `before` has of the same address, and new ones.  HF_EIO (port in
  * use), HF_EINVAL, HF_ENOMEM: what was opened is closed again. */
 int32_t gateway_listeners_open(const struct gateway_listeners *before, const struct gateway_plan *plan,
                                struct gateway_listeners *ret_after, hf_error *error);

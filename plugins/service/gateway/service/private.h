@@ -8,6 +8,7 @@
 #include "release/desk.h"
 #include "resolve/names.h"
 #include "service/listeners.h"
+#include "service/metrics.h"
 #include "worker/worker.h"
 
 struct gateway;
@@ -43,6 +44,10 @@ struct gateway {
     uint32_t next_upstream_id;
     struct gateway_bin bin;
     struct gateway_tickets *tickets;
+    struct gateway_meters meters;
+    struct gateway_logs logs;
+    struct gateway_metrics *metrics;
+    struct gateway_admin *admin;
     hf_timer *timer; /* empties it, and compares servers */
     struct gateway_listeners listeners;
     struct gateway_step *prepared;

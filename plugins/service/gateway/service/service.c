@@ -1,6 +1,7 @@
 /* Life of the gateway: its workers, its configuration, and how one configuration follows another. */
 #include "service/service.h"
 
+#include "admin/admin.h"
 #include "service/caches.h"
 #include "service/follow.h"
 #include "service/private.h"
@@ -81,6 +82,8 @@ struct gateway_build gateway_build_with(struct gateway *gateway)
                                   .node = gateway->node,
                                   .bin = &gateway->bin,
                                   .tickets = gateway->tickets,
+                                  .meters = &gateway->meters,
+                                  .logs = &gateway->logs,
                                   .worker_count = gateway->worker_count,
                                   .names = gateway->names,
                                   .now_us = gateway->loops->now_us(gateway->loops->main_loop(gateway->host))};
@@ -169,6 +172,8 @@ static int32_t create_workers(struct gateway *gateway, hf_error *error)
 
     gateway->worker_count = gateway->loops->worker_count(gateway->host);
     gateway->listeners.worker_count = gateway->worker_count;
+    gateway->meters.worker_count = gateway->worker_count;
+    gateway_logs_init(&gateway->logs, gateway->host, gateway->loops, gateway->worker_count);
     gateway->workers = calloc(gateway->worker_count, sizeof(struct gateway_worker *));
     gateway->drains = calloc(gateway->worker_count, sizeof *gateway->drains);
     if (!gateway->workers || !gateway->drains)
@@ -197,6 +202,10 @@ int32_t gateway_service_create(const hf_host *host, const void *configuration, v
         code = gateway_follow_create(gateway, error);
     if (code == HF_OK)
         code = create_workers(gateway, error);
+    if (code == HF_OK)
+        code = gateway_metrics_create(gateway, &gateway->metrics, error);
+    if (code == HF_OK)
+        code = gateway_admin_create(gateway, &gateway->admin, error);
     if (code == HF_OK)
         code = gateway_desk_open(&gateway->desk, host, gateway->workers, gateway->worker_count, error);
     if (code == HF_OK)
@@ -229,6 +238,11 @@ void gateway_service_destroy(void *self)
     gateway_follow_destroy(gateway);
     gateway_bin_empty(&gateway->bin);
     gateway_listeners_forget(&gateway->listeners);
+    gateway_admin_destroy(gateway->admin);
+    gateway_metrics_destroy(gateway->metrics);
+    gateway_logs_close(&gateway->logs);
+    gateway_bin_empty(&gateway->bin);
+    gateway_meters_destroy(&gateway->meters);
     gateway_tickets_destroy(gateway->tickets);
     free(gateway);
 }
@@ -278,6 +292,8 @@ static void every_moment(void *arg)
     if (gateway->plan)
         look_after_tls(gateway, now_us);
     gateway_follow_moment(gateway, now_us);
+    gateway_logs_tend(&gateway->logs, now_us);
+    gateway_metrics_tend(gateway->metrics, now_us);
 }
 
 int32_t gateway_service_start(void *self, hf_error *error)
@@ -298,6 +314,13 @@ int32_t gateway_service_start(void *self, hf_error *error)
     return HF_OK;
 }
 
+void gateway_service_health(void *self, hf_health *ret_health)
+{
+    const struct gateway *gateway = self;
+
+    gateway_metrics_health(gateway->metrics, ret_health);
+}
+
 int32_t gateway_service_config_prepare(void *self, const void *configuration, hf_error *error)
 {
     struct gateway *gateway = self;
@@ -315,6 +338,7 @@ void gateway_service_config_commit(void *self)
 
     gateway->prepared = NULL;
     gateway->options = gateway->next_options;
+    gateway_logs_reopen(&gateway->logs); /* whoever rotates them may ask for a reload */
     take_step(gateway, step);
 }
 

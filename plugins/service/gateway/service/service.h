@@ -12,5 +12,6 @@ void gateway_service_config_abort(void *self);
 int32_t gateway_service_start(void *self, hf_error *error);
 void gateway_service_drain(void *self, uint64_t deadline_us, void (*done)(void *arg), void *arg);
 void gateway_service_stop(void *self);
+void gateway_service_health(void *self, hf_health *ret_health);
 
 #endif

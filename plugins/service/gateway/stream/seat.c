@@ -14,7 +14,7 @@ static uint64_t now_of(const struct gateway_seat *seat)
 void gateway_seat_rename(struct gateway_seat *seat, const struct sockaddr_storage *client)
 {
     char text[GATEWAY_ADDRESS_TEXT];
-    uint32_t size = gateway_address_text(client, text);
+    uint32_t size = gateway_address_text((const struct sockaddr *)client, text);
 
     seat->key = hf_hash64(0, text, size); /* as requests of that client have it */
 }

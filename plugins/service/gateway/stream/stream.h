@@ -7,7 +7,7 @@
 /* A connection has come over the port; takes the descriptor. */
 void gateway_stream_accept(struct gateway_port *port, int32_t fd, const struct sockaddr_storage *address);
 
-/* Ends it at once. */
+/* Ends it at once, by a reset: nobody is to take what has come for all there was. */
 void gateway_stream_destroy(struct gateway_tcp *stream);
 
 /* After another plan was taken over: the port's streams let go of the one before. */

@@ -20,6 +20,11 @@ static void overdue(struct gateway_deadline *deadline);
 
 /* ---- Life ------------------------------------------------------------------------------------------------------ */
 
+static struct gateway_cell *cell_of(const struct gateway_tcp *stream)
+{
+    return &stream->port->meter->cells[stream->worker->index];
+}
+
 static void link_in(struct gateway_tcp *stream)
 {
     stream->next = stream->port->streams;
@@ -27,6 +32,7 @@ static void link_in(struct gateway_tcp *stream)
         stream->next->previous = stream;
     stream->port->streams = stream;
     stream->port->stream_count++;
+    gateway_count(&cell_of(stream)->accepted, 1);
 }
 
 static void link_out(struct gateway_tcp *stream)
@@ -38,6 +44,7 @@ static void link_out(struct gateway_tcp *stream)
     if (stream->next)
         stream->next->previous = stream->previous;
     stream->port->stream_count--;
+    gateway_count(&cell_of(stream)->closed, 1);
 }
 
 static void enqueue(struct gateway_tcp *stream)
@@ -75,7 +82,7 @@ static void expect(struct gateway_tcp *stream, uint64_t within_us)
     gateway_worker_deadline(stream->worker, &stream->deadline, gateway_worker_now(stream->worker) + within_us);
 }
 
-void gateway_stream_destroy(struct gateway_tcp *stream)
+static void end(struct gateway_tcp *stream)
 {
     struct gateway_worker *worker = stream->worker;
 
@@ -108,8 +115,7 @@ void gateway_stream_free(struct gateway_tcp *dead)
     }
 }
 
-/* Ends it so that nobody takes what has come for all there was. */
-static void break_off(struct gateway_tcp *stream)
+void gateway_stream_destroy(struct gateway_tcp *stream)
 {
     struct linger at_once = {.l_onoff = 1};
 
@@ -117,7 +123,7 @@ static void break_off(struct gateway_tcp *stream)
         (void)setsockopt(stream->client.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once); /* or only closed */
     if (stream->server.fd >= 0)
         (void)setsockopt(stream->server.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-    gateway_stream_destroy(stream);
+    end(stream);
 }
 
 void gateway_stream_follow(struct gateway_port *port)
@@ -138,12 +144,6 @@ static void want(struct gateway_tcp *stream)
                                              (up_waits ? (uint32_t)HF_WATCH_WRITE : 0u));
 }
 
-static void count_bytes(_Atomic uint64_t *counter, uint64_t bytes)
-{
-    /* Only this thread writes it. */
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + bytes, memory_order_relaxed);
-}
-
 /* Moves what can be moved one way, from where it waits and then from the socket it comes from. */
 static void pass(struct gateway_tcp *stream, struct gateway_way *way, const struct gateway_socket *from,
                  const struct gateway_socket *to)
@@ -159,12 +159,12 @@ static void pass(struct gateway_tcp *stream, struct gateway_way *way, const stru
         result = gateway_way_move(way, from->fd, to->fd, &worker->pipes, scratch);
     if (way->moved > before) {
         expect(stream, stream->idle_timeout_us);
-        count_bytes(way == &stream->up ? &worker->counts.bytes_up : &worker->counts.bytes_down, way->moved - before);
+        gateway_count(way == &stream->up ? &cell_of(stream)->received : &cell_of(stream)->sent, way->moved - before);
     }
     if (result == GATEWAY_WAY_BROKEN)
-        break_off(stream);
-    else if (stream->up.is_passed_on && stream->down.is_passed_on)
         gateway_stream_destroy(stream);
+    else if (stream->up.is_passed_on && stream->down.is_passed_on)
+        end(stream);
     else
         want(stream);
 }
@@ -208,7 +208,7 @@ static void wait_in_queue(struct gateway_tcp *stream)
     const struct gateway_seat *seat = &stream->seat;
 
     if (seat->view->queued >= seat->set->queue_maximum || seat->view->set != seat->set) {
-        break_off(stream);
+        gateway_stream_destroy(stream);
         return;
     }
     enqueue(stream);
@@ -225,13 +225,13 @@ static void go_on(struct gateway_tcp *stream, int32_t taken)
     if (taken == GATEWAY_SEAT_FULL)
         wait_in_queue(stream);
     else if (taken == GATEWAY_SEAT_NONE)
-        break_off(stream);
+        gateway_stream_destroy(stream);
 }
 
 static void begin(struct gateway_tcp *stream, uint32_t upstream)
 {
     if (upstream == GATEWAY_NO_UPSTREAM)
-        break_off(stream);
+        gateway_stream_destroy(stream);
     else
         go_on(stream, gateway_seat_take(&stream->seat, upstream));
 }
@@ -252,7 +252,8 @@ static int announce(struct gateway_tcp *stream)
 
     if (!version)
         return 1;
-    uint32_t size = gateway_announce(header, version, stream->client.fd, &stream->address, stream->destination);
+    uint32_t size = gateway_announce(header, version, stream->client.fd, (const struct sockaddr *)&stream->address,
+                                     stream->destination);
     hf_buffer_init(&first, UINT64_MAX);
     if (hf_buffer_append(&first, header, size) != HF_OK ||
         hf_buffer_append(&first, stream->up.waiting.data, stream->up.waiting.size) != HF_OK) {
@@ -278,7 +279,7 @@ static void connected(struct gateway_tcp *stream)
     stream->state = STREAM_OPEN;
     gateway_seat_prove(&stream->seat);
     if (!announce(stream)) {
-        break_off(stream);
+        gateway_stream_destroy(stream);
         return;
     }
     gateway_seat_settle(&stream->seat);
@@ -363,7 +364,7 @@ static void look(struct gateway_tcp *stream)
     if (known > 0)
         begin(stream, upstream);
     else
-        break_off(stream);
+        gateway_stream_destroy(stream);
 }
 
 static void read_head(struct gateway_tcp *stream)
@@ -374,7 +375,7 @@ static void read_head(struct gateway_tcp *stream)
     if (got == GATEWAY_AGAIN)
         return;
     if (got <= 0 || hf_buffer_append(&stream->up.waiting, worker->scratch, (uint64_t)got) != HF_OK)
-        gateway_stream_destroy(stream);
+        end(stream);
     else
         look(stream);
 }
@@ -422,9 +423,9 @@ static void overdue(struct gateway_deadline *deadline)
     if (stream->state == STREAM_CONNECTING)
         try_next(stream);
     else if (stream->state == STREAM_OPEN && !gateway_way_waits(&stream->up) && !gateway_way_waits(&stream->down))
-        gateway_stream_destroy(stream); /* all that was sent has arrived */
+        end(stream); /* all that was sent has arrived */
     else
-        break_off(stream);
+        gateway_stream_destroy(stream);
 }
 
 void gateway_stream_accept(struct gateway_port *port, int32_t fd, const struct sockaddr_storage *address)

@@ -66,10 +66,9 @@ struct gateway_udp {
 static void answer_ready(void *arg, int32_t fd, uint32_t events);
 static void overdue(struct gateway_deadline *deadline);
 
-static void count(_Atomic uint64_t *counter, uint64_t more)
+static struct gateway_cell *cell_of(const struct gateway_udp *udp)
 {
-    /* Only this thread writes it. */
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
+    return &udp->port->meter->cells[udp->port->worker->index];
 }
 
 /* ---- Life ------------------------------------------------------------------------------------------------------ */
@@ -164,6 +163,7 @@ static void destroy(struct gateway_flow *flow)
             break;
         }
     udp->count--;
+    gateway_count(&cell_of(udp)->closed, 1);
     gateway_deadline_clear(&worker->wheel, &flow->deadline);
     gateway_socket_close(&flow->socket);
     gateway_seat_done(&flow->seat);
@@ -311,11 +311,10 @@ static uint32_t make_own(struct msghdr *message, uint8_t to[CONTROL_SIZE], struc
 static struct gateway_flow *create(struct gateway_udp *udp, const struct end *end, const struct msghdr *message)
 {
     struct gateway_port *port = udp->port;
-    struct gateway_worker *worker = port->worker;
     struct gateway_flow *flow = NULL;
 
     if (udp->count >= port->listener->flows_maximum) {
-        count(&worker->counts.refused_flows, 1);
+        gateway_count(&cell_of(udp)->refused, 1);
         return NULL;
     }
     flow = calloc(1, sizeof *flow);
@@ -334,7 +333,7 @@ static struct gateway_flow *create(struct gateway_udp *udp, const struct end *en
     flow->next = *bucket;
     *bucket = flow;
     udp->count++;
-    count(&worker->counts.flows, 1);
+    gateway_count(&cell_of(udp)->accepted, 1);
     return flow;
 }
 
@@ -415,7 +414,6 @@ static int find_other(struct gateway_flow *flow)
 /* `size` datagrams from `first` on, all of this flow's. */
 static void send_up(struct gateway_flow *flow, struct batch *batch, uint32_t first, uint32_t size)
 {
-    struct gateway_worker *worker = flow->udp->port->worker;
     uint32_t tries = flow->udp->port->listener->tries;
 
     for (uint32_t i = first; i < first + size; i++)
@@ -427,13 +425,13 @@ static void send_up(struct gateway_flow *flow, struct batch *batch, uint32_t fir
         if (sent < 0 && is_refusal(errno) && --tries > 0 && find_other(flow))
             continue; /* an earlier one was refused, and this one not sent */
         if (sent > 0)
-            count(&worker->counts.datagrams_up, (uint64_t)sent);
+            gateway_count(&cell_of(flow->udp)->datagrams_received, (uint64_t)sent);
         else
-            count(&worker->counts.lost_datagrams, 1);
+            gateway_count(&cell_of(flow->udp)->datagrams_lost, 1);
         first += sent > 0 ? (uint32_t)sent : 1;
         size -= sent > 0 ? (uint32_t)sent : 1;
         if (flow->socket.fd < 0) {
-            count(&worker->counts.lost_datagrams, size);
+            gateway_count(&cell_of(flow->udp)->datagrams_lost, size);
             destroy(flow);
             return;
         }
@@ -458,7 +456,7 @@ static void divide(struct gateway_udp *udp, uint32_t size)
         flow = next;
         if (!next) {
             first = i + 1;
-            count(&udp->port->worker->counts.lost_datagrams, 1);
+            gateway_count(&cell_of(udp)->datagrams_lost, 1);
         }
     }
     if (flow && !flow->is_dead)
@@ -485,7 +483,6 @@ void gateway_udp_receive(void *arg, int32_t fd, uint32_t events)
 static void send_down(struct gateway_flow *flow, uint32_t size)
 {
     struct gateway_udp *udp = flow->udp;
-    struct gateway_worker *worker = udp->port->worker;
     struct batch *batch = &udp->batch;
 
     for (uint32_t i = 0; i < size; i++)
@@ -499,9 +496,9 @@ static void send_down(struct gateway_flow *flow, uint32_t size)
         int sent = send_batch(udp->port->fd, batch, first, size - first);
 
         if (sent > 0)
-            count(&worker->counts.datagrams_down, (uint64_t)sent);
+            gateway_count(&cell_of(udp)->datagrams_sent, (uint64_t)sent);
         else
-            count(&worker->counts.lost_datagrams, 1);
+            gateway_count(&cell_of(udp)->datagrams_lost, 1);
         first += sent > 0 ? (uint32_t)sent : 1;
     }
 }

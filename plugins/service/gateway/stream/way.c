@@ -18,17 +18,15 @@ static void destroy_pipe(struct gateway_pipes *pipes, struct gateway_pipe *pipe)
     pipes->count--;
 }
 
-/* The system gives a smaller one to a user who has many. */
+/* The system refuses large ones to a user who has many. */
 static int set_size(struct gateway_pipe *pipe)
 {
-    int size = fcntl(pipe->in, F_SETPIPE_SZ, GATEWAY_WAY_PIPE_SIZE);
+    int size = GATEWAY_WAY_PIPE_SIZE;
 
-    if (size < 0)
-        size = fcntl(pipe->in, F_GETPIPE_SZ);
-    if (size < GATEWAY_WAY_PIPE_LEAST)
-        return 0;
-    pipe->size = (uint32_t)size < GATEWAY_WAY_PIPE_SIZE ? (uint32_t)size : GATEWAY_WAY_PIPE_SIZE;
-    return 1;
+    while (size >= GATEWAY_WAY_PIPE_LEAST && fcntl(pipe->in, F_SETPIPE_SZ, size) < size)
+        size /= 2;
+    pipe->size = (uint32_t)size;
+    return size >= GATEWAY_WAY_PIPE_LEAST;
 }
 
 static struct gateway_pipe *create_pipe(struct gateway_pipes *pipes)
@@ -255,13 +253,14 @@ static int64_t copy(struct gateway_way *way, int32_t from, int32_t to, hf_buffer
 
 static int64_t hand_on(struct gateway_way *way, int32_t from, int32_t to)
 {
-    int64_t got = move_pages(from, way->pipe->in, way->pipe->size);
+    int64_t got = move_pages(from, way->pipe->in, way->is_slow ? GATEWAY_WAY_SLOW_SIZE : way->pipe->size);
 
     if (got <= 0)
         return got;
     way->in_pipe = (uint32_t)got;
     if (flush_pipe(way, to) == GATEWAY_WAY_BROKEN)
         return BROKEN;
+    way->is_slow = gateway_way_waits(way) != 0;
     way->small = got < GATEWAY_WAY_SMALL ? way->small + 1 : 0;
     if (way->small >= GATEWAY_WAY_SMALL_COUNT)
         way->splices = way->large = 0;

@@ -214,6 +214,7 @@ static int32_t open_pools(const struct gateway_build *build, struct gateway_serv
 /* ---- TLS ----------------------------------------------------------------------------------------------------------
  */
 
+/* Checks on the main loop come after the workers. */
 static int32_t make_tls(const struct gateway_build *build, struct gateway_server_set *set,
                         const struct gateway_upstream_options *options, hf_error *error)
 {
@@ -227,7 +228,7 @@ static int32_t make_tls(const struct gateway_build *build, struct gateway_server
     for (uint32_t i = 0; i < set->count; i++)
         addresses[i] = set->places[i].server->address;
     int32_t code = gateway_tls_client_create(
-        build->host, options->name, &options->tls, options->protocol == GATEWAY_SPEAKS_HTTP2, build->worker_count,
+        build->host, options->name, &options->tls, options->protocol == GATEWAY_SPEAKS_HTTP2, build->worker_count + 1,
         addresses, set->count, set->upstream->set ? set->upstream->set->tls : NULL, &set->tls, error);
     free(addresses);
     return code;

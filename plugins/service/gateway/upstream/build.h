@@ -7,12 +7,16 @@
 
 #include <holdfast/host/node.h>
 
+struct gateway_meters;
+struct gateway_logs;
 struct gateway_names;
 
 struct gateway_build {
     const hf_host *host;
     const hf_node_interface *node;
     struct gateway_bin *bin;
+    struct gateway_meters *meters;   /* of a plan */
+    struct gateway_logs *logs;       /* likewise */
     struct gateway_tickets *tickets; /* of all listeners */
     uint32_t worker_count;
     struct gateway_names *names; /* that addresses are looked up in */

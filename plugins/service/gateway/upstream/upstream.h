@@ -61,6 +61,9 @@ struct gateway_server {
     atomic_uint in_flight;
     _Atomic uint64_t requests, failures;
     _Atomic uint64_t checks, checks_failed;
+    _Atomic uint64_t timed, timed_us; /* requests that took their time, and how long together */
+    atomic_uint connections;
+    void *user; /* what somebody publishes of it; [main] */
 };
 
 /* What a set says of a server. */
@@ -97,7 +100,7 @@ struct gateway_server_set {
     atomic_int is_old;              /* the upstream has a newer one */
     struct gateway_tls_client *tls; /* NULL: none */
     uint32_t pending_count;
-    uint32_t weight_unit;   /* balancers see weights multiplied by it, so that a small one can start slowly */
+    uint32_t weight_unit; /* balancers see weights multiplied by it, so that a small one can start slowly */
 
     /* What the upstream's options say. */
     struct gateway_key key;
@@ -111,7 +114,7 @@ struct gateway_server_set {
     uint64_t connect_timeout_us, send_timeout_us, receive_timeout_us, idle_timeout_us, queue_timeout_us,
         hold_timeout_us;
     uint32_t idle_maximum, queue_maximum;
-    int32_t send_proxy; /* 0, or the version */
+    int32_t send_proxy;       /* 0, or the version */
     int32_t http2;            /* is what they speak, */
     uint32_t streams_maximum; /* and requests at a time on a connection */
     char *texts[4];

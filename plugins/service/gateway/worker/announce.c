@@ -16,12 +16,22 @@ static void unmap(struct sockaddr_storage *address)
     memcpy(address, &four, sizeof four);
 }
 
-uint32_t gateway_announce(uint8_t to[GATEWAY_PROXY_WRITE_MAX], int32_t version, int32_t fd,
-                          const struct sockaddr_storage *source, const struct sockaddr_storage *destination)
+static void copy(const struct sockaddr *from, struct sockaddr_storage *to)
 {
-    struct gateway_proxy_header header = {.source = *source};
+    to->ss_family = from->sa_family;
+    if (from->sa_family == AF_INET)
+        memcpy(to, from, sizeof(struct sockaddr_in));
+    else if (from->sa_family == AF_INET6)
+        memcpy(to, from, sizeof(struct sockaddr_in6));
+}
+
+uint32_t gateway_announce(uint8_t to[GATEWAY_PROXY_WRITE_MAX], int32_t version, int32_t fd,
+                          const struct sockaddr *source, const struct sockaddr_storage *destination)
+{
+    struct gateway_proxy_header header = {0};
     socklen_t size = sizeof header.destination;
 
+    copy(source, &header.source);
     if (destination)
         header.destination = *destination;
     else if (getsockname(fd, (struct sockaddr *)&header.destination, &size) != 0)

@@ -177,6 +177,7 @@ static void serve_queues(struct gateway_worker *worker)
 static void free_port(struct gateway_port *port)
 {
     gateway_udp_destroy(port->udp);
+    gateway_meter_release(port->meter);
     free(port->name);
     free(port);
 }
@@ -302,11 +303,10 @@ static void accept_clients(void *arg, int32_t fd, uint32_t events)
         if (client < 0)
             break; /* none is left, or it has gone again; without descriptors the next wake-up tries anew */
         if (port->client_count + port->stream_count >= port->listener->connections_maximum) {
-            atomic_fetch_add_explicit(&worker->counts.refused_connections, 1, memory_order_relaxed);
+            gateway_count(&port->meter->cells[worker->index].refused, 1);
             (void)close(client);
             continue;
         }
-        atomic_fetch_add_explicit(&worker->counts.connections, 1, memory_order_relaxed);
         if (port->listener->protocol == GATEWAY_PROTOCOL_TCP)
             gateway_stream_accept(port, client, &address);
         else
@@ -370,6 +370,8 @@ static struct gateway_port *create_port(struct gateway_worker *worker, const str
     }
     port->worker = worker;
     port->fd = fd;
+    port->meter = listener->meter;
+    gateway_meter_hold(port->meter);
     if (listener->protocol != GATEWAY_PROTOCOL_UDP || gateway_udp_create(port, NULL) == HF_OK)
         return port;
     free_port(port);
@@ -687,6 +689,8 @@ int32_t gateway_worker_create(const hf_host *host, const hf_loop_interface *loop
     worker->node = node;
     worker->index = index;
     worker->loop = loops->worker(host, index);
+    node->random(host, worker->random.state, sizeof worker->random.state);
+    worker->random.state[0] |= 1; /* not all zero, however small the chance */
     hf_buffer_init(&worker->gather.head, GATEWAY_HEAD_OUT_MAX);
     gateway_wheel_init(&worker->wheel, 0);
     int32_t code = gateway_tls_worker_create(loops, worker->loop, index, &worker->tls, error);

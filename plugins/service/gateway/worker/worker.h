@@ -11,10 +11,11 @@
 
 #include <holdfast/host/loop.h>
 #include <holdfast/lib/buffer.h>
+#include <holdfast/lib/hash.h>
 
 enum {
-    GATEWAY_BLOCK_SIZE = 20 << 10,   /* a head of the longest kind, and some of what follows */
-    GATEWAY_SCRATCH_SIZE = 64 << 10, /* read at a time */
+    GATEWAY_BLOCK_SIZE = 20 << 10,    /* a head of the longest kind, and some of what follows */
+    GATEWAY_SCRATCH_SIZE = 128 << 10, /* read at a time: an answer of 64 KiB with its head comes in one piece */
     GATEWAY_PIECES_MAX = 64,
     GATEWAY_SPARE_MAX = 1024 /* objects of a kind that are kept for later */
 };
@@ -56,6 +57,7 @@ struct gateway_port {
     int32_t fd;                    /* not closed here: whoever opened it for all workers does */
     hf_watch *watch;
     char *name;                              /* of the listener */
+    struct gateway_meter *meter;             /* of the listener; held */
     const struct gateway_listener *listener; /* of the present plan; NULL: it has none of that name any more */
     struct gateway_client *clients;
     uint32_t client_count;
@@ -87,13 +89,6 @@ struct gateway_generation {
     struct gateway_plan *plan;   /* held */
     struct gateway_view **views; /* by upstream of the plan */
     uint32_t uses;               /* requests */
-};
-
-struct gateway_worker_counts {
-    _Atomic uint64_t connections, requests, refused_connections;
-    _Atomic uint64_t bytes_up, bytes_down; /* of protocol tcp: to servers, from them */
-    /* Of protocol udp; refused: more than flows_maximum; lost: thrown away, since nobody could take them. */
-    _Atomic uint64_t flows, refused_flows, datagrams_up, datagrams_down, lost_datagrams;
 };
 
 struct gateway_worker {
@@ -140,7 +135,7 @@ struct gateway_worker {
     hf_http1_head answer; /* the head that was just read */
     char date[32];        /* of `dated_s` */
     uint64_t dated_s;
-    struct gateway_worker_counts counts;
+    hf_random random;     /* for what need not be secret */
     uint64_t last_client; /* its id */
     uint8_t scratch[GATEWAY_SCRATCH_SIZE];
 };

@@ -48,6 +48,11 @@ typedef struct hf_metrics_interface {
     /* Gives a series back that was got by add or add_histogram; the pointer is then invalid.  When nobody else has it,
      * it disappears, and starts from 0 if it is added again.  Accepts NULL.  [any], while nobody uses this pointer */
     void (*remove)(hf_metric *metric);
+
+    /* Counts many values at a time, which the caller has counted in buckets of the same bounds: `counts` has one more
+     * than there are bounds, `sum` is that of the values.  For those who count far more often than anybody looks.
+     * HF_EINVAL: another number of counts, or a sum that is not finite; nothing is counted.  [any] */
+    int32_t (*observe_counted)(hf_metric *metric, const uint64_t *counts, uint64_t count, double sum); /* histograms */
 } hf_metrics_interface;
 
 #ifdef __cplusplus

@@ -238,8 +238,8 @@ static int32_t create(const hf_host *host, const void *configuration, void **ret
         self->clients[i].fd = -1;
     self->loops = (const hf_loop_interface *)(const void *)host->query(host, HF_LOOP_INTERFACE);
     self->listen = (const hf_listen_interface *)(const void *)host->query(host, HF_LISTEN_INTERFACE);
-#ifdef BAD_FORGETS /* what was made before, when it cannot go on */
-    char *kept = malloc(100), *more = malloc(100);
+#ifdef BAD_FORGETS                                                   /* what was made before, when it cannot go on */
+    char *volatile kept = malloc(100), *volatile more = malloc(100); /* a compiler could do without them */
     if (!kept || !more)
         return hf_error_set(error, HF_ENOMEM, "no memory for the service");
     free(kept);

@@ -128,9 +128,12 @@ static int32_t add_metric(struct service *self, hf_error *error)
 #ifdef BAD_METRIC
     self->metrics->increment(self->seconds, 1);
 #else
+    static const uint64_t counts[] = {0, 2, 0, 1};
+
     self->metrics->observe(self->seconds, 0.5);
+    result = self->metrics->observe_counted(self->seconds, counts, 4, 0.52);
 #endif
-    return HF_OK;
+    return result;
 }
 
 static int32_t declare_point(const struct service *self, hf_error *error)

@@ -146,6 +146,41 @@ static void a_proxy_of_ours_is_believed_and_nobody_else(void **state)
                    "X-Forwarded-Host: a:8443\r\nForwarded: for=\"[2001:db8::1]\";proto=https;host=\"a:8443\"\r\n\r\n");
 }
 
+static void the_trace_goes_on(void **state)
+{
+    static const char text[] = "GET / HTTP/1.1\r\nHost: a\r\nTraceparent: of-the-client\r\nX: 1\r\nTraceState: s=1\r\n"
+                               "traceparent: again\r\n\r\n";
+    struct gateway_edit edit = {hf_slice_of("traceparent"), {NULL, 0}};
+    struct gateway_forward how = from_client();
+
+    (void)state;
+    expect_request(&how, text,
+                   "GET / HTTP/1.1\r\nHost: a\r\nTraceparent: of-the-client\r\nX: 1\r\nTraceState: s=1\r\n"
+                   "traceparent: again\r\n" FROM "\r\n");
+    how.trace = hf_slice_of("ours");
+    expect_request(&how, text, "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n" FROM "traceparent: ours\r\n\r\n");
+    how.keeps_state = 1;
+    expect_request(&how, text,
+                   "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nTraceState: s=1\r\n" FROM "traceparent: ours\r\n\r\n");
+    how.edits = &edit;
+    how.edit_count = 1;
+    expect_request(&how, text, "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nTraceState: s=1\r\n" FROM "\r\n");
+}
+
+static void clients_may_be_told_the_trace(void **state)
+{
+    static const char text[] =
+        "HTTP/1.1 200 OK\r\ntraceresponse: theirs\r\ntraceparent: x\r\nContent-Length: 0\r\n\r\n";
+    struct gateway_forward how = {.method = hf_slice_of("GET"), .minor = 1, .keep_alive = 1};
+
+    (void)state;
+    (void)expect_response(&how, text,
+                          "HTTP/1.1 200 OK\r\ntraceresponse: theirs\r\ntraceparent: x\r\nContent-Length: 0\r\n\r\n");
+    how.trace = hf_slice_of("ours");
+    (void)expect_response(&how, text,
+                          "HTTP/1.1 200 OK\r\ntraceparent: x\r\ntraceresponse: ours\r\nContent-Length: 0\r\n\r\n");
+}
+
 static void targets_become_paths(void **state)
 {
     struct gateway_forward how = from_client();
@@ -329,6 +364,8 @@ int main(void)
         cmocka_unit_test(what_servers_take_for_ours_stays_behind),
         cmocka_unit_test(bodies_are_framed_anew),
         cmocka_unit_test(a_proxy_of_ours_is_believed_and_nobody_else),
+        cmocka_unit_test(the_trace_goes_on),
+        cmocka_unit_test(clients_may_be_told_the_trace),
         cmocka_unit_test(targets_become_paths),
         cmocka_unit_test(other_protocols_only_where_allowed),
         cmocka_unit_test(routes_edit_fields),

@@ -31,7 +31,7 @@ static int has(const char *network, const char *address)
     struct sockaddr_storage at = address_of(address);
 
     assert_int_equal(gateway_network_parse(network, &parsed, NULL), HF_OK);
-    return gateway_network_has(&parsed, &at);
+    return gateway_network_has(&parsed, (const struct sockaddr *)&at);
 }
 
 static void addresses_lie_in_networks(void **state)
@@ -84,10 +84,10 @@ static void addresses_become_text(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         struct sockaddr_storage address = address_of(pairs[i][0]);
-        assert_int_equal(gateway_address_text(&address, text), strlen(pairs[i][1]));
+        assert_int_equal(gateway_address_text((const struct sockaddr *)&address, text), strlen(pairs[i][1]));
         assert_string_equal(text, pairs[i][1]);
     }
-    assert_int_equal(gateway_address_text(&path, text), 4);
+    assert_int_equal(gateway_address_text((const struct sockaddr *)&path, text), 4);
     assert_string_equal(text, "unix");
 }
 
