@@ -195,5 +195,7 @@ int cli_audit(cli_run *cli);
 int cli_canary_start(cli_run *cli);
 int cli_canary_status(cli_run *cli);
 int cli_canary_abort(cli_run *cli);
+int cli_cache_list(cli_run *cli);
+int cli_cache_purge(cli_run *cli);
 
 #endif

@@ -120,6 +120,23 @@ def bodies_go_both_ways():
         under.stop()
 
 
+def bodies_without_a_length_may_come_late():
+    """A head that comes alone, before a body that ends with the connection, ends nothing."""
+    def late(request, connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
+        time.sleep(0.1)  # so that the gateway has read it
+        connection.sendall(b"late body")
+        return False
+
+    back = Server(late)
+    under = simple("late", back.address)
+    try:
+        for _ in range(3):
+            assert under.get()[:2] == (200, b"late body")
+    finally:
+        under.stop()
+
+
 def limits_are_kept():
     back = Server()
     under = simple("limits", back.address, listener='head_maximum = 2048; body_maximum = 1000; head_timeout = "300ms"; '
@@ -478,7 +495,7 @@ def a_port_in_use_changes_nothing():
         under.stop()
 
 
-CASES = [routes_change_what_they_say, bodies_go_both_ways, limits_are_kept, a_dead_server_costs_no_request,
+CASES = [routes_change_what_they_say, bodies_go_both_ways, bodies_without_a_length_may_come_late, limits_are_kept, a_dead_server_costs_no_request,
          a_backup_gets_what_others_cannot, only_what_is_safe_is_sent_again, bad_answers_are_found,
          a_slow_server_is_left_for_another, answers_of_failure_are_tried_elsewhere, retries_have_a_budget,
          a_breaker_opens_and_closes, another_upstream_steps_in, what_is_too_much_waits_or_is_refused,

@@ -203,6 +203,9 @@ static void check_route(const struct check *check, const struct gateway_route_op
     check_text(check, "type", route->type);
     check_text(check, "redirect", route->redirect);
     check_text(check, "replace_prefix", route->replace_prefix);
+    if (route->cache[0])
+        check_name(check, "cache", &check->options->caches, sizeof(struct gateway_cache_options), "cache",
+                   route->cache);
     check_limit(check, &route->limit);
     gateway_gzip_check(&route->gzip, check->report, check->path);
     for (uint64_t i = 0; i < route->retry_on.count; i++)
@@ -331,6 +334,12 @@ void gateway_options_check(const void *configuration, const hf_config_report *re
     for (uint64_t i = 0; i < options->routes.count; i++) {
         snprintf(path, sizeof path, "routes.%s", routes[i].name);
         check_route(&check, &routes[i]);
+    }
+    for (uint64_t i = 0; i < options->caches.count; i++) {
+        const struct gateway_cache_options *caches = options->caches.items;
+
+        snprintf(path, sizeof path, "caches.%s", caches[i].name);
+        gateway_cache_check(&caches[i], report, path);
     }
     for (uint64_t i = 0; i < options->upstreams.count; i++) {
         snprintf(path, sizeof path, "upstreams.%s", upstreams[i].name);

@@ -177,6 +177,8 @@ static const hf_option route_options[] = {
                    .doc = "Bytes of a request's body, in place of the listener's body_maximum; 0: that one."),
     HF_CONFIG_GROUP("gzip", struct gateway_route_options, gzip, .members = &gateway_gzip_table,
                     .flags = HF_OPTION_RELOADABLE, .doc = "Answers that are compressed on their way to clients."),
+    HF_CONFIG_STRING("cache", struct gateway_route_options, cache, .default_text = "", .flags = HF_OPTION_RELOADABLE,
+                     .doc = "The cache that answers of its servers are stored in, and come from; empty: none."),
 };
 static const hf_option_table route_table = HF_TABLE(route_options);
 
@@ -405,6 +407,9 @@ const hf_option gateway_option_rows[GATEWAY_OPTION_COUNT] = {
     HF_CONFIG_STRINGS("resolvers", struct gateway_options, resolvers, .flags = HF_OPTION_RELOADABLE,
                       .doc = "Whom names of servers are asked of: \"10.0.0.1:53\" or \"[fd00::1]:53\"; none: those of "
                              "/etc/resolv.conf."),
+    HF_CONFIG_GROUPS("caches", struct gateway_options, caches, struct gateway_cache_options,
+                     .members = &gateway_cache_table, .flags = HF_OPTION_RELOADABLE,
+                     .doc = "Where routes store answers of servers."),
     HF_CONFIG_GROUP("access_log", struct gateway_options, access_log, .members = &gateway_access_log_table,
                     .flags = HF_OPTION_RELOADABLE, .doc = "A line for every request."),
     HF_CONFIG_GROUP("trace", struct gateway_options, trace, .members = &gateway_trace_table,

@@ -2,6 +2,7 @@
 #ifndef GATEWAY_OPTIONS_H
 #define GATEWAY_OPTIONS_H
 
+#include "cache/options.h"
 #include "filter/options.h"
 #include "options/operation.h"
 #include "options/stream.h"
@@ -85,6 +86,7 @@ struct gateway_route_options {
     int64_t requests_maximum;
     uint64_t body_maximum; /* 0: the listener's */
     struct gateway_gzip_options gzip;
+    const char *cache; /* "": none */
 };
 
 struct gateway_server_options {
@@ -173,11 +175,12 @@ struct gateway_options {
     hf_groups routes;    /* gateway_route_options, in the order in which they are tried */
     hf_groups upstreams; /* gateway_upstream_options */
     hf_strings resolvers;
+    hf_groups caches; /* gateway_cache_options */
     struct gateway_access_log_options access_log;
     struct gateway_trace_options trace;
 };
 
-enum { GATEWAY_OPTION_COUNT = 6 };
+enum { GATEWAY_OPTION_COUNT = 7 };
 
 extern const hf_option gateway_option_rows[GATEWAY_OPTION_COUNT];
 

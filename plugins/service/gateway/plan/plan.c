@@ -320,6 +320,28 @@ static int32_t make_limits(const struct making *making, const struct gateway_rou
     return code;
 }
 
+static int32_t make_caches(const struct making *making)
+{
+    const struct gateway_plan *before = making->before;
+    struct gateway_plan *plan = making->plan;
+    uint64_t seed;
+
+    making->build->node->random(making->build->host, &seed, sizeof seed);
+    return gateway_caches_make(&making->options->caches, making->build->host, seed, &plan->arena,
+                               before ? before->caches : NULL, before ? before->cache_count : 0, &plan->caches,
+                               &plan->cache_count, making->error);
+}
+
+static int32_t find_cache(const struct making *making, const char *name, struct gateway_route *route)
+{
+    for (uint32_t i = 0; i < making->plan->cache_count; i++)
+        if (strcmp(making->plan->caches[i].cache->name, name) == 0) {
+            route->cache = &making->plan->caches[i];
+            return HF_OK;
+        }
+    return hf_error_set(making->error, HF_EINVAL, "there is no cache '%s'", name);
+}
+
 static int32_t make_route(const struct making *making, const struct gateway_route_options *options,
                           struct gateway_route *route)
 {
@@ -346,6 +368,8 @@ static int32_t make_route(const struct making *making, const struct gateway_rout
         code = make_limits(making, options, route);
     if (code == HF_OK)
         code = gateway_gzip_make(&options->gzip, &making->plan->arena, &route->gzip, making->error);
+    if (code == HF_OK && options->cache[0])
+        code = find_cache(making, options->cache, route);
     return code == HF_OK ? code : hf_error_prefix(making->error, "route '%s'", options->name);
 }
 
@@ -500,6 +524,8 @@ int32_t gateway_plan_create(const struct gateway_build *build, const struct gate
     if (code == HF_OK)
         code = make_upstreams(&making);
     if (code == HF_OK)
+        code = make_caches(&making);
+    if (code == HF_OK)
         code = make_routes(&making);
     if (code == HF_OK)
         code = make_listeners(&making);
@@ -535,6 +561,7 @@ void gateway_plan_release(struct gateway_plan *plan)
         gateway_log_release(plan->listeners[i].log);
     }
     gateway_meter_release(plan->unrouted);
+    gateway_caches_release(plan->caches, plan->cache_count);
     hf_arena_done(&plan->arena);
     free(plan);
 }

@@ -3,6 +3,7 @@
 #ifndef GATEWAY_PLAN_H
 #define GATEWAY_PLAN_H
 
+#include "cache/options.h"
 #include "filter/gzip.h"
 #include "forward/forward.h"
 #include "log/access_log.h"
@@ -61,6 +62,7 @@ struct gateway_route {
     uint32_t requests_maximum; /* 0: any number */
     uint64_t body_maximum;     /* 0: the listener's */
     struct gateway_gzip gzip;
+    const struct gateway_plan_cache *cache; /* NULL: none */
 };
 
 struct gateway_listener {
@@ -112,6 +114,8 @@ struct gateway_plan {
     uint32_t route_count;
     struct gateway_plan_upstream *upstreams;
     uint32_t upstream_count;
+    struct gateway_plan_cache *caches;
+    uint32_t cache_count;
     struct gateway_meter *unrouted; /* requests that take no route; held */
     struct gateway_trace_options trace;
 };

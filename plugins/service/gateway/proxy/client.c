@@ -154,9 +154,15 @@ void gateway_client_destroy(struct gateway_client *client)
 /* ---- What to be called for ----------------------------------------------------------------------------------------
  */
 
+/* Whoever asks and does not read what is answered is asked for nothing more, however much was sent at once. */
+static int is_behind(const struct gateway_client *client)
+{
+    return client->state == CLIENT_HEAD && client->front.waiting.size > GATEWAY_WAITING_MAX;
+}
+
 static void want(struct gateway_client *client)
 {
-    int reads = !client->has_ended && !client->is_paused &&
+    int reads = !client->has_ended && !client->is_paused && !is_behind(client) &&
                 !(client->state == CLIENT_WAITS && client->block && client->block->size == sizeof client->block->bytes);
 
     gateway_socket_want(&client->socket, (reads ? (uint32_t)HF_WATCH_READ : 0u) |
@@ -354,7 +360,7 @@ static void go_on(struct gateway_client *client)
     drop_taken(client);
     expect_request(client);
     want(client);
-    if (client->block)
+    if (client->block && !is_behind(client))
         make_due(client); /* pipelined: in its turn, not deeper and deeper */
 }
 
@@ -808,6 +814,8 @@ static void send_waiting(struct gateway_client *client)
             gateway_deadline_clear(&client->worker->wheel, &client->deadline);
     }
     want(client);
+    if (client->state == CLIENT_HEAD && client->block && !is_behind(client))
+        make_due(client);
     if (client->exchange)
         gateway_exchange_client_writable(client->exchange);
     else if (client->state == CLIENT_HTTP2)
@@ -927,7 +935,7 @@ void gateway_client_settle(struct gateway_client *client)
         gateway_client_destroy(client);
     } else if (client->state == CLIENT_HTTP2) {
         gateway_http2_settle(client);
-    } else if (client->state == CLIENT_HEAD && client->block && !client->exchange) {
+    } else if (client->state == CLIENT_HEAD && client->block && !client->exchange && !is_behind(client)) {
         next_request(client);
         if (!client->is_dead && !client->exchange && client->state == CLIENT_HEAD && client->block)
             expect_request(client); /* it has begun */

@@ -1,4 +1,5 @@
 /* A request and its answer: which route it takes, which server is asked, and which one next when that fails. */
+#include "proxy/caching.h"
 #include "proxy/outflow.h"
 #include "proxy/private.h"
 
@@ -71,6 +72,8 @@ void gateway_exchange_free(struct gateway_exchange *exchange)
 
     if (exchange->outflow)
         gateway_outflow_free(exchange);
+    if (exchange->caching)
+        gateway_caching_free(exchange);
     if (worker->spare_exchange_count < GATEWAY_SPARE_MAX) {
         wipe(exchange);
         exchange->next = worker->spare_exchanges;
@@ -110,6 +113,8 @@ void gateway_exchange_over(struct gateway_exchange *exchange)
     gateway_split_count(exchange);
     if (exchange->outflow)
         gateway_outflow_stop(exchange);
+    if (exchange->caching)
+        gateway_caching_over(exchange);
     if (exchange->is_queued)
         gateway_view_dequeue(exchange->view, exchange);
     if (exchange->link)
@@ -154,13 +159,19 @@ static void refuse_head(struct gateway_exchange *exchange, int32_t code, const c
 
 int32_t gateway_exchange_can_degrade(const struct gateway_exchange *exchange)
 {
-    return exchange->degraded_hops < DEGRADED_HOPS_MAX && exchange->body_kept && !exchange->may_be_done;
+    return !exchange->is_internal && exchange->degraded_hops < DEGRADED_HOPS_MAX && exchange->body_kept &&
+           !exchange->may_be_done;
 }
 
 static void forward_instead(struct gateway_exchange *exchange, uint32_t upstream)
 {
     exchange->degraded_hops++;
-    forward(exchange, upstream);
+    if (exchange->caching) {
+        gateway_caching_give_up(exchange);
+        gateway_exchange_forward(exchange, upstream);
+    } else {
+        forward(exchange, upstream);
+    }
 }
 
 static void answer_wish(struct gateway_exchange *exchange, const struct gateway_wish *wish)
@@ -193,6 +204,8 @@ static void degrade(struct gateway_exchange *exchange, uint32_t upstream, uint32
     end_call(exchange, GATEWAY_ABANDONED);
     gateway_account_degrade(exchange, upstream, why);
     exchange->split.has_failed = 1;
+    if (exchange->caching && gateway_caching_stale(exchange))
+        return;
     if (degrade_by_policy(exchange, upstream, status, why))
         return;
     if (exchange->may_be_done) {
@@ -533,11 +546,35 @@ static void expect_answer(struct gateway_exchange *exchange)
         gateway_worker_deadline(exchange->worker, &exchange->deadline, exchange->due_us);
 }
 
+void gateway_exchange_forward(struct gateway_exchange *exchange, uint32_t upstream)
+{
+    hf_error error = {0};
+
+    hf_buffer_clear(&exchange->out);
+    int32_t code = make_head(exchange, &error);
+    if (code != HF_OK) {
+        refuse_head(exchange, code, error.message);
+        return;
+    }
+    if (exchange->request_ended)
+        expect_answer(exchange);
+    forward(exchange, upstream);
+}
+
+/* What a cache has for it may take the place of a server's answer. */
+static void take_cached_route(struct gateway_exchange *exchange)
+{
+    uint32_t upstream = gateway_split_choose(exchange, exchange->upstream);
+
+    if (!gateway_caching_begin(exchange, upstream))
+        gateway_exchange_forward(exchange, upstream);
+}
+
 static void take_route(struct gateway_exchange *exchange)
 {
-    int forwards = exchange->upstream != GATEWAY_NO_UPSTREAM;
+    int forwards = exchange->upstream != GATEWAY_NO_UPSTREAM, is_cached = forwards && exchange->route->cache;
     hf_error error = {0};
-    int32_t code = forwards ? make_head(exchange, &error) : gateway_forward_look(&exchange->head, &error);
+    int32_t code = forwards && !is_cached ? make_head(exchange, &error) : gateway_forward_look(&exchange->head, &error);
 
     if (code != HF_OK) {
         refuse_head(exchange, code, error.message);
@@ -545,6 +582,10 @@ static void take_route(struct gateway_exchange *exchange)
     }
     if (!forwards) {
         gateway_answer_route(exchange);
+        return;
+    }
+    if (is_cached) {
+        take_cached_route(exchange);
         return;
     }
     if (exchange->request_ended)
@@ -912,6 +953,28 @@ static int obey_response_policy(struct gateway_exchange *exchange, const hf_http
     return 1;
 }
 
+/* 1: the answer does not go to the client: what is stored does, now or once the answer is complete. */
+static int obey_cache(struct gateway_exchange *exchange, const hf_http1_head *head, hf_slice bytes)
+{
+    uint32_t status = head->status;
+    int32_t outcome = outcome_of(exchange, status);
+
+    switch (gateway_caching_head(exchange, head, bytes)) {
+    case GATEWAY_CACHING_VALIDATES:
+        exchange->status = status;
+        return 1;
+    case GATEWAY_CACHING_REPLACES:
+        exchange->split.has_failed |= status >= 500;
+        gateway_link_leave(exchange->link, outcome);
+        end_call(exchange, outcome);
+        if (!gateway_caching_stale(exchange))
+            gateway_exchange_refuse(exchange, 503, "no memory for the answer; try again later");
+        return 1;
+    default:
+        return 0;
+    }
+}
+
 void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_head *head, hf_slice bytes)
 {
     uint32_t status = head->status;
@@ -932,6 +995,8 @@ void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_hea
     }
     if (exchange->route->has_policy && status >= 200 && obey_response_policy(exchange, head))
         return;
+    if (exchange->caching && status >= 200 && obey_cache(exchange, head, bytes))
+        return;
     if (gateway_outflow_head(exchange, head, bytes, &error) != HF_OK) {
         gateway_exchange_link_failed(exchange, LINK_INVALID);
         return;
@@ -948,6 +1013,8 @@ void gateway_exchange_head(struct gateway_exchange *exchange, const hf_http1_hea
 
 void gateway_exchange_answer_body(struct gateway_exchange *exchange, hf_slice piece)
 {
+    if (exchange->caching)
+        gateway_caching_body(exchange, piece);
     if (exchange->outflow) {
         gateway_outflow_body(exchange, piece);
         return;
@@ -985,6 +1052,8 @@ void gateway_exchange_answered(struct gateway_exchange *exchange)
     gateway_account_served(exchange);
     gateway_link_leave(exchange->link, outcome);
     end_call(exchange, outcome);
+    if (exchange->caching && gateway_caching_answered(exchange))
+        return;
     if (exchange->outflow)
         gateway_outflow_end(exchange, (hf_slice){trailers->data, trailers->size});
     else

@@ -538,7 +538,8 @@ static void take_body(struct gateway_link *link, hf_slice bytes)
         take_chunks(link, bytes);
         return;
     case HF_HTTP1_BODY_UNTIL_CLOSE:
-        gateway_exchange_answer_body(link->exchange, bytes);
+        if (bytes.size) /* an empty chunk would be the last one */
+            gateway_exchange_answer_body(link->exchange, bytes);
         return;
     default: /* a length, of 0 where there is no body */
         link->keeps &= size == bytes.size;

@@ -18,9 +18,11 @@ enum {
 struct gateway_outflow {
     struct gateway_exchange *exchange;
     struct gateway_outflow *next, *previous; /* of those that wait for their turn */
-    struct gateway_deflater *deflater;
-    hf_buffer pending; /* of the body; not compressed yet */
+    struct gateway_deflater *deflater;       /* NULL: it goes as it is */
+    hf_buffer pending;                       /* of the body; not compressed yet */
     uint64_t pending_taken;
+    const struct gateway_chunk *feed; /* of a stored body: what comes next; NULL: nothing */
+    uint64_t feed_taken;
     hf_buffer trailers;
     uint64_t slice;  /* bytes that are compressed at a time */
     uint32_t unsent; /* bytes at the end of the worker's room */
@@ -207,14 +209,43 @@ static void take_pending(struct gateway_outflow *outflow)
     outflow->pending_taken = 0;
 }
 
+/* As much of a stored body as the client takes at once, or as may be compressed. */
+static void take_feed(struct gateway_outflow *outflow)
+{
+    struct gateway_exchange *exchange = outflow->exchange;
+    const struct gateway_chunk *chunk = outflow->feed;
+    hf_slice bytes = {chunk->bytes + outflow->feed_taken, chunk->size - outflow->feed_taken};
+
+    if (outflow->deflater) {
+        take(outflow, &bytes);
+        outflow->feed_taken = chunk->size - bytes.size;
+    } else {
+        exchange->bytes_sent += bytes.size;
+        exchange->front->calls->body(exchange->front, bytes);
+        bytes.size = 0;
+    }
+    if (bytes.size)
+        return;
+    outflow->feed = chunk->next;
+    outflow->feed_taken = 0;
+    outflow->has_ended = outflow->feed == NULL;
+}
+
+static int has_more(const struct gateway_outflow *outflow)
+{
+    return pending_of(outflow) || outflow->feed;
+}
+
 /* All of the body has been compressed: what its end, or a pause, demands. */
 static void settle_stream(struct gateway_outflow *outflow)
 {
     struct gateway_exchange *exchange = outflow->exchange;
 
     if (outflow->has_ended) {
-        compress(outflow, (hf_slice){NULL, 0}, GATEWAY_DEFLATE_ENDS);
+        if (outflow->deflater)
+            compress(outflow, (hf_slice){NULL, 0}, GATEWAY_DEFLATE_ENDS);
         emit(outflow);
+        exchange->account.is_whole = 1;
         if (!exchange->is_dead)
             exchange->front->calls->end(exchange->front, (hf_slice){outflow->trailers.data, outflow->trailers.size});
         return;
@@ -245,16 +276,18 @@ static void go_on(struct gateway_outflow *outflow)
 
     if (is_stuffed(outflow))
         return; /* it is called again once the client has taken some */
-    if (pending_of(outflow))
+    if (outflow->feed)
+        take_feed(outflow);
+    else if (pending_of(outflow))
         take_pending(outflow);
-    if (!exchange->is_dead && pending_of(outflow) == 0)
+    if (!exchange->is_dead && !has_more(outflow))
         settle_stream(outflow);
     if (exchange->is_dead)
         return;
     send_out(outflow);
     if (exchange->is_dead)
         return;
-    if (pending_of(outflow) && !is_stuffed(outflow))
+    if (has_more(outflow) && !is_stuffed(outflow))
         make_due(outflow);
     pace(outflow);
 }
@@ -288,23 +321,32 @@ static uint64_t length_of(const hf_http1_head *head)
     return GATEWAY_DEFLATER_UNKNOWN;
 }
 
-/* NULL: no memory, or too many answers are being compressed. */
-static struct gateway_outflow *create(struct gateway_exchange *exchange, const hf_http1_head *head)
+/* NULL: no memory. */
+static struct gateway_outflow *create_plain(struct gateway_exchange *exchange)
 {
     struct gateway_worker *worker = exchange->worker;
-    int32_t level = exchange->route->gzip.level;
     struct gateway_outflow *outflow = NULL;
 
     if (worker->outflows || create_outflows(worker) == HF_OK)
         outflow = calloc(1, sizeof *outflow);
+    if (outflow)
+        outflow->exchange = exchange;
+    return outflow;
+}
+
+/* NULL: no memory, or too many answers are being compressed. */
+static struct gateway_outflow *create(struct gateway_exchange *exchange, const hf_http1_head *head)
+{
+    struct gateway_outflow *outflow = create_plain(exchange);
+    int32_t level = exchange->route->gzip.level;
+
     if (!outflow)
         return NULL;
-    outflow->exchange = exchange;
     outflow->slice = level <= FASTER ? 4096 : level <= FAST ? 2048 : 1024;
     outflow->is_flowing = head->body != HF_HTTP1_BODY_LENGTH;
     hf_buffer_init(&outflow->pending, UINT64_MAX); /* the link is paused when there is much */
     hf_buffer_init(&outflow->trailers, GATEWAY_HEAD_OUT_MAX);
-    outflow->deflater = gateway_deflater_take(&worker->outflows->deflaters, level, length_of(head));
+    outflow->deflater = gateway_deflater_take(&exchange->worker->outflows->deflaters, level, length_of(head));
     if (outflow->deflater)
         return outflow;
     free(outflow);
@@ -336,7 +378,7 @@ int32_t gateway_outflow_head(struct gateway_exchange *exchange, const hf_http1_h
     struct gateway_front *front = exchange->front;
     struct gateway_gzip_answer answer = {head, exchange->response_edits, exchange->response_edit_count};
     const struct gateway_gzip_answer before = answer;
-    int32_t decision = exchange->route && exchange->route->gzip.level
+    int32_t decision = exchange->route && exchange->route->gzip.level && !exchange->is_internal
                            ? gateway_gzip_decide(&exchange->route->gzip, &exchange->head, &answer)
                            : GATEWAY_GZIP_NONE;
 
@@ -401,11 +443,23 @@ void gateway_outflow_end(struct gateway_exchange *exchange, hf_slice trailers)
         send_out(outflow); /* the head, and what there is */
 }
 
+void gateway_outflow_feed(struct gateway_exchange *exchange, const struct gateway_body *body)
+{
+    if (!exchange->outflow)
+        exchange->outflow = create_plain(exchange);
+    if (!exchange->outflow) {
+        gateway_exchange_refuse(exchange, 503, "no memory for the answer");
+        return;
+    }
+    exchange->outflow->feed = body->first;
+    go_on(exchange->outflow);
+}
+
 void gateway_outflow_writable(struct gateway_exchange *exchange)
 {
     struct gateway_outflow *outflow = exchange->outflow;
 
-    if (pending_of(outflow))
+    if (has_more(outflow))
         make_due(outflow); /* not at once: the connection may be in the middle of sending */
     pace(outflow);
 }

@@ -198,6 +198,7 @@ struct gateway_split_share {
     uint64_t began_us, head_us; /* asked; answered, with a head (0: not yet) */
 };
 
+struct gateway_caching;
 struct gateway_outflow;
 
 struct gateway_exchange {
@@ -230,6 +231,8 @@ struct gateway_exchange {
     int32_t is_stuck; /* the server takes nothing of the body, which has a deadline */
     int32_t is_dead;
     int32_t is_encoded;              /* the answer, here; see gateway_forward */
+    int32_t is_internal;             /* no client waits for its answer */
+    struct gateway_caching *caching; /* NULL: it has nothing to do with a cache */
     struct gateway_outflow *outflow; /* on the answer's way to the client; NULL: nothing is done to it */
     uint32_t status;                 /* of the answer; 0: none */
     uint64_t bytes_sent;             /* of bodies to the client */
@@ -281,6 +284,10 @@ void gateway_exchange_free(struct gateway_exchange *exchange);
 
 /* A server may have room for what has waited.  0: it has none. */
 int32_t gateway_exchange_try_queued(struct gateway_exchange *exchange);
+
+/* Asks servers of the upstream, with the edits that the exchange has now: of a request that a cache has kept until now.
+ */
+void gateway_exchange_forward(struct gateway_exchange *exchange, uint32_t upstream);
 
 /* Whether another upstream may be asked in the place of one whose servers cannot answer. */
 int32_t gateway_exchange_can_degrade(const struct gateway_exchange *exchange);

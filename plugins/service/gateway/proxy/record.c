@@ -234,7 +234,7 @@ void gateway_account_close(struct gateway_exchange *exchange)
     struct gateway_log *log = exchange->listener ? exchange->listener->log : NULL;
     struct gateway_record record = {0};
 
-    if (!exchange->account.has_begun && !exchange->account.why)
+    if (exchange->is_internal || (!exchange->account.has_begun && !exchange->account.why))
         return; /* the head of a request that has not come as a whole yet */
     fill_numbers(exchange, &record);
     count(exchange, &record);

@@ -2,6 +2,7 @@
 #include "service/service.h"
 
 #include "admin/admin.h"
+#include "service/caches.h"
 #include "service/follow.h"
 #include "service/private.h"
 
@@ -208,6 +209,8 @@ int32_t gateway_service_create(const hf_host *host, const void *configuration, v
     if (code == HF_OK)
         code = gateway_desk_open(&gateway->desk, host, gateway->workers, gateway->worker_count, error);
     if (code == HF_OK)
+        code = gateway_caches_open(gateway, error);
+    if (code == HF_OK)
         code = make_plan(gateway, configuration, &gateway->first_plan, error);
     if (code != HF_OK) {
         gateway_service_destroy(gateway);
@@ -285,6 +288,7 @@ static void every_moment(void *arg)
     for (uint32_t i = 0; gateway->plan && i < gateway->plan->upstream_count; i++)
         judge(gateway->plan->upstreams[i].upstream, now_us);
     gateway_desk_tick(&gateway->desk);
+    gateway_caches_show(gateway);
     if (gateway->plan)
         look_after_tls(gateway, now_us);
     gateway_follow_moment(gateway, now_us);

@@ -1,4 +1,5 @@
 #include "http2/http2.h"
+#include "proxy/caching.h"
 #include "proxy/outflow.h"
 #include "proxy/private.h"
 #include "stream/stream.h"
@@ -729,6 +730,7 @@ void gateway_worker_destroy(struct gateway_worker *worker)
     gateway_tls_worker_destroy(worker->tls);
     gateway_http2_release(worker);
     gateway_outflows_destroy(worker);
+    gateway_caching_release(worker);
     gateway_pipes_done(&worker->pipes);
     hf_buffer_done(&worker->gather.head);
     free(worker);
@@ -760,6 +762,7 @@ void gateway_worker_close(struct gateway_worker *worker)
         while (port->streams)
             gateway_stream_destroy(port->streams);
     }
+    gateway_refreshes_close(worker);
     worker->generation = NULL;
     worker->has_unused = 1;
     gateway_worker_settle(worker);

@@ -20,6 +20,7 @@ enum {
     GATEWAY_SPARE_MAX = 1024 /* objects of a kind that are kept for later */
 };
 
+struct gateway_caching;
 struct gateway_carrier;
 struct gateway_client;
 struct gateway_policies;
@@ -28,6 +29,7 @@ struct gateway_flow;
 struct gateway_http2_scratch;
 struct gateway_link;
 struct gateway_outflows;
+struct gateway_refresh;
 struct gateway_stream;
 struct gateway_tcp;
 struct gateway_udp;
@@ -127,8 +129,11 @@ struct gateway_worker {
     struct gateway_gather gather;
     struct gateway_tls_worker *tls;
     struct gateway_outflows *outflows; /* NULL: no answer has needed it yet */
-    hf_http1_head answer;              /* the head that was just read */
-    char date[32];                     /* of `dated_s` */
+    struct gateway_caching *left_cachings;
+    struct gateway_refresh *refreshes;
+    uint32_t refresh_count;
+    hf_http1_head answer; /* the head that was just read */
+    char date[32];        /* of `dated_s` */
     uint64_t dated_s;
     hf_random random;     /* for what need not be secret */
     uint64_t last_client; /* its id */
