@@ -89,8 +89,9 @@ def fresh_answers_are_given_again():
         answer = under.raw(b"GET http://127.0.0.1:%d/a HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n\r\n"
                            % (under.ports[0], under.ports[0]))
         assert b"X-Cache: hit" in answer and answer.endswith(b"\r\n\r\n1"), answer
-        assert metric(under, 'holdfast_gateway_cache_requests_total{cache="pages",result="miss"}') == 6
-        assert metric(under, 'holdfast_gateway_cache_requests_total{cache="pages",result="hit"}') >= 24
+        # An answer is counted when it is over, which the client may know before.
+        wait_until(lambda: metric(under, 'holdfast_gateway_cache_requests_total{cache="pages",result="miss"}') == 6)
+        wait_until(lambda: metric(under, 'holdfast_gateway_cache_requests_total{cache="pages",result="hit"}') >= 24)
         wait_until(lambda: metric(under, 'holdfast_gateway_cache_objects{cache="pages"}') == 5, what="the gauge")
     finally:
         under.stop()
@@ -513,7 +514,11 @@ def operators_purge():
         base = "http://" + under.address()
         for path in ("/a/1", "/a/2", "/b"):
             fetch(under, path)
-        shown = json.loads(under.get("/v1/gateway/caches", address=under.admin)[1])["caches"]
+        def caches():
+            return json.loads(under.get("/v1/gateway/caches", address=under.admin)[1])["caches"]
+
+        wait_until(lambda: caches()[0]["miss"] == 3)
+        shown = caches()
         assert [cache["name"] for cache in shown] == ["pages"] and shown[0]["objects"] == 3 and shown[0]["memory"] > 300, shown
         assert shown[0]["memory_maximum"] == 64 << 20 and shown[0]["miss"] == 3, shown
         assert purge("?url=" + base + "/b")["purged"] == 1 and purge("?url=" + base + "/b")["purged"] == 0
