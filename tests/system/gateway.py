@@ -25,6 +25,13 @@ def wait_until(condition, seconds=20, what="the condition"):
     raise AssertionError("%s did not come true within %s s" % (what, seconds))
 
 
+def is_sanitized(binaries):
+    """Whether a sanitizer is in the programs: it keeps what was freed, and takes its time."""
+    with open(os.path.join(binaries, "holdfastd"), "rb") as program:
+        text = program.read()
+    return b"__asan_init" in text or b"__tsan_init" in text
+
+
 class Server:
     """A server that reads HTTP/1.1 requests and gives each to `answer(request, connection)`, which sends what it likes;
     returning True keeps the connection.  `seen` has all requests, as (head, body)."""

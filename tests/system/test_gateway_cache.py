@@ -19,7 +19,7 @@ import threading
 import time
 from email.utils import formatdate
 
-from gateway import Gateway, Server, field_of, fresh_directory, run_cases, say, wait_until
+from gateway import Gateway, Server, field_of, fresh_directory, is_sanitized, run_cases, say, wait_until
 
 BINARIES, PLUGINS = (os.path.abspath(folder) for folder in sys.argv[1:3])
 DIRECTORY = tempfile.mkdtemp(prefix="holdfast-gateway-cache-")
@@ -612,11 +612,6 @@ def broken_answers_are_not_stored():
         server.stop()
 
 
-def is_sanitized():
-    with open(os.path.join(BINARIES, "holdfastd"), "rb") as file:
-        return b"__asan_init" in file.read()
-
-
 def resident(under):
     """KiB that the gateway's process has, which is the only child of the supervisor."""
     with open("/proc/%d/task/%d/children" % (under.process.pid, under.process.pid)) as file:
@@ -647,7 +642,7 @@ def memory_is_bounded():
             time.sleep(0.5)  # it does not read
             assert fetch(under, "/199")[0] == 200
             # Nor is the rest answered before it does.
-            assert resident(under) - before < 8192 * (8 if is_sanitized() else 1), (before, resident(under))
+            assert resident(under) - before < 8192 * (8 if is_sanitized(BINARIES) else 1), (before, resident(under))
             assert under.get("/v1/gateway/caches/pages", method="DELETE", address=under.admin)[0] == 200
             answer = b"".join(iter(lambda: client.recv(1 << 20), b""))
         assert answer.count(pages.body) == 300, (answer.count(pages.body), len(answer))

@@ -17,7 +17,7 @@ import threading
 import time
 
 import http2
-from gateway import Gateway, Server, field_of, free_ports, fresh_directory, run_cases, say, wait_until
+from gateway import Gateway, Server, field_of, free_ports, fresh_directory, is_sanitized, run_cases, say, wait_until
 from http2 import (CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, Http2Server, PING,
                    PRIORITY, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, connect, encode, frame,
                    heads)
@@ -27,8 +27,7 @@ DIRECTORY = tempfile.mkdtemp(prefix="holdfast-gateway-http2-")
 
 LISTENER = 'listeners: { web: { address = "127.0.0.1:PORT(0)"; %s }; };\n'
 MIB = 1 << 20
-with open(os.path.join(BINARIES, "holdfastd"), "rb") as program:
-    SANITIZED = b"__asan_init" in program.read()
+SANITIZED = is_sanitized(BINARIES)
 
 
 def gateway(name, section, **more):

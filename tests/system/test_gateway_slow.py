@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 
-from gateway import Gateway, Server, run_cases, wait_until
+from gateway import Gateway, Server, is_sanitized, run_cases, wait_until
 
 SECTION = """
   listeners: {
@@ -353,9 +353,7 @@ def main():
 
     server = Server(answer)
     gateway = Gateway(directory, binaries, plugins, SECTION % (IDLE_SECONDS, server.address), ports=3, workers=1)
-    with open(os.path.join(binaries, "holdfastd"), "rb") as file:
-        is_sanitized = b"__asan_init" in file.read()
-    case = Case(gateway, server, is_sanitized)
+    case = Case(gateway, server, is_sanitized(binaries))
     case.large_under_way = lambda: len(under_way)
     try:
         gateway.start()
