@@ -95,9 +95,11 @@ static int make_room(struct passage *passage, uint64_t size)
     if (passage->at)
         to->size = (uint64_t)(passage->at - to->data);
     passage->code = hf_buffer_reserve(to, size + ROOM <= to->maximum - to->size ? size + ROOM : size);
+    if (passage->code != HF_OK)
+        return 0;
     passage->at = to->data + to->size;
     passage->end = to->data + to->capacity;
-    return passage->code == HF_OK;
+    return 1;
 }
 
 static inline void put(struct passage *passage, hf_slice bytes)

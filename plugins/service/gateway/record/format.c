@@ -20,13 +20,17 @@ struct line {
 
 static void take_room(struct line *line)
 {
+    line->at = line->end = NULL;
+    if (!line->to->data) /* nothing may be added to no pointer, not even 0 */
+        return;
     line->at = line->to->data + line->to->size;
     line->end = line->to->data + (line->to->capacity < line->to->maximum ? line->to->capacity : line->to->maximum);
 }
 
 static void give_back_room(struct line *line)
 {
-    line->to->size = (uint64_t)(line->at - line->to->data);
+    if (line->at)
+        line->to->size = (uint64_t)(line->at - line->to->data);
 }
 
 static int make_room(struct line *line, uint64_t size)
