@@ -35,10 +35,8 @@ static void tell(const cli_run *cli, const char *certificate, const char *key, c
     hf_buffer_init(&body, 1 << 16);
     hf_json_writer_init(&writer, &body);
     hf_json_begin_object(&writer);
-    hf_json_name(&writer, "certificate");
-    hf_json_text(&writer, certificate);
-    hf_json_name(&writer, "key");
-    hf_json_text(&writer, key);
+    hf_json_member_text(&writer, "certificate", certificate);
+    hf_json_member_text(&writer, "key", key);
     hf_json_end_object(&writer);
     if (writer.result)
         cli_out_of_memory();

@@ -25,8 +25,7 @@ static int write_number(const cli_run *cli, hf_json_writer *writer, const char *
     double number = strtod(text, &end);
     if (!(*text >= '0' && *text <= '9') || *end)
         return refuse(option, text, "a number such as 0.5");
-    hf_json_name(writer, name);
-    hf_json_float(writer, number);
+    hf_json_member_float(writer, name, number);
     return CLI_OK;
 }
 
@@ -39,8 +38,7 @@ static int write_duration(const cli_run *cli, hf_json_writer *writer, const char
         return CLI_OK;
     if (!hf_config_duration_parse(text, &us))
         return refuse(option, text, "a duration such as 500ms or 10m");
-    hf_json_name(writer, name);
-    hf_json_unsigned(writer, us / 1000);
+    hf_json_member_unsigned(writer, name, us / 1000);
     return CLI_OK;
 }
 
@@ -75,8 +73,7 @@ static int write_wish(cli_run *cli, hf_json_writer *writer)
     if (result == CLI_OK)
         result = cli_number(cli, "min-requests", 1, 1000000000, &requests);
     if (result == CLI_OK && requests) {
-        hf_json_name(writer, "requests_minimum");
-        hf_json_unsigned(writer, requests);
+        hf_json_member_unsigned(writer, "requests_minimum", requests);
     }
     if (result == CLI_OK)
         result = write_duration(cli, writer, "step-time", "step_time_ms");
@@ -113,11 +110,9 @@ int cli_canary_start(cli_run *cli)
     hf_buffer_init(&body, 1 << 16);
     hf_json_writer_init(&writer, &body);
     hf_json_begin_object(&writer);
-    hf_json_name(&writer, "canary");
-    hf_json_text(&writer, canary);
+    hf_json_member_text(&writer, "canary", canary);
     if (key) {
-        hf_json_name(&writer, "key");
-        hf_json_text(&writer, key);
+        hf_json_member_text(&writer, "key", key);
     }
     int result = write_wish(cli, &writer);
     hf_json_end_object(&writer);

@@ -148,8 +148,7 @@ static int write_number(const cli_run *cli, hf_json_writer *writer, const char *
     int result = cli_number(cli, option, 0, INT64_MAX, &number);
 
     if (result == CLI_OK && cli_option(cli, option)) {
-        hf_json_name(writer, name);
-        hf_json_unsigned(writer, number);
+        hf_json_member_unsigned(writer, name, number);
     }
     return result;
 }
@@ -169,14 +168,12 @@ static int write_table(cli_run *cli, hf_json_writer *writer)
 
     hf_json_begin_object(writer);
     if (by) {
-        hf_json_name(writer, "partition_by");
-        hf_json_text(writer, by);
+        hf_json_member_text(writer, "partition_by", by);
     }
     if (values)
         write_values(writer, values);
     if (format) {
-        hf_json_name(writer, "format");
-        hf_json_text(writer, format);
+        hf_json_member_text(writer, "format", format);
     }
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0] && result == CLI_OK; i++)
         result = write_number(cli, writer, numbers[i][0], numbers[i][1]);

@@ -132,8 +132,7 @@ static int write_number(const cli_run *cli, hf_json_writer *writer, const char *
         return CLI_OK;
     if (cli_number(cli, option, 0, INT64_MAX, &number) != CLI_OK)
         return CLI_USAGE;
-    hf_json_name(writer, name);
-    hf_json_unsigned(writer, number);
+    hf_json_member_unsigned(writer, name, number);
     return CLI_OK;
 }
 
@@ -147,8 +146,7 @@ static int write_backup(const cli_run *cli, hf_json_writer *writer)
         fprintf(stderr, "holdfast: --backup is '%s'; expected yes or no\n", text);
         return CLI_USAGE;
     }
-    hf_json_name(writer, "backup");
-    hf_json_boolean(writer, strcmp(text, "yes") == 0);
+    hf_json_member_boolean(writer, "backup", strcmp(text, "yes") == 0);
     return CLI_OK;
 }
 
@@ -164,8 +162,7 @@ static int write_options(const cli_run *cli, hf_json_writer *writer)
     if (result == CLI_OK)
         result = write_backup(cli, writer);
     if (fail_timeout) {
-        hf_json_name(writer, "fail_timeout");
-        hf_json_text(writer, fail_timeout);
+        hf_json_member_text(writer, "fail_timeout", fail_timeout);
     }
     return result;
 }
@@ -194,10 +191,8 @@ static int change_with_options(cli_run *cli, const char *method, const char *pat
     hf_json_writer_init(&writer, &body);
     hf_json_begin_object(&writer);
     if (is_new) {
-        hf_json_name(&writer, "name");
-        hf_json_text(&writer, cli->arguments[1]);
-        hf_json_name(&writer, "address");
-        hf_json_text(&writer, cli->arguments[2]);
+        hf_json_member_text(&writer, "name", cli->arguments[1]);
+        hf_json_member_text(&writer, "address", cli->arguments[2]);
     }
     int result = write_options(cli, &writer);
     hf_json_end_object(&writer);

@@ -42,8 +42,7 @@ static int32_t add_manifest(hf_json_writer *writer, const char *json, const char
             hf_json_name(writer, text);
             hf_json_value(writer, &manifest.as.members[i].value);
         }
-        hf_json_name(writer, "path");
-        hf_json_text(writer, path);
+        hf_json_member_text(writer, "path", path);
         hf_json_end_object(writer);
     }
     hf_arena_done(&arena);

@@ -54,8 +54,7 @@ static int write_rule(hf_json_writer *writer, const char *field, hf_slice rule)
     hf_slice value = {equals ? equals + 1 : NULL, equals ? rule.size - name.size - 1 : 0};
 
     if (!equals && hf_slice_is(name, "required")) {
-        hf_json_name(writer, "required");
-        hf_json_boolean(writer, 1);
+        hf_json_member_boolean(writer, "required", 1);
         return CLI_OK;
     }
     if (equals && hf_slice_is(name, "one_of")) {
@@ -84,8 +83,7 @@ static int write_field(cli_run *cli, hf_json_writer *writer, const char *field)
     name[colon - field] = '\0';
     hf_json_name(writer, name);
     hf_json_begin_object(writer);
-    hf_json_name(writer, "type");
-    hf_json_string(writer, (hf_slice){(const uint8_t *)colon + 1, (uint64_t)(at - colon - 1)});
+    hf_json_member_string(writer, "type", (hf_slice){(const uint8_t *)colon + 1, (uint64_t)(at - colon - 1)});
     while (result == CLI_OK && *at == ',') {
         size_t size = strcspn(++at, ",");
 
@@ -106,8 +104,7 @@ int cli_write_fields(cli_run *cli, hf_json_writer *writer)
     int result = CLI_OK;
 
     if (cli_option(cli, "no-other-fields")) {
-        hf_json_name(writer, "other_fields");
-        hf_json_boolean(writer, 0);
+        hf_json_member_boolean(writer, "other_fields", 0);
     }
     if (!cli_option(cli, "field"))
         return CLI_OK;

@@ -57,8 +57,7 @@ static void write_choice(hf_json_writer *writer, const hf_config_generation *gen
         return;
     }
     hf_json_begin_object(writer);
-    hf_json_name(writer, "name");
-    hf_json_text(writer, choice->name);
+    hf_json_member_text(writer, "name", choice->name);
     write_members(writer, generation, section->options, choice->configuration, "name");
     hf_json_end_object(writer);
 }

@@ -77,18 +77,6 @@ static void begin_json(hf_json_writer *writer, hf_buffer *body)
     hf_json_begin_object(writer);
 }
 
-static void write_text(hf_json_writer *writer, const char *name, const char *text)
-{
-    hf_json_name(writer, name);
-    hf_json_text(writer, text);
-}
-
-static void write_number(hf_json_writer *writer, const char *name, uint64_t number)
-{
-    hf_json_name(writer, name);
-    hf_json_unsigned(writer, number);
-}
-
 /* ---- Health ------------------------------------------------------------------------------------------------------ */
 
 static const char *const states[] = {"ok", "degraded", "failing"};
@@ -141,7 +129,7 @@ static void answer_health(hf_admin *admin, hf_http_request *request)
     hf_buffer body;
 
     begin_json(&writer, &body);
-    write_text(&writer, "state", state_name(admin, worst));
+    hf_json_member_text(&writer, "state", state_name(admin, worst));
     if (worst != HF_HEALTH_OK)
         write_reasons(&writer, admin->settings.instances);
     hf_json_end_object(&writer);
@@ -229,11 +217,11 @@ static void write_instances(hf_json_writer *writer, const hf_instances *instance
     hf_json_begin_list(writer);
     for (uint32_t i = 0; i < hf_instances_count(instances); i++) {
         hf_json_begin_object(writer);
-        write_text(writer, "name", hf_instances_health(instances, i, &health));
-        write_text(writer, "state", states[state_index(&health)]);
+        hf_json_member_text(writer, "name", hf_instances_health(instances, i, &health));
+        hf_json_member_text(writer, "state", states[state_index(&health)]);
         health.reason[sizeof health.reason - 1] = '\0';
         if (health.state != HF_HEALTH_OK)
-            write_text(writer, "reason", health.reason);
+            hf_json_member_text(writer, "reason", health.reason);
         hf_json_end_object(writer);
     }
     hf_json_end_list(writer);
@@ -248,8 +236,8 @@ static void write_loops(hf_json_writer *writer, hf_gauges *gauges)
     hf_json_begin_list(writer);
     for (uint32_t i = 0; (name = hf_gauges_loop(gauges, i, &stall_us)); i++) {
         hf_json_begin_object(writer);
-        write_text(writer, "name", name);
-        write_number(writer, "longest_stall_us", stall_us);
+        hf_json_member_text(writer, "name", name);
+        hf_json_member_unsigned(writer, "longest_stall_us", stall_us);
         hf_json_end_object(writer);
     }
     hf_json_end_list(writer);
@@ -272,8 +260,8 @@ static void write_plugin_names(hf_json_writer *writer, const hf_plugins *plugins
         if (!first_of_plugin(list, i))
             continue;
         hf_json_begin_object(writer);
-        write_text(writer, "id", list[i]->plugin_id);
-        write_text(writer, "version", list[i]->plugin_version);
+        hf_json_member_text(writer, "id", list[i]->plugin_id);
+        hf_json_member_text(writer, "version", list[i]->plugin_version);
         hf_json_end_object(writer);
     }
     hf_json_end_list(writer);
@@ -287,14 +275,14 @@ static void answer_status(hf_admin *admin, hf_http_request *request)
     hf_buffer body;
 
     begin_json(&writer, &body);
-    write_text(&writer, "process", settings->process_name);
-    write_text(&writer, "node", parts->node_name);
-    write_text(&writer, "cluster", parts->cluster_name);
-    write_text(&writer, "version", settings->version);
-    write_number(&writer, "pid", (uint64_t)getpid());
-    write_number(&writer, "uptime_ms", hf_gauges_uptime_us(settings->gauges) / 1000);
-    write_number(&writer, "configuration_version", hf_reload_version(settings->reload));
-    write_text(&writer, "state", state_name(admin, worst_state(settings->instances)));
+    hf_json_member_text(&writer, "process", settings->process_name);
+    hf_json_member_text(&writer, "node", parts->node_name);
+    hf_json_member_text(&writer, "cluster", parts->cluster_name);
+    hf_json_member_text(&writer, "version", settings->version);
+    hf_json_member_unsigned(&writer, "pid", (uint64_t)getpid());
+    hf_json_member_unsigned(&writer, "uptime_ms", hf_gauges_uptime_us(settings->gauges) / 1000);
+    hf_json_member_unsigned(&writer, "configuration_version", hf_reload_version(settings->reload));
+    hf_json_member_text(&writer, "state", state_name(admin, worst_state(settings->instances)));
     write_plugin_names(&writer, settings->plugins);
     write_instances(&writer, settings->instances);
     write_loops(&writer, settings->gauges);
@@ -310,9 +298,9 @@ static void handle_status(void *arg, hf_http_request *request)
 static void write_capability(hf_json_writer *writer, const hf_capability *capability)
 {
     hf_json_begin_object(writer);
-    write_text(writer, "kind", capability->kind);
-    write_text(writer, "name", capability->name);
-    write_text(writer, "summary", capability->summary);
+    hf_json_member_text(writer, "kind", capability->kind);
+    hf_json_member_text(writer, "name", capability->name);
+    hf_json_member_text(writer, "summary", capability->summary);
     hf_json_end_object(writer);
 }
 
@@ -329,9 +317,9 @@ static void handle_plugins(void *arg, hf_http_request *request)
     hf_json_begin_list(&writer);
     while (i < count) {
         hf_json_begin_object(&writer);
-        write_text(&writer, "id", list[i]->plugin_id);
-        write_text(&writer, "version", list[i]->plugin_version);
-        write_text(&writer, "path", list[i]->path);
+        hf_json_member_text(&writer, "id", list[i]->plugin_id);
+        hf_json_member_text(&writer, "version", list[i]->plugin_version);
+        hf_json_member_text(&writer, "path", list[i]->path);
         hf_json_name(&writer, "provides");
         hf_json_begin_list(&writer);
         do
@@ -367,7 +355,7 @@ static void answer_config(hf_admin *admin, hf_http_request *request)
     hf_buffer body;
 
     begin_json(&writer, &body);
-    write_number(&writer, "version", hf_reload_version(reload));
+    hf_json_member_unsigned(&writer, "version", hf_reload_version(reload));
     write_keys(&writer, "restart_needed", hf_reload_pending(reload), 0);
     hf_json_name(&writer, "document");
     hf_config_document_json(&writer, hf_reload_generation(reload));
@@ -420,7 +408,7 @@ static void reloaded(void *arg, const hf_reload_outcome *outcome)
         return;
     }
     begin_json(&writer, &body);
-    write_number(&writer, "version", outcome->version);
+    hf_json_member_unsigned(&writer, "version", outcome->version);
     write_keys(&writer, "changed", outcome->diff, 1);
     write_keys(&writer, "restart_needed", hf_reload_pending(reloading->admin->settings.reload), 0);
     hf_json_end_object(&writer);

@@ -47,14 +47,10 @@ static void write_changes(hf_json_writer *writer, const hf_config_diff *diff)
     hf_json_begin_list(writer);
     for (uint64_t i = 0; i < count; i++) {
         hf_json_begin_object(writer);
-        hf_json_name(writer, "key");
-        hf_json_text(writer, changes[i].key);
-        hf_json_name(writer, "in_force");
-        hf_json_text(writer, changes[i].old_text);
-        hf_json_name(writer, "in_file");
-        hf_json_text(writer, changes[i].new_text);
-        hf_json_name(writer, "restart_needed");
-        hf_json_boolean(writer, !changes[i].reloadable);
+        hf_json_member_text(writer, "key", changes[i].key);
+        hf_json_member_text(writer, "in_force", changes[i].old_text);
+        hf_json_member_text(writer, "in_file", changes[i].new_text);
+        hf_json_member_boolean(writer, "restart_needed", !changes[i].reloadable);
         hf_json_end_object(writer);
     }
     hf_json_end_list(writer);

@@ -32,12 +32,9 @@ static int32_t write_state(const hf_handover_parts *parts, hf_buffer *text, hf_e
 
     hf_json_writer_init(&writer, text);
     hf_json_begin_object(&writer);
-    hf_json_name(&writer, "version");
-    hf_json_text(&writer, HF_HANDOVER_VERSION);
-    hf_json_name(&writer, "state_directory");
-    hf_json_text(&writer, parts->state_directory);
-    hf_json_name(&writer, "lock");
-    hf_json_integer(&writer, parts->lock_fd);
+    hf_json_member_text(&writer, "version", HF_HANDOVER_VERSION);
+    hf_json_member_text(&writer, "state_directory", parts->state_directory);
+    hf_json_member_integer(&writer, "lock", parts->lock_fd);
     hf_json_name(&writer, "children");
     hf_supervisor_save(parts->supervisor, &writer);
     hf_json_end_object(&writer);

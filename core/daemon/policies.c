@@ -136,12 +136,9 @@ static void respond(hf_http_request *request, hf_json_writer *writer)
 static void write_parameter(hf_json_writer *writer, const hf_lua_parameter *parameter)
 {
     hf_json_begin_object(writer);
-    hf_json_name(writer, "name");
-    hf_json_text(writer, parameter->name);
-    hf_json_name(writer, "doc");
-    hf_json_text(writer, parameter->doc);
-    hf_json_name(writer, "type");
-    hf_json_integer(writer, parameter->type);
+    hf_json_member_text(writer, "name", parameter->name);
+    hf_json_member_text(writer, "doc", parameter->doc);
+    hf_json_member_integer(writer, "type", parameter->type);
     hf_json_end_object(writer);
 }
 
@@ -158,20 +155,15 @@ static void write_parameters(hf_json_writer *writer, const char *name, const hf_
 static void write_point(hf_json_writer *writer, const hf_lua_point_info *info)
 {
     hf_json_begin_object(writer);
-    hf_json_name(writer, "name");
-    hf_json_text(writer, info->point->name);
-    hf_json_name(writer, "doc");
-    hf_json_text(writer, info->point->doc);
-    hf_json_name(writer, "default");
-    hf_json_text(writer, info->point->default_doc);
+    hf_json_member_text(writer, "name", info->point->name);
+    hf_json_member_text(writer, "doc", info->point->doc);
+    hf_json_member_text(writer, "default", info->point->default_doc);
     write_parameters(writer, "parameters", info->point->parameters, info->point->parameter_count);
     write_parameters(writer, "members", info->point->members, info->point->member_count);
     hf_json_name(writer, "result");
     write_parameter(writer, &info->point->result);
-    hf_json_name(writer, "policy");
-    hf_json_text(writer, info->policy);
-    hf_json_name(writer, "switched_off");
-    hf_json_boolean(writer, info->switched_off);
+    hf_json_member_text(writer, "policy", info->policy);
+    hf_json_member_boolean(writer, "switched_off", info->switched_off);
     hf_json_end_object(writer);
 }
 
@@ -238,8 +230,7 @@ static void reloaded(void *arg, int32_t result, const hf_config_problems *proble
     hf_buffer_init(&body, ANSWER_MAXIMUM);
     hf_json_writer_init(&writer, &body);
     hf_json_begin_object(&writer);
-    hf_json_name(&writer, "policies");
-    hf_json_unsigned(&writer, installed);
+    hf_json_member_unsigned(&writer, "policies", installed);
     hf_json_end_object(&writer);
     respond(own->request, &writer);
 }

@@ -428,11 +428,9 @@ static void append_retry(hf_json_writer *writer, const hf_error *error)
     static const char *const words[] = {"no", "later", "elsewhere"};
     int32_t retry = error && error->retry >= 0 && error->retry <= HF_RETRY_ELSEWHERE ? error->retry : HF_RETRY_NO;
 
-    hf_json_name(writer, "retry");
-    hf_json_text(writer, words[retry]);
+    hf_json_member_text(writer, "retry", words[retry]);
     if (retry == HF_RETRY_LATER) {
-        hf_json_name(writer, "retry_after_ms");
-        hf_json_unsigned(writer, error->retry_after_ms ? error->retry_after_ms : 1000);
+        hf_json_member_unsigned(writer, "retry_after_ms", error->retry_after_ms ? error->retry_after_ms : 1000);
     }
 }
 
@@ -444,14 +442,10 @@ static void write_problem(hf_buffer *body, uint32_t status, const char *problem,
     snprintf(type, sizeof type, "urn:holdfast:problem:%s", problem);
     hf_json_writer_init(&writer, body);
     hf_json_begin_object(&writer);
-    hf_json_name(&writer, "type");
-    hf_json_text(&writer, type);
-    hf_json_name(&writer, "title");
-    hf_json_text(&writer, hf_http1_reason(status));
-    hf_json_name(&writer, "status");
-    hf_json_unsigned(&writer, status);
-    hf_json_name(&writer, "detail");
-    hf_json_text(&writer, error ? error->message : "");
+    hf_json_member_text(&writer, "type", type);
+    hf_json_member_text(&writer, "title", hf_http1_reason(status));
+    hf_json_member_unsigned(&writer, "status", status);
+    hf_json_member_text(&writer, "detail", error ? error->message : "");
     append_retry(&writer, error);
     hf_json_end_object(&writer);
 }

@@ -90,20 +90,13 @@ static void write_signal(hf_json_writer *writer, const struct active_signal *act
     static const char *const severities[] = {"info", "warning", "critical"};
 
     hf_json_begin_object(writer);
-    hf_json_name(writer, "name");
-    hf_json_text(writer, active->kind->kind.name);
-    hf_json_name(writer, "severity");
-    hf_json_text(writer, severities[active->kind->kind.severity]);
-    hf_json_name(writer, "subject");
-    hf_json_text(writer, active->subject);
-    hf_json_name(writer, "source");
-    hf_json_text(writer, active->source);
-    hf_json_name(writer, "first_ms");
-    hf_json_unsigned(writer, active->first_us / 1000);
-    hf_json_name(writer, "last_ms");
-    hf_json_unsigned(writer, active->last_us / 1000);
-    hf_json_name(writer, "count");
-    hf_json_unsigned(writer, active->count);
+    hf_json_member_text(writer, "name", active->kind->kind.name);
+    hf_json_member_text(writer, "severity", severities[active->kind->kind.severity]);
+    hf_json_member_text(writer, "subject", active->subject);
+    hf_json_member_text(writer, "source", active->source);
+    hf_json_member_unsigned(writer, "first_ms", active->first_us / 1000);
+    hf_json_member_unsigned(writer, "last_ms", active->last_us / 1000);
+    hf_json_member_unsigned(writer, "count", active->count);
     hf_json_name(writer, "detail");
     hf_json_raw(writer, hf_slice_of(active->detail));
     hf_json_end_object(writer);
@@ -158,15 +151,12 @@ static void handle_actions(void *arg, hf_http_request *request)
     for (uint32_t i = 0; i < signals->action_count; i++) {
         const hf_action *action = &signals->actions[i].action;
         hf_json_begin_object(&writer);
-        hf_json_name(&writer, "name");
-        hf_json_text(&writer, action->name);
-        hf_json_name(&writer, "doc");
-        hf_json_text(&writer, action->doc);
+        hf_json_member_text(&writer, "name", action->name);
+        hf_json_member_text(&writer, "doc", action->doc);
         hf_json_name(&writer, "arguments");
         hf_json_begin_object(&writer);
         for (uint32_t j = 0; j < action->parameter_count; j++) {
-            hf_json_name(&writer, action->parameters[j].name);
-            hf_json_text(&writer, action->parameters[j].doc);
+            hf_json_member_text(&writer, action->parameters[j].name, action->parameters[j].doc);
         }
         hf_json_end_object(&writer);
         hf_json_end_object(&writer);

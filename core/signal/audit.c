@@ -196,18 +196,13 @@ static int32_t build_line(const hf_audit *audit, const char *actor, const char *
     strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%SZ", &parts);
     hf_json_writer_init(&writer, line);
     hf_json_begin_object(&writer);
-    hf_json_name(&writer, "sequence");
-    hf_json_unsigned(&writer, audit->sequence + 1);
-    hf_json_name(&writer, "time");
-    hf_json_text(&writer, time);
-    hf_json_name(&writer, "actor");
-    hf_json_text(&writer, actor);
-    hf_json_name(&writer, "kind");
-    hf_json_text(&writer, kind);
+    hf_json_member_unsigned(&writer, "sequence", audit->sequence + 1);
+    hf_json_member_text(&writer, "time", time);
+    hf_json_member_text(&writer, "actor", actor);
+    hf_json_member_text(&writer, "kind", kind);
     hf_json_name(&writer, "detail");
     hf_json_value(&writer, detail);
-    hf_json_name(&writer, "previous");
-    hf_json_text(&writer, audit->last);
+    hf_json_member_text(&writer, "previous", audit->last);
     hf_json_end_object(&writer);
     return writer.result ? writer.result : hf_buffer_append(line, "\n", 1);
 }

@@ -27,25 +27,21 @@ static void save_descriptors(hf_json_writer *writer, const char *name, const int
 
 static void save_integer(hf_json_writer *writer, const char *name, int64_t integer)
 {
-    hf_json_name(writer, name);
-    hf_json_integer(writer, integer);
+    hf_json_member_integer(writer, name, integer);
 }
 
 static void save_child(hf_json_writer *writer, const struct child *child)
 {
     hf_json_begin_object(writer);
-    hf_json_name(writer, "name");
-    hf_json_text(writer, child->name);
+    hf_json_member_text(writer, "name", child->name);
     save_integer(writer, "pid", child->pid);
     save_integer(writer, "stopping", child->state == HF_CHILD_STOPPING);
     save_integer(writer, "started_us", (int64_t)child->started_us);
     save_integer(writer, "deaths", (int64_t)child->deaths);
     save_integer(writer, "early_deaths", child->backoff.early_deaths);
     save_integer(writer, "died", child->died);
-    hf_json_name(writer, "cause");
-    hf_json_text(writer, child->cause);
-    hf_json_name(writer, "report");
-    hf_json_text(writer, child->report);
+    hf_json_member_text(writer, "cause", child->cause);
+    hf_json_member_text(writer, "report", child->report);
     save_integer(writer, "box", child->box ? hf_blackbox_fd(child->box) : -1);
     save_integer(writer, "ring", HF_LOG_RING_SIZE); /* what the box looks like */
     save_integer(writer, "channel", child->channel);

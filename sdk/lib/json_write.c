@@ -399,3 +399,41 @@ void hf_json_raw(hf_json_writer *writer, hf_slice json)
     if (separate(writer))
         note(writer, hf_buffer_append(writer->buffer, json.data, json.size));
 }
+
+/* ---- Members ------------------------------------------------------------------------------------------------- */
+
+void hf_json_member_string(hf_json_writer *writer, const char *name, hf_slice text)
+{
+    hf_json_name(writer, name);
+    hf_json_string(writer, text);
+}
+
+void hf_json_member_text(hf_json_writer *writer, const char *name, const char *text)
+{
+    hf_json_name(writer, name);
+    hf_json_text(writer, text);
+}
+
+void hf_json_member_integer(hf_json_writer *writer, const char *name, int64_t integer)
+{
+    hf_json_name(writer, name);
+    hf_json_integer(writer, integer);
+}
+
+void hf_json_member_unsigned(hf_json_writer *writer, const char *name, uint64_t integer)
+{
+    hf_json_name(writer, name);
+    hf_json_unsigned(writer, integer);
+}
+
+void hf_json_member_float(hf_json_writer *writer, const char *name, double number)
+{
+    hf_json_name(writer, name);
+    hf_json_float(writer, number);
+}
+
+void hf_json_member_boolean(hf_json_writer *writer, const char *name, int32_t boolean)
+{
+    hf_json_name(writer, name);
+    hf_json_boolean(writer, boolean);
+}

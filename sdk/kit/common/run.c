@@ -108,12 +108,9 @@ static void write_json(struct kit_run *run, const hf_kit_check *check, int32_t r
     snprintf(capability, sizeof capability, "%s/%s", run->subject.kind ? run->subject.kind : "",
              run->subject.name ? run->subject.name : "");
     hf_json_text(&writer, run->subject.kind ? capability : NULL);
-    hf_json_name(&writer, "check");
-    hf_json_text(&writer, check->name);
-    hf_json_name(&writer, "result");
-    hf_json_text(&writer, words[result]);
-    hf_json_name(&writer, "why");
-    hf_json_text(&writer, result == KIT_RESULT_OK ? NULL : kit_report->why);
+    hf_json_member_text(&writer, "check", check->name);
+    hf_json_member_text(&writer, "result", words[result]);
+    hf_json_member_text(&writer, "why", result == KIT_RESULT_OK ? NULL : kit_report->why);
     hf_json_end_object(&writer);
 }
 
@@ -170,18 +167,12 @@ int32_t kit_report_end(struct kit_run *run)
     hf_buffer_init(&document, 32 << 20);
     hf_json_writer_init(&writer, &document);
     hf_json_begin_object(&writer);
-    hf_json_name(&writer, "plugin");
-    hf_json_text(&writer, run->subject.path);
-    hf_json_name(&writer, "id");
-    hf_json_text(&writer, kit_report->id);
-    hf_json_name(&writer, "version");
-    hf_json_text(&writer, kit_report->version);
-    hf_json_name(&writer, "ok");
-    hf_json_unsigned(&writer, ok);
-    hf_json_name(&writer, "failed");
-    hf_json_unsigned(&writer, failed);
-    hf_json_name(&writer, "not_applicable");
-    hf_json_unsigned(&writer, others);
+    hf_json_member_text(&writer, "plugin", run->subject.path);
+    hf_json_member_text(&writer, "id", kit_report->id);
+    hf_json_member_text(&writer, "version", kit_report->version);
+    hf_json_member_unsigned(&writer, "ok", ok);
+    hf_json_member_unsigned(&writer, "failed", failed);
+    hf_json_member_unsigned(&writer, "not_applicable", others);
     if (writer.result == HF_OK)
         writer.result = hf_buffer_append_format(&document, ",\"checks\":[%.*s]}\n", (int)run->document.size,
                                                 run->document.data ? (const char *)run->document.data : "");

@@ -722,6 +722,26 @@ static void writes_piece_by_piece(void **state)
     assert_int_equal(hf_json_check((hf_slice){f->buffer.data, f->buffer.size}, NULL), HF_OK);
 }
 
+static void a_member_is_written_in_one_call(void **state)
+{
+    fixture *f = *state;
+    hf_json_writer w;
+
+    hf_json_writer_init(&w, &f->buffer);
+    hf_json_begin_object(&w);
+    hf_json_member_text(&w, "text", "a");
+    hf_json_member_text(&w, "none", NULL);
+    hf_json_member_string(&w, "string", (hf_slice){(const uint8_t *)"bc", 1});
+    hf_json_member_integer(&w, "integer", INT64_MIN);
+    hf_json_member_unsigned(&w, "unsigned", UINT64_MAX);
+    hf_json_member_float(&w, "float", 0.5);
+    hf_json_member_boolean(&w, "boolean", 1);
+    hf_json_end_object(&w);
+    assert_int_equal(w.result, HF_OK);
+    assert_text(f, "{\"text\":\"a\",\"none\":null,\"string\":\"b\",\"integer\":-9223372036854775808,"
+                   "\"unsigned\":18446744073709551615,\"float\":0.5,\"boolean\":true}");
+}
+
 static void the_writer_reaches_every_level(void **state)
 {
     fixture *f = *state;
@@ -821,6 +841,7 @@ int main(void)
         TEST(special_bytes_are_seen_at_every_place),
         TEST(a_full_buffer_is_as_it_was),
         TEST(writes_piece_by_piece),
+        TEST(a_member_is_written_in_one_call),
         TEST(the_writer_reaches_every_level),
         TEST(errors_of_the_writer_stick),
     };

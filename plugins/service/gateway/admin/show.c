@@ -14,35 +14,10 @@ static uint64_t now_of(const struct gateway *gateway)
 
 /* ---- Members ----------------------------------------------------------------------------------------------------- */
 
-static void write_text(hf_json_writer *writer, const char *name, const char *text)
-{
-    hf_json_name(writer, name);
-    hf_json_text(writer, text);
-}
-
-static void write_string(hf_json_writer *writer, const char *name, hf_slice text)
-{
-    hf_json_name(writer, name);
-    hf_json_string(writer, text);
-}
-
-static void write_number(hf_json_writer *writer, const char *name, uint64_t number)
-{
-    hf_json_name(writer, name);
-    hf_json_unsigned(writer, number);
-}
-
-static void write_boolean(hf_json_writer *writer, const char *name, int32_t boolean)
-{
-    hf_json_name(writer, name);
-    hf_json_boolean(writer, boolean);
-}
-
 /* To a tenth, which nobody can read more of. */
 static void write_rate(hf_json_writer *writer, const char *name, double rate)
 {
-    hf_json_name(writer, name);
-    hf_json_float(writer, round(rate * 10) / 10);
+    hf_json_member_float(writer, name, round(rate * 10) / 10);
 }
 
 static void write_list(hf_json_writer *writer, const char *name, const hf_slice *items, uint32_t count)
@@ -62,7 +37,7 @@ static void write_statuses(hf_json_writer *writer, const struct gateway_sums *su
     hf_json_begin_object(writer);
     for (int i = 0; i < GATEWAY_STATUS_CLASSES; i++)
         if (sums->requests[i] || i == 2)
-            write_number(writer, names[i], sums->requests[i]);
+            hf_json_member_unsigned(writer, names[i], sums->requests[i]);
     hf_json_end_object(writer);
 }
 
@@ -70,14 +45,14 @@ static void write_rates(hf_json_writer *writer, const struct gateway_rates *rate
 {
     write_rate(writer, "requests_per_s", rates->requests_per_s);
     write_rate(writer, "failures_per_s", rates->failures_per_s);
-    write_number(writer, "mean_us", rates->mean_us);
+    hf_json_member_unsigned(writer, "mean_us", rates->mean_us);
 }
 
 static void write_latencies(hf_json_writer *writer, const struct gateway_rates *rates)
 {
     write_rates(writer, rates);
-    write_number(writer, "p50_us", rates->p50_us);
-    write_number(writer, "p99_us", rates->p99_us);
+    hf_json_member_unsigned(writer, "p50_us", rates->p50_us);
+    hf_json_member_unsigned(writer, "p99_us", rates->p99_us);
 }
 
 /* ---- Listeners --------------------------------------------------------------------------------------------------- */
@@ -91,16 +66,16 @@ static void write_listener(hf_json_writer *writer, const struct gateway *gateway
     gateway_meter_sum(listener->meter, &sums);
     gateway_metrics_rates(gateway->metrics, listener->meter, &sums, &rates);
     hf_json_begin_object(writer);
-    write_string(writer, "name", listener->name);
-    write_text(writer, "address", listener->address);
-    write_number(writer, "connections", sums.accepted - sums.closed);
-    write_number(writer, "connections_maximum", listener->connections_maximum);
-    write_number(writer, "connections_total", sums.accepted);
-    write_number(writer, "connections_refused", sums.refused);
-    write_number(writer, "requests", gateway_sums_requests(&sums));
+    hf_json_member_string(writer, "name", listener->name);
+    hf_json_member_text(writer, "address", listener->address);
+    hf_json_member_unsigned(writer, "connections", sums.accepted - sums.closed);
+    hf_json_member_unsigned(writer, "connections_maximum", listener->connections_maximum);
+    hf_json_member_unsigned(writer, "connections_total", sums.accepted);
+    hf_json_member_unsigned(writer, "connections_refused", sums.refused);
+    hf_json_member_unsigned(writer, "requests", gateway_sums_requests(&sums));
     write_statuses(writer, &sums);
-    write_number(writer, "received_bytes", sums.received);
-    write_number(writer, "sent_bytes", sums.sent);
+    hf_json_member_unsigned(writer, "received_bytes", sums.received);
+    hf_json_member_unsigned(writer, "sent_bytes", sums.sent);
     write_rate(writer, "requests_per_s", rates.requests_per_s);
     write_rate(writer, "received_per_s", rates.received_per_s);
     write_rate(writer, "sent_per_s", rates.sent_per_s);
@@ -126,13 +101,13 @@ static void write_logs(hf_json_writer *writer, const struct gateway *gateway)
     for (struct gateway_log *log = NULL; (log = gateway_log_next(&gateway->logs, log));) {
         gateway_log_get_status(log, &status);
         hf_json_begin_object(writer);
-        write_text(writer, "path", gateway_log_get_rules(log)->path);
-        write_text(writer, "format",
-                   gateway_log_get_rules(log)->format == GATEWAY_FORMAT_COMBINED ? "combined" : "json");
-        write_number(writer, "lines", status.lines);
-        write_number(writer, "dropped", status.dropped);
-        write_text(writer, "error",
-                   status.failed_errno ? strerror_r(status.failed_errno, reason, sizeof reason) : NULL);
+        hf_json_member_text(writer, "path", gateway_log_get_rules(log)->path);
+        hf_json_member_text(writer, "format",
+                            gateway_log_get_rules(log)->format == GATEWAY_FORMAT_COMBINED ? "combined" : "json");
+        hf_json_member_unsigned(writer, "lines", status.lines);
+        hf_json_member_unsigned(writer, "dropped", status.dropped);
+        hf_json_member_text(writer, "error",
+                            status.failed_errno ? strerror_r(status.failed_errno, reason, sizeof reason) : NULL);
         hf_json_end_object(writer);
     }
     hf_json_end_list(writer);
@@ -148,20 +123,20 @@ static void write_server(hf_json_writer *writer, const struct gateway *gateway, 
 
     gateway_metrics_server(gateway->metrics, set, index, &status);
     hf_json_begin_object(writer);
-    write_text(writer, "name", place->server->name);
-    write_text(writer, "address", place->server->address);
-    write_text(writer, "state", gateway_server_state_name(status.state));
-    write_number(writer, "since_ms", status.since_us / 1000);
-    write_number(writer, "weight", place->weight);
-    write_boolean(writer, "backup", place->is_backup);
-    write_number(writer, "requests_maximum", place->requests_maximum);
-    write_number(writer, "max_fails", place->health.fails_maximum);
-    write_number(writer, "fail_timeout_ms", place->health.fail_timeout_us / 1000);
-    write_number(writer, "in_flight", status.in_flight);
-    write_number(writer, "connections", status.connections);
-    write_number(writer, "idle", status.idle);
-    write_number(writer, "requests", status.requests);
-    write_number(writer, "failures", status.failures);
+    hf_json_member_text(writer, "name", place->server->name);
+    hf_json_member_text(writer, "address", place->server->address);
+    hf_json_member_text(writer, "state", gateway_server_state_name(status.state));
+    hf_json_member_unsigned(writer, "since_ms", status.since_us / 1000);
+    hf_json_member_unsigned(writer, "weight", place->weight);
+    hf_json_member_boolean(writer, "backup", place->is_backup);
+    hf_json_member_unsigned(writer, "requests_maximum", place->requests_maximum);
+    hf_json_member_unsigned(writer, "max_fails", place->health.fails_maximum);
+    hf_json_member_unsigned(writer, "fail_timeout_ms", place->health.fail_timeout_us / 1000);
+    hf_json_member_unsigned(writer, "in_flight", status.in_flight);
+    hf_json_member_unsigned(writer, "connections", status.connections);
+    hf_json_member_unsigned(writer, "idle", status.idle);
+    hf_json_member_unsigned(writer, "requests", status.requests);
+    hf_json_member_unsigned(writer, "failures", status.failures);
     write_rates(writer, &status.rates);
     hf_json_end_object(writer);
 }
@@ -196,7 +171,7 @@ static void write_breaker(hf_json_writer *writer, const struct gateway *gateway,
                                         [GATEWAY_BREAKER_HALF_OPEN] = "half-open"};
     int32_t state = gateway_metrics_breaker(set, now_of(gateway));
 
-    write_text(writer, "breaker", state < 0 ? NULL : names[state]);
+    hf_json_member_text(writer, "breaker", state < 0 ? NULL : names[state]);
 }
 
 static void write_upstream(hf_json_writer *writer, const struct gateway *gateway,
@@ -209,16 +184,16 @@ static void write_upstream(hf_json_writer *writer, const struct gateway *gateway
     gateway_meter_sum(upstream->meter, &sums);
     gateway_metrics_rates(gateway->metrics, upstream->meter, &sums, &rates);
     hf_json_begin_object(writer);
-    write_text(writer, "name", upstream->upstream->name);
-    write_boolean(writer, "changed", set->servers.is_changed);
+    hf_json_member_text(writer, "name", upstream->upstream->name);
+    hf_json_member_boolean(writer, "changed", set->servers.is_changed);
     write_breaker(writer, gateway, set);
-    write_number(writer, "queued", sums.queued - sums.dequeued);
-    write_number(writer, "requests", gateway_sums_requests(&sums));
+    hf_json_member_unsigned(writer, "queued", sums.queued - sums.dequeued);
+    hf_json_member_unsigned(writer, "requests", gateway_sums_requests(&sums));
     write_statuses(writer, &sums);
-    write_number(writer, "tries", sums.tries);
-    write_number(writer, "retries", sums.retries);
-    write_number(writer, "failures", sums.failures);
-    write_number(writer, "degraded", sums.degraded);
+    hf_json_member_unsigned(writer, "tries", sums.tries);
+    hf_json_member_unsigned(writer, "retries", sums.retries);
+    hf_json_member_unsigned(writer, "failures", sums.failures);
+    hf_json_member_unsigned(writer, "degraded", sums.degraded);
     write_latencies(writer, &rates);
     hf_json_name(writer, "servers");
     hf_json_begin_list(writer);
@@ -269,19 +244,20 @@ static void write_rule(hf_json_writer *writer, const struct gateway_plan *plan, 
     hf_json_end_list(writer);
     write_list(writer, "hosts", rule ? rule->hosts : NULL, rule ? rule->host_count : 0);
     write_list(writer, "methods", rule ? rule->methods : NULL, rule ? rule->method_count : 0);
-    write_string(writer, "path", plan->routes[route].path);
-    write_text(writer, "path_match", plan->routes[route].path_match == GATEWAY_PATH_EXACT ? "exact" : "prefix");
-    write_number(writer, "conditions", rule ? rule->condition_count : 0);
+    hf_json_member_string(writer, "path", plan->routes[route].path);
+    hf_json_member_text(writer, "path_match",
+                        plan->routes[route].path_match == GATEWAY_PATH_EXACT ? "exact" : "prefix");
+    hf_json_member_unsigned(writer, "conditions", rule ? rule->condition_count : 0);
 }
 
 static void write_target(hf_json_writer *writer, const struct gateway_plan *plan, const struct gateway_route *route)
 {
     if (route->kind == GATEWAY_ROUTE_FORWARDS)
-        write_text(writer, "upstream", plan->upstreams[route->upstream].upstream->name);
+        hf_json_member_text(writer, "upstream", plan->upstreams[route->upstream].upstream->name);
     else if (route->kind == GATEWAY_ROUTE_REDIRECTS)
-        write_string(writer, "redirect", route->redirect);
+        hf_json_member_string(writer, "redirect", route->redirect);
     else
-        write_number(writer, "answers", route->status);
+        hf_json_member_unsigned(writer, "answers", route->status);
 }
 
 static void write_counts(hf_json_writer *writer, const struct gateway *gateway, const struct gateway_meter *meter)
@@ -291,10 +267,10 @@ static void write_counts(hf_json_writer *writer, const struct gateway *gateway, 
 
     gateway_meter_sum(meter, &sums);
     gateway_metrics_rates(gateway->metrics, meter, &sums, &rates);
-    write_number(writer, "requests", gateway_sums_requests(&sums));
+    hf_json_member_unsigned(writer, "requests", gateway_sums_requests(&sums));
     write_statuses(writer, &sums);
-    write_number(writer, "failures", sums.failures);
-    write_number(writer, "degraded", sums.degraded);
+    hf_json_member_unsigned(writer, "failures", sums.failures);
+    hf_json_member_unsigned(writer, "degraded", sums.degraded);
     write_latencies(writer, &rates);
 }
 
@@ -306,7 +282,7 @@ static void write_routes(hf_json_writer *writer, const struct gateway *gateway)
     hf_json_begin_list(writer);
     for (uint32_t i = 0; plan && i < plan->route_count; i++) {
         hf_json_begin_object(writer);
-        write_string(writer, "name", plan->routes[i].name);
+        hf_json_member_string(writer, "name", plan->routes[i].name);
         write_rule(writer, plan, i);
         write_target(writer, plan, &plan->routes[i]);
         write_counts(writer, gateway, plan->routes[i].meter);
@@ -340,12 +316,12 @@ static void write_gateway(hf_json_writer *writer, const struct gateway *gateway)
     hf_health health = {0};
 
     gateway_metrics_health(gateway->metrics, &health);
-    write_text(writer, "state", states[health.state]);
-    write_text(writer, "reason", health.reason[0] ? health.reason : NULL);
-    write_number(writer, "configuration_version", gateway->node->configuration_version(gateway->host));
-    write_number(writer, "workers", gateway->worker_count);
-    write_number(writer, "routes", gateway->plan ? gateway->plan->route_count : 0);
-    write_number(writer, "upstreams", gateway->plan ? gateway->plan->upstream_count : 0);
+    hf_json_member_text(writer, "state", states[health.state]);
+    hf_json_member_text(writer, "reason", health.reason[0] ? health.reason : NULL);
+    hf_json_member_unsigned(writer, "configuration_version", gateway->node->configuration_version(gateway->host));
+    hf_json_member_unsigned(writer, "workers", gateway->worker_count);
+    hf_json_member_unsigned(writer, "routes", gateway->plan ? gateway->plan->route_count : 0);
+    hf_json_member_unsigned(writer, "upstreams", gateway->plan ? gateway->plan->upstream_count : 0);
     write_listeners(writer, gateway);
     write_logs(writer, gateway);
 }

@@ -170,24 +170,6 @@ int32_t gateway_release_read_wish(const hf_value *wish, struct gateway_release *
 
 /* ---- Writing ----------------------------------------------------------------------------------------------------- */
 
-static void name_text(hf_json_writer *writer, const char *name, const char *text)
-{
-    hf_json_name(writer, name);
-    hf_json_text(writer, text);
-}
-
-static void name_unsigned(hf_json_writer *writer, const char *name, uint64_t number)
-{
-    hf_json_name(writer, name);
-    hf_json_unsigned(writer, number);
-}
-
-static void name_float(hf_json_writer *writer, const char *name, double number)
-{
-    hf_json_name(writer, name);
-    hf_json_float(writer, number);
-}
-
 static void write_counts(hf_json_writer *writer, const char *name, const struct gateway_canary_count *counts)
 {
     hf_json_name(writer, name);
@@ -195,9 +177,9 @@ static void write_counts(hf_json_writer *writer, const char *name, const struct 
     for (int32_t i = 0; i < GATEWAY_VERSIONS; i++) {
         hf_json_name(writer, versions[i]);
         hf_json_begin_object(writer);
-        name_unsigned(writer, "requests", counts[i].requests);
-        name_unsigned(writer, "failed", counts[i].counts[GATEWAY_MEASURE_FAILED]);
-        name_unsigned(writer, "slow", counts[i].counts[GATEWAY_MEASURE_SLOW]);
+        hf_json_member_unsigned(writer, "requests", counts[i].requests);
+        hf_json_member_unsigned(writer, "failed", counts[i].counts[GATEWAY_MEASURE_FAILED]);
+        hf_json_member_unsigned(writer, "slow", counts[i].counts[GATEWAY_MEASURE_SLOW]);
         hf_json_end_object(writer);
     }
     hf_json_end_object(writer);
@@ -211,9 +193,9 @@ static void write_finding(hf_json_writer *writer, const char *name, const struct
 
     hf_json_name(writer, name);
     hf_json_begin_object(writer);
-    name_float(writer, "difference", finding.difference * 100);
-    name_float(writer, "lowest", fmax(finding.lowest, -1) * 100);
-    name_float(writer, "highest", fmin(finding.highest, 1) * 100);
+    hf_json_member_float(writer, "difference", finding.difference * 100);
+    hf_json_member_float(writer, "lowest", fmax(finding.lowest, -1) * 100);
+    hf_json_member_float(writer, "highest", fmin(finding.highest, 1) * 100);
     hf_json_end_object(writer);
 }
 
@@ -226,29 +208,29 @@ static void write_rules(hf_json_writer *writer, const struct gateway_release *re
     for (uint32_t i = 0; i < rules->step_count; i++)
         hf_json_float(writer, rules->steps[i] * 100.0 / GATEWAY_CANARY_WHOLE);
     hf_json_end_list(writer);
-    name_unsigned(writer, "requests_minimum", rules->requests_minimum);
-    name_unsigned(writer, "step_time_ms", rules->step_us / 1000);
-    name_float(writer, "margin_failed", rules->margins[GATEWAY_MEASURE_FAILED] * 100);
+    hf_json_member_unsigned(writer, "requests_minimum", rules->requests_minimum);
+    hf_json_member_unsigned(writer, "step_time_ms", rules->step_us / 1000);
+    hf_json_member_float(writer, "margin_failed", rules->margins[GATEWAY_MEASURE_FAILED] * 100);
     if (release->slow_us) {
-        name_float(writer, "margin_slow", rules->margins[GATEWAY_MEASURE_SLOW] * 100);
-        name_unsigned(writer, "slow_ms", release->slow_us / 1000);
+        hf_json_member_float(writer, "margin_slow", rules->margins[GATEWAY_MEASURE_SLOW] * 100);
+        hf_json_member_unsigned(writer, "slow_ms", release->slow_us / 1000);
     }
-    name_float(writer, "error", rules->error);
+    hf_json_member_float(writer, "error", rules->error);
 }
 
 void gateway_release_write(hf_json_writer *writer, const struct gateway_release *release, uint64_t now_us)
 {
     hf_json_begin_object(writer);
-    name_text(writer, "upstream", release->stable);
-    name_text(writer, "canary", release->canary);
-    name_text(writer, "key", release->key);
-    name_text(writer, "state", gateway_release_state(release->state));
-    name_text(writer, "reason", release->reason);
-    name_float(writer, "share", gateway_release_share(release));
-    name_unsigned(writer, "step", release->test.step + 1);
-    name_unsigned(writer, "in_step_ms", (now_us - release->test.step_began_us) / 1000);
-    name_unsigned(writer, "began_ms", release->began_ms);
-    name_unsigned(writer, "changed_ms", release->changed_ms);
+    hf_json_member_text(writer, "upstream", release->stable);
+    hf_json_member_text(writer, "canary", release->canary);
+    hf_json_member_text(writer, "key", release->key);
+    hf_json_member_text(writer, "state", gateway_release_state(release->state));
+    hf_json_member_text(writer, "reason", release->reason);
+    hf_json_member_float(writer, "share", gateway_release_share(release));
+    hf_json_member_unsigned(writer, "step", release->test.step + 1);
+    hf_json_member_unsigned(writer, "in_step_ms", (now_us - release->test.step_began_us) / 1000);
+    hf_json_member_unsigned(writer, "began_ms", release->began_ms);
+    hf_json_member_unsigned(writer, "changed_ms", release->changed_ms);
     write_rules(writer, release);
     write_counts(writer, "in_step", release->test.versions);
     write_counts(writer, "in_all", release->totals);
@@ -258,7 +240,7 @@ void gateway_release_write(hf_json_writer *writer, const struct gateway_release 
     if (release->slow_us)
         write_finding(writer, "slow", release, GATEWAY_MEASURE_SLOW);
     hf_json_end_object(writer);
-    name_unsigned(writer, "salt", release->test.salt);
+    hf_json_member_unsigned(writer, "salt", release->test.salt);
     hf_json_end_object(writer);
 }
 
@@ -269,7 +251,7 @@ int32_t gateway_releases_write(hf_buffer *text, const struct gateway_release *co
 
     hf_json_writer_init(&writer, text);
     hf_json_begin_object(&writer);
-    name_unsigned(&writer, "format", FORMAT);
+    hf_json_member_unsigned(&writer, "format", FORMAT);
     hf_json_name(&writer, "canaries");
     hf_json_begin_list(&writer);
     for (uint32_t i = 0; i < count; i++)

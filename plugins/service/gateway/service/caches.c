@@ -41,14 +41,7 @@ static void refuse(struct call *call, uint32_t status, const char *problem, int3
     free(call);
 }
 
-/* ---- Showing -------------------------------------------------------------------------------------------------------
- */
-
-static void write_number(hf_json_writer *writer, const char *name, uint64_t number)
-{
-    hf_json_name(writer, name);
-    hf_json_integer(writer, (int64_t)number);
-}
+/* ---- Showing ----------------------------------------------------------------------------------------------------- */
 
 static void write_cache(hf_json_writer *writer, struct gateway_cache *cache)
 {
@@ -56,13 +49,13 @@ static void write_cache(hf_json_writer *writer, struct gateway_cache *cache)
 
     gateway_cache_measure(cache, &objects, &memory);
     hf_json_begin_object(writer);
-    hf_json_name(writer, "name");
-    hf_json_text(writer, cache->name);
-    write_number(writer, "objects", objects);
-    write_number(writer, "memory", memory);
-    write_number(writer, "memory_maximum", cache->memory_maximum);
+    hf_json_member_text(writer, "name", cache->name);
+    hf_json_member_unsigned(writer, "objects", objects);
+    hf_json_member_unsigned(writer, "memory", memory);
+    hf_json_member_unsigned(writer, "memory_maximum", cache->memory_maximum);
     for (int32_t i = 0; i < GATEWAY_CACHE_RESULTS; i++)
-        write_number(writer, gateway_cache_word(i), atomic_load_explicit(&cache->results[i], memory_order_relaxed));
+        hf_json_member_unsigned(writer, gateway_cache_word(i),
+                                atomic_load_explicit(&cache->results[i], memory_order_relaxed));
     hf_json_end_object(writer);
 }
 
@@ -76,7 +69,7 @@ static void show(hf_task *task)
     hf_buffer_init(&text, DOCUMENT_MAX);
     hf_json_writer_init(&writer, &text);
     hf_json_begin_object(&writer);
-    write_number(&writer, "format", 1);
+    hf_json_member_unsigned(&writer, "format", 1);
     hf_json_name(&writer, "caches");
     hf_json_begin_list(&writer);
     for (uint32_t i = 0; plan && i < plan->cache_count; i++)
@@ -92,8 +85,7 @@ static void show(hf_task *task)
     hf_buffer_done(&text);
 }
 
-/* ---- Purging -------------------------------------------------------------------------------------------------------
- */
+/* ---- Purging ----------------------------------------------------------------------------------------------------- */
 
 static void purge(hf_job *job)
 {
@@ -145,8 +137,7 @@ static void begin_purge(hf_task *task)
     refuse(call, 503, "busy", HF_EBUSY, "too much is to be done already; try again later");
 }
 
-/* ---- Requests ------------------------------------------------------------------------------------------------------
- */
+/* ---- Requests ---------------------------------------------------------------------------------------------------- */
 
 /* NULL: it was refused. */
 static struct call *begin(struct gateway *gateway, hf_http_request *request, void (*run)(hf_task *task))

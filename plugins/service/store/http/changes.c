@@ -153,22 +153,15 @@ static void write_change(hf_buffer *lines, const struct feed *feed, const struct
     store_time_text(row->time_us, time);
     hf_json_writer_init(&writer, lines);
     hf_json_begin_object(&writer);
-    hf_json_name(&writer, "partition");
-    hf_json_unsigned(&writer, feed->partition);
-    hf_json_name(&writer, "version");
-    hf_json_unsigned(&writer, row->version);
-    hf_json_name(&writer, "type");
-    hf_json_text(&writer, row->type == STORE_PUT ? "put" : "delete");
-    hf_json_name(&writer, "key");
-    hf_json_string(&writer, row->key);
-    hf_json_name(&writer, "time");
-    hf_json_text(&writer, time);
+    hf_json_member_unsigned(&writer, "partition", feed->partition);
+    hf_json_member_unsigned(&writer, "version", row->version);
+    hf_json_member_text(&writer, "type", row->type == STORE_PUT ? "put" : "delete");
+    hf_json_member_string(&writer, "key", row->key);
+    hf_json_member_text(&writer, "time", time);
     if (row->type == STORE_EXPIRE) {
-        hf_json_name(&writer, "reason");
-        hf_json_text(&writer, "expired");
+        hf_json_member_text(&writer, "reason", "expired");
     } else if (row->superseded) {
-        hf_json_name(&writer, "superseded");
-        hf_json_boolean(&writer, 1);
+        hf_json_member_boolean(&writer, "superseded", 1);
     } else if (row->type != STORE_DELETE) {
         store_write_value(&writer, feed->stream->table, row->value);
     }
@@ -227,10 +220,8 @@ static void end_early(struct store_stream *stream, int reason, const char *detai
     hf_buffer_init(&line, UINT64_MAX);
     hf_json_writer_init(&writer, &line);
     hf_json_begin_object(&writer);
-    hf_json_name(&writer, "end");
-    hf_json_text(&writer, words[reason]);
-    hf_json_name(&writer, "detail");
-    hf_json_text(&writer, detail);
+    hf_json_member_text(&writer, "end", words[reason]);
+    hf_json_member_text(&writer, "detail", detail);
     if (reason == STORE_HTTP_ENDED_SLOW) {
         hf_json_name(&writer, "from");
         write_positions(&writer, stream);

@@ -72,16 +72,11 @@ static void write_move(hf_json_writer *writer, const struct store_routing *routi
     const struct store_routed *routed = store_routing_partition(routing, move->partition);
 
     hf_json_begin_object(writer);
-    hf_json_name(writer, "table");
-    hf_json_text(writer, routed->table->declaration.name);
-    hf_json_name(writer, "partition");
-    hf_json_unsigned(writer, move->partition);
-    hf_json_name(writer, "reason");
-    hf_json_text(writer, store_move_reason(move->reason));
-    hf_json_name(writer, "from");
-    hf_json_text(writer, move->from ? nodes->names[store_replica_node(move->from)] : NULL);
-    hf_json_name(writer, "to");
-    hf_json_text(writer, nodes->names[move->to]);
+    hf_json_member_text(writer, "table", routed->table->declaration.name);
+    hf_json_member_unsigned(writer, "partition", move->partition);
+    hf_json_member_text(writer, "reason", store_move_reason(move->reason));
+    hf_json_member_text(writer, "from", move->from ? nodes->names[store_replica_node(move->from)] : NULL);
+    hf_json_member_text(writer, "to", nodes->names[move->to]);
     hf_json_end_object(writer);
 }
 
@@ -95,14 +90,12 @@ static void write_moving(hf_json_writer *writer, const struct store_routing *rou
 
         for (uint32_t k = 0; k < partition->leaving_count; k++) {
             hf_json_begin_object(writer);
-            hf_json_name(writer, "table");
-            hf_json_text(writer, routing->partitions[i].table->declaration.name);
-            hf_json_name(writer, "partition");
-            hf_json_unsigned(writer, partition->id);
-            hf_json_name(writer, "from");
-            hf_json_text(writer, store_partition_has_replica(partition, partition->leaving[k])
-                                     ? NULL
-                                     : nodes->names[store_replica_node(partition->leaving[k])]);
+            hf_json_member_text(writer, "table", routing->partitions[i].table->declaration.name);
+            hf_json_member_unsigned(writer, "partition", partition->id);
+            hf_json_member_text(writer, "from",
+                                store_partition_has_replica(partition, partition->leaving[k])
+                                    ? NULL
+                                    : nodes->names[store_replica_node(partition->leaving[k])]);
             hf_json_end_object(writer);
         }
     }

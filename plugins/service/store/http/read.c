@@ -186,14 +186,10 @@ static void write_row(hf_json_writer *writer, const struct exchange *exchange, c
 
     store_time_text(source->row.time_us, text);
     hf_json_begin_object(writer);
-    hf_json_name(writer, "key");
-    hf_json_string(writer, source->row.key);
-    hf_json_name(writer, "partition");
-    hf_json_text(writer, source->call->partition->value);
-    hf_json_name(writer, "version");
-    hf_json_unsigned(writer, source->row.version);
-    hf_json_name(writer, "time");
-    hf_json_text(writer, text);
+    hf_json_member_string(writer, "key", source->row.key);
+    hf_json_member_text(writer, "partition", source->call->partition->value);
+    hf_json_member_unsigned(writer, "version", source->row.version);
+    hf_json_member_text(writer, "time", text);
     store_write_value(writer, exchange->table, source->row.value);
     hf_json_end_object(writer);
 }
@@ -205,8 +201,7 @@ static void write_next(hf_json_writer *writer, const struct exchange *exchange, 
     hf_buffer_init(&text, 8192);
     if (store_cursor_append(&text, &exchange->scan, last) != HF_OK)
         writer->result = HF_ENOMEM;
-    hf_json_name(writer, "next");
-    hf_json_string(writer, (hf_slice){text.data, text.size});
+    hf_json_member_string(writer, "next", (hf_slice){text.data, text.size});
     hf_buffer_done(&text);
 }
 

@@ -36,18 +36,6 @@ static void answer_document(struct store_http *http, hf_http_request *request, u
     hf_buffer_done(body);
 }
 
-static void name_text(hf_json_writer *writer, const char *name, const char *text)
-{
-    hf_json_name(writer, name);
-    hf_json_text(writer, text);
-}
-
-static void name_number(hf_json_writer *writer, const char *name, uint64_t number)
-{
-    hf_json_name(writer, name);
-    hf_json_unsigned(writer, number);
-}
-
 static int32_t may_read(struct store_http *http, hf_http_request *request, const char *table)
 {
     return http->http->allowed(request, table[0] == '_' ? HF_HTTP_ADMIN : HF_HTTP_READ, hf_slice_of(table));
@@ -71,7 +59,7 @@ void store_http_tables(void *arg, hf_http_request *request)
         if (declaration->name[0] == '_' || !may_read(http, request, declaration->name))
             continue;
         hf_json_begin_object(&writer);
-        name_text(&writer, "name", declaration->name);
+        hf_json_member_text(&writer, "name", declaration->name);
         store_declaration_write(&writer, declaration);
         hf_json_end_object(&writer);
     }
@@ -86,7 +74,7 @@ static void answer_table(struct store_http *http, hf_http_request *request, uint
     hf_buffer body;
 
     begin_document(&writer, &body);
-    name_text(&writer, "name", declaration->name);
+    hf_json_member_text(&writer, "name", declaration->name);
     store_declaration_write(&writer, declaration);
     answer_document(http, request, status, &writer, &body);
 }
@@ -181,8 +169,7 @@ static void write_integrity(hf_json_writer *writer, const struct store_replica_i
     if (info->checked_us)
         store_time_text(info->checked_us, time);
     hf_json_text(writer, info->checked_us ? time : NULL);
-    hf_json_name(writer, "damaged");
-    hf_json_boolean(writer, info->damaged);
+    hf_json_member_boolean(writer, "damaged", info->damaged);
 }
 
 static void write_replica(hf_json_writer *writer, struct store_http *http, const struct store_replica_info *info,
@@ -191,14 +178,14 @@ static void write_replica(hf_json_writer *writer, struct store_http *http, const
     const struct store_nodes *nodes = store_service_nodes(http->service);
 
     hf_json_begin_object(writer);
-    name_text(writer, "node", nodes->names[node]);
+    hf_json_member_text(writer, "node", nodes->names[node]);
     if (node == nodes->self && info->present) {
-        name_text(writer, "state", role_name(info));
-        name_number(writer, "applied", info->applied);
-        name_number(writer, "bytes", info->bytes);
+        hf_json_member_text(writer, "state", role_name(info));
+        hf_json_member_unsigned(writer, "applied", info->applied);
+        hf_json_member_unsigned(writer, "bytes", info->bytes);
         write_integrity(writer, info);
     } else {
-        name_text(writer, "state", info->leader == node + 1 ? "leader" : "follower");
+        hf_json_member_text(writer, "state", info->leader == node + 1 ? "leader" : "follower");
     }
     hf_json_end_object(writer);
 }
@@ -211,20 +198,20 @@ static void write_partition(hf_json_writer *writer, struct store_http *http, con
 
     store_service_replica_info(http->service, partition->id, &info);
     hf_json_begin_object(writer);
-    name_number(writer, "id", partition->id);
-    name_text(writer, "value", partition->value);
+    hf_json_member_unsigned(writer, "id", partition->id);
+    hf_json_member_text(writer, "value", partition->value);
     snprintf(text, sizeof text, "%016" PRIx64, partition->hash_from);
-    name_text(writer, "hash_from", text);
+    hf_json_member_text(writer, "hash_from", text);
     snprintf(text, sizeof text, "%016" PRIx64, partition->hash_to);
-    name_text(writer, "hash_to", text);
-    name_text(writer, "leader", info.leader && info.leader <= nodes->count ? nodes->names[info.leader - 1] : NULL);
-    name_number(writer, "term", info.term);
-    name_number(writer, "commit", info.commit);
+    hf_json_member_text(writer, "hash_to", text);
+    hf_json_member_text(writer, "leader",
+                        info.leader && info.leader <= nodes->count ? nodes->names[info.leader - 1] : NULL);
+    hf_json_member_unsigned(writer, "term", info.term);
+    hf_json_member_unsigned(writer, "commit", info.commit);
     if (partition->parent)
-        name_number(writer, "split_from", partition->parent);
+        hf_json_member_unsigned(writer, "split_from", partition->parent);
     if (partition->is_reshaping) {
-        hf_json_name(writer, "reshaping");
-        hf_json_boolean(writer, 1);
+        hf_json_member_boolean(writer, "reshaping", 1);
     }
     hf_json_name(writer, "replicas");
     hf_json_begin_list(writer);
@@ -455,13 +442,13 @@ static void write_census(hf_json_writer *writer, const struct store_http *http, 
     hf_json_begin_list(writer);
     for (uint32_t i = 0; i < nodes->count; i++) {
         hf_json_begin_object(writer);
-        name_text(writer, "name", nodes->names[i]);
-        name_text(writer, "state", census->up[i] ? "up" : "down");
-        name_text(writer, "membership", store_node_state_name(routing->nodes[i].state));
+        hf_json_member_text(writer, "name", nodes->names[i]);
+        hf_json_member_text(writer, "state", census->up[i] ? "up" : "down");
+        hf_json_member_text(writer, "membership", store_node_state_name(routing->nodes[i].state));
         if (nodes->zones[i] && nodes->zones[i][0])
-            name_text(writer, "zone", nodes->zones[i]);
-        name_number(writer, "leads", census->leads[i]);
-        name_number(writer, "replicas", census->replicas[i]);
+            hf_json_member_text(writer, "zone", nodes->zones[i]);
+        hf_json_member_unsigned(writer, "leads", census->leads[i]);
+        hf_json_member_unsigned(writer, "replicas", census->replicas[i]);
         hf_json_end_object(writer);
     }
     hf_json_end_list(writer);
@@ -487,9 +474,9 @@ void store_http_cluster(void *arg, hf_http_request *request)
     begin_document(&writer, &body);
     if (census) {
         take_census(http, census);
-        name_text(&writer, "cluster", store_service_cluster(http->service));
-        name_text(&writer, "node", nodes->names[nodes->self]);
-        name_text(&writer, "state", census->problem_count ? "degraded" : "ok");
+        hf_json_member_text(&writer, "cluster", store_service_cluster(http->service));
+        hf_json_member_text(&writer, "node", nodes->names[nodes->self]);
+        hf_json_member_text(&writer, "state", census->problem_count ? "degraded" : "ok");
         write_census(&writer, http, census);
     } else {
         writer.result = HF_ENOMEM;

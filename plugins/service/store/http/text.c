@@ -106,7 +106,6 @@ void store_write_value(hf_json_writer *writer, const struct store_table *table, 
     hf_buffer_init(&text, UINT64_MAX);
     if (store_base64_append(&text, value, 0) != HF_OK)
         writer->result = HF_ENOMEM;
-    hf_json_name(writer, "value_base64");
-    hf_json_string(writer, (hf_slice){text.data, text.size});
+    hf_json_member_string(writer, "value_base64", (hf_slice){text.data, text.size});
     hf_buffer_done(&text);
 }

@@ -37,15 +37,11 @@ static void write_part(hf_json_writer *writer, const struct transaction *transac
     const struct placed *placed = &transaction->placed[transaction->first[part]];
 
     hf_json_begin_object(writer);
-    hf_json_name(writer, "table");
-    hf_json_text(writer, placed->table->declaration.name);
-    hf_json_name(writer, "partition");
-    hf_json_text(writer, placed->partition->value);
-    hf_json_name(writer, "partition_id");
-    hf_json_unsigned(writer, placed->partition->id);
+    hf_json_member_text(writer, "table", placed->table->declaration.name);
+    hf_json_member_text(writer, "partition", placed->partition->value);
+    hf_json_member_unsigned(writer, "partition_id", placed->partition->id);
     if (transaction->parts[part].version) { /* else it is not known here */
-        hf_json_name(writer, "version");
-        hf_json_unsigned(writer, transaction->parts[part].version);
+        hf_json_member_unsigned(writer, "version", transaction->parts[part].version);
     }
     hf_json_end_object(writer);
 }
@@ -58,10 +54,8 @@ static void write_batch(hf_json_writer *writer, const struct transaction *transa
     for (uint32_t part = 0; part < transaction->part_count; part++)
         for (uint64_t i = transaction->first[part]; i < transaction->first[part + 1]; i++)
             part_of[transaction->placed[i].place] = part;
-    hf_json_name(writer, "version");
-    hf_json_unsigned(writer, transaction->parts[part_of[0]].version);
-    hf_json_name(writer, "partition");
-    hf_json_text(writer, transaction->placed[0].partition->value);
+    hf_json_member_unsigned(writer, "version", transaction->parts[part_of[0]].version);
+    hf_json_member_text(writer, "partition", transaction->placed[0].partition->value);
     hf_json_name(writer, "versions");
     hf_json_begin_list(writer);
     for (uint64_t i = 0; i < transaction->count; i++) {
@@ -75,8 +69,7 @@ static void write_batch(hf_json_writer *writer, const struct transaction *transa
 
 static void write_transaction(hf_json_writer *writer, const struct transaction *transaction, int32_t repeated)
 {
-    hf_json_name(writer, "repeated");
-    hf_json_boolean(writer, repeated);
+    hf_json_member_boolean(writer, "repeated", repeated);
     hf_json_name(writer, "partitions");
     hf_json_begin_list(writer);
     for (uint32_t i = 0; i < transaction->part_count; i++)

@@ -179,10 +179,8 @@ static void answer_written(struct exchange *exchange)
     hf_buffer_init(&body, 4096);
     hf_json_writer_init(&writer, &body);
     hf_json_begin_object(&writer);
-    hf_json_name(&writer, "version");
-    hf_json_unsigned(&writer, call->call.op.version);
-    hf_json_name(&writer, "partition");
-    hf_json_text(&writer, call->partition->value);
+    hf_json_member_unsigned(&writer, "version", call->call.op.version);
+    hf_json_member_text(&writer, "partition", call->partition->value);
     hf_json_end_object(&writer);
     snprintf(tag, sizeof tag, "\"%llu\"", (unsigned long long)call->call.op.version);
     exchange->http->http->respond(exchange->request, 200, "application/json", (hf_slice){body.data, body.size}, &field,
@@ -224,8 +222,7 @@ static void refuse_fields(struct exchange *exchange, hf_slice field, int64_t pla
                        (hf_slice){field.data, field.size < STORE_TABLE_TEXT_MAX ? field.size : STORE_TABLE_TEXT_MAX});
     }
     if (place != STORE_HTTP_NO_OPERATION) {
-        hf_json_name(&writer, "operation");
-        hf_json_integer(&writer, place);
+        hf_json_member_integer(&writer, "operation", place);
         hf_error_prefix(error, "operation %lld", (long long)place);
     }
     hf_json_end_object(&writer);

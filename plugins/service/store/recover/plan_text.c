@@ -12,25 +12,12 @@ enum { HEX_SIZE = 17 };
 
 /* ---- Pieces ------------------------------------------------------------------------------------------------------ */
 
-static void write_number(hf_json_writer *writer, const char *name, uint64_t number)
-{
-    hf_json_name(writer, name);
-    hf_json_unsigned(writer, number);
-}
-
 static void write_hex(hf_json_writer *writer, const char *name, uint64_t number)
 {
     char text[HEX_SIZE];
 
     snprintf(text, sizeof text, "%016" PRIx64, number);
-    hf_json_name(writer, name);
-    hf_json_text(writer, text);
-}
-
-static void write_text(hf_json_writer *writer, const char *name, const char *text)
-{
-    hf_json_name(writer, name);
-    hf_json_text(writer, text);
+    hf_json_member_text(writer, name, text);
 }
 
 /* A reader that remembers whether everything was as it should be. */
@@ -94,20 +81,20 @@ static uint32_t read_node(struct reader *reader, hf_slice name, const struct sto
 static void write_replica(hf_json_writer *writer, const struct store_recover_replica *replica)
 {
     hf_json_begin_object(writer);
-    write_number(writer, "partition", replica->partition);
-    write_number(writer, "id", replica->id);
-    write_number(writer, "failed", replica->failed != 0);
-    write_number(writer, "leads", replica->leads != 0);
-    write_number(writer, "last_term", replica->last_term);
-    write_number(writer, "last_index", replica->last_index);
-    write_number(writer, "commit", replica->commit);
-    write_number(writer, "transactions", replica->transactions);
+    hf_json_member_unsigned(writer, "partition", replica->partition);
+    hf_json_member_unsigned(writer, "id", replica->id);
+    hf_json_member_unsigned(writer, "failed", replica->failed != 0);
+    hf_json_member_unsigned(writer, "leads", replica->leads != 0);
+    hf_json_member_unsigned(writer, "last_term", replica->last_term);
+    hf_json_member_unsigned(writer, "last_index", replica->last_index);
+    hf_json_member_unsigned(writer, "commit", replica->commit);
+    hf_json_member_unsigned(writer, "transactions", replica->transactions);
     hf_json_name(writer, "members");
     hf_json_begin_list(writer);
     for (uint32_t i = 0; i < replica->member_count; i++) {
         hf_json_begin_object(writer);
-        write_number(writer, "id", replica->members[i].replica);
-        write_number(writer, "learner", replica->members[i].learner != 0);
+        hf_json_member_unsigned(writer, "id", replica->members[i].replica);
+        hf_json_member_unsigned(writer, "learner", replica->members[i].learner != 0);
         hf_json_end_object(writer);
     }
     hf_json_end_list(writer);
@@ -121,9 +108,9 @@ int32_t store_recover_write_facts(hf_buffer *text, const struct store_recover_fa
     hf_json_writer_init(&writer, text);
     hf_json_begin_object(&writer);
     write_hex(&writer, "disk", facts->identity.disk);
-    write_number(&writer, "starts", facts->identity.starts);
+    hf_json_member_unsigned(&writer, "starts", facts->identity.starts);
     write_hex(&writer, "promised", facts->promised);
-    write_number(&writer, "heard", facts->heard);
+    hf_json_member_unsigned(&writer, "heard", facts->heard);
     hf_json_name(&writer, "replicas");
     hf_json_begin_list(&writer);
     for (uint64_t i = 0; i < facts->count; i++)
@@ -198,9 +185,9 @@ static void write_survivors(hf_json_writer *writer, const struct store_recover_p
         if (!(plan->survivors >> node & 1))
             continue;
         hf_json_begin_object(writer);
-        write_text(writer, "node", nodes->names[node]);
+        hf_json_member_text(writer, "node", nodes->names[node]);
         write_hex(writer, "disk", plan->identities[node].disk);
-        write_number(writer, "starts", plan->identities[node].starts);
+        hf_json_member_unsigned(writer, "starts", plan->identities[node].starts);
         write_hex(writer, "promised", plan->promised[node]);
         hf_json_end_object(writer);
     }
@@ -213,27 +200,27 @@ static void write_item(hf_json_writer *writer, const struct store_recover_item *
     const struct store_routed *routed = routing ? store_routing_partition(routing, item->partition) : NULL;
 
     hf_json_begin_object(writer);
-    write_number(writer, "partition", item->partition);
+    hf_json_member_unsigned(writer, "partition", item->partition);
     if (routed)
-        write_text(writer, "table", routed->table->declaration.name);
+        hf_json_member_text(writer, "table", routed->table->declaration.name);
     if (routed && routed->partition->value[0])
-        write_text(writer, "value", routed->partition->value);
-    write_text(writer, "node", nodes->names[item->node]);
-    write_number(writer, "replica", item->replica);
-    write_number(writer, "last_term", item->last_term);
-    write_number(writer, "last_index", item->last_index);
-    write_number(writer, "commit", item->commit);
-    write_number(writer, "transactions", item->transactions);
-    write_number(writer, "voters", item->voters);
-    write_number(writer, "left", item->left);
+        hf_json_member_text(writer, "value", routed->partition->value);
+    hf_json_member_text(writer, "node", nodes->names[item->node]);
+    hf_json_member_unsigned(writer, "replica", item->replica);
+    hf_json_member_unsigned(writer, "last_term", item->last_term);
+    hf_json_member_unsigned(writer, "last_index", item->last_index);
+    hf_json_member_unsigned(writer, "commit", item->commit);
+    hf_json_member_unsigned(writer, "transactions", item->transactions);
+    hf_json_member_unsigned(writer, "voters", item->voters);
+    hf_json_member_unsigned(writer, "left", item->left);
     hf_json_name(writer, "others");
     hf_json_begin_list(writer);
     for (uint32_t i = 0; i < item->other_count; i++) {
         hf_json_begin_object(writer);
-        write_text(writer, "node", nodes->names[store_replica_node(item->others[i].id)]);
-        write_number(writer, "replica", item->others[i].id);
-        write_number(writer, "last_term", item->others[i].last_term);
-        write_number(writer, "last_index", item->others[i].last_index);
+        hf_json_member_text(writer, "node", nodes->names[store_replica_node(item->others[i].id)]);
+        hf_json_member_unsigned(writer, "replica", item->others[i].id);
+        hf_json_member_unsigned(writer, "last_term", item->others[i].last_term);
+        hf_json_member_unsigned(writer, "last_index", item->others[i].last_index);
         hf_json_end_object(writer);
     }
     hf_json_end_list(writer);

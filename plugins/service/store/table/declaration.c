@@ -417,29 +417,21 @@ int32_t store_declaration_parse(const char *name, const hf_value *body, hf_arena
 void store_declaration_write(hf_json_writer *writer, const struct store_declaration *d)
 {
     if (d->partition_by[0]) {
-        hf_json_name(writer, "partition_by");
-        hf_json_text(writer, d->partition_by);
+        hf_json_member_text(writer, "partition_by", d->partition_by);
         hf_json_name(writer, "partitions");
         hf_json_begin_list(writer);
         for (uint32_t i = 0; i < d->value_count; i++)
             hf_json_text(writer, d->values[i]);
         hf_json_end_list(writer);
     }
-    hf_json_name(writer, hash_ranges.name);
-    hf_json_unsigned(writer, d->hash_ranges);
-    hf_json_name(writer, replicas.name);
-    hf_json_unsigned(writer, d->replicas);
-    hf_json_name(writer, "format");
-    hf_json_text(writer, format_names[d->format == STORE_FORMAT_BYTES]);
-    hf_json_name(writer, value_maximum.name);
-    hf_json_unsigned(writer, d->value_maximum);
-    hf_json_name(writer, keep_changes.name);
-    hf_json_unsigned(writer, d->keep_changes_us / SECOND_US);
-    hf_json_name(writer, keep_repeats.name);
-    hf_json_unsigned(writer, d->keep_repeats_us / SECOND_US);
+    hf_json_member_unsigned(writer, hash_ranges.name, d->hash_ranges);
+    hf_json_member_unsigned(writer, replicas.name, d->replicas);
+    hf_json_member_text(writer, "format", format_names[d->format == STORE_FORMAT_BYTES]);
+    hf_json_member_unsigned(writer, value_maximum.name, d->value_maximum);
+    hf_json_member_unsigned(writer, keep_changes.name, d->keep_changes_us / SECOND_US);
+    hf_json_member_unsigned(writer, keep_repeats.name, d->keep_repeats_us / SECOND_US);
     if (d->expire_after_us) {
-        hf_json_name(writer, expire_after.name);
-        hf_json_unsigned(writer, d->expire_after_us / SECOND_US);
+        hf_json_member_unsigned(writer, expire_after.name, d->expire_after_us / SECOND_US);
     }
     store_fields_write(writer, &d->fields);
 }

@@ -318,19 +318,16 @@ static void write_length(hf_json_writer *writer, const char *name, int64_t lengt
 {
     if (length == 0)
         return;
-    hf_json_name(writer, name);
-    hf_json_integer(writer, length);
+    hf_json_member_integer(writer, name, length);
 }
 
 static void write_field(hf_json_writer *writer, const struct store_field *field)
 {
     hf_json_name(writer, field->name);
     hf_json_begin_object(writer);
-    hf_json_name(writer, "type");
-    hf_json_text(writer, store_field_types[field->type]);
+    hf_json_member_text(writer, "type", store_field_types[field->type]);
     if (field->required) {
-        hf_json_name(writer, "required");
-        hf_json_boolean(writer, 1);
+        hf_json_member_boolean(writer, "required", 1);
     }
     if (store_field_has_minimum(field))
         write_limit(writer, "min", field->minimum);
@@ -359,8 +356,7 @@ void store_fields_write(hf_json_writer *writer, const struct store_fields *field
     hf_json_end_object(writer);
     if (!fields->others_refused)
         return;
-    hf_json_name(writer, "other_fields");
-    hf_json_boolean(writer, 0);
+    hf_json_member_boolean(writer, "other_fields", 0);
 }
 
 static int32_t copy_field(struct store_field *field, hf_arena *arena)

@@ -38,10 +38,8 @@ static void write_replicas(hf_json_writer *writer, const char *name, const uint6
     hf_json_begin_list(writer);
     for (uint32_t i = 0; i < count; i++) {
         hf_json_begin_object(writer);
-        hf_json_name(writer, "node");
-        hf_json_text(writer, nodes->names[store_replica_node(replicas[i])]);
-        hf_json_name(writer, "generation");
-        hf_json_unsigned(writer, store_replica_generation(replicas[i]));
+        hf_json_member_text(writer, "node", nodes->names[store_replica_node(replicas[i])]);
+        hf_json_member_unsigned(writer, "generation", store_replica_generation(replicas[i]));
         hf_json_end_object(writer);
     }
     hf_json_end_list(writer);
@@ -54,10 +52,8 @@ int32_t store_placement_write(hf_buffer *buffer, const struct store_partition *p
 
     hf_json_writer_init(&writer, buffer);
     hf_json_begin_object(&writer);
-    hf_json_name(&writer, "record");
-    hf_json_unsigned(&writer, RECORD);
-    hf_json_name(&writer, "partition");
-    hf_json_unsigned(&writer, partition->id);
+    hf_json_member_unsigned(&writer, "record", RECORD);
+    hf_json_member_unsigned(&writer, "partition", partition->id);
     write_replicas(&writer, "replicas", partition->replicas, partition->member_count, nodes);
     write_replicas(&writer, "leaving", partition->leaving, partition->leaving_count, nodes);
     hf_json_end_object(&writer);
@@ -72,16 +68,11 @@ int32_t store_node_write(hf_buffer *buffer, const char *name, const struct store
     snprintf(disk, sizeof disk, "%016" PRIx64, record->disk);
     hf_json_writer_init(&writer, buffer);
     hf_json_begin_object(&writer);
-    hf_json_name(&writer, "record");
-    hf_json_unsigned(&writer, RECORD);
-    hf_json_name(&writer, "name");
-    hf_json_text(&writer, name);
-    hf_json_name(&writer, "state");
-    hf_json_text(&writer, state_names[record->state]);
-    hf_json_name(&writer, "generation");
-    hf_json_unsigned(&writer, record->generation);
-    hf_json_name(&writer, "disk");
-    hf_json_text(&writer, disk);
+    hf_json_member_unsigned(&writer, "record", RECORD);
+    hf_json_member_text(&writer, "name", name);
+    hf_json_member_text(&writer, "state", state_names[record->state]);
+    hf_json_member_unsigned(&writer, "generation", record->generation);
+    hf_json_member_text(&writer, "disk", disk);
     hf_json_end_object(&writer);
     return writer.result;
 }

@@ -34,8 +34,7 @@ static void write_hash(hf_json_writer *writer, const char *name, uint64_t hash)
     char text[17];
 
     snprintf(text, sizeof text, "%016" PRIx64, hash);
-    hf_json_name(writer, name);
-    hf_json_text(writer, text);
+    hf_json_member_text(writer, name, text);
 }
 
 static int has_generations(const struct store_partition *partition)
@@ -63,10 +62,8 @@ static void write_partition(hf_json_writer *writer, const struct store_partition
                             const struct store_nodes *nodes)
 {
     hf_json_begin_object(writer);
-    hf_json_name(writer, "id");
-    hf_json_unsigned(writer, partition->id);
-    hf_json_name(writer, "value");
-    hf_json_text(writer, partition->value);
+    hf_json_member_unsigned(writer, "id", partition->id);
+    hf_json_member_text(writer, "value", partition->value);
     write_hash(writer, "hash_from", partition->hash_from);
     write_hash(writer, "hash_to", partition->hash_to);
     hf_json_name(writer, "nodes");
@@ -77,19 +74,13 @@ static void write_partition(hf_json_writer *writer, const struct store_partition
     write_generations(writer, partition);
 }
 
-static void write_number(hf_json_writer *writer, const char *name, uint64_t number)
-{
-    hf_json_name(writer, name);
-    hf_json_unsigned(writer, number);
-}
-
 static void write_parent(hf_json_writer *writer, const struct store_partition *partition)
 {
     if (!partition->parent)
         return;
-    write_number(writer, "parent", partition->parent);
-    write_number(writer, "parent_epoch", partition->parent_epoch);
-    write_number(writer, "parent_version", partition->parent_version);
+    hf_json_member_unsigned(writer, "parent", partition->parent);
+    hf_json_member_unsigned(writer, "parent_epoch", partition->parent_epoch);
+    hf_json_member_unsigned(writer, "parent_version", partition->parent_version);
 }
 
 static void write_present(hf_json_writer *writer, const struct store_partition *partition,
@@ -105,11 +96,10 @@ static void write_retired(hf_json_writer *writer, const struct store_retired *re
     write_partition(writer, &retired->partition, nodes);
     write_parent(writer,
                  &retired->partition); /* a node that was away still has to know that it did not begin by itself */
-    write_number(writer, "heir", retired->heir);
-    write_number(writer, "version", retired->version);
-    write_number(writer, "time", retired->time_us);
-    hf_json_name(writer, "gone");
-    hf_json_boolean(writer, retired->is_gone);
+    hf_json_member_unsigned(writer, "heir", retired->heir);
+    hf_json_member_unsigned(writer, "version", retired->version);
+    hf_json_member_unsigned(writer, "time", retired->time_us);
+    hf_json_member_boolean(writer, "gone", retired->is_gone);
     hf_json_end_object(writer);
 }
 
@@ -130,10 +120,8 @@ static int format_of(const struct store_table *table)
 static void write_table(hf_json_writer *writer, const struct store_table *table, const struct store_nodes *nodes)
 {
     hf_json_begin_object(writer);
-    hf_json_name(writer, "record");
-    hf_json_unsigned(writer, (uint64_t)format_of(table));
-    hf_json_name(writer, "name");
-    hf_json_text(writer, table->declaration.name);
+    hf_json_member_unsigned(writer, "record", (uint64_t)format_of(table));
+    hf_json_member_text(writer, "name", table->declaration.name);
     hf_json_name(writer, "declaration");
     hf_json_begin_object(writer);
     store_declaration_write(writer, &table->declaration);

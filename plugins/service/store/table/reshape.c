@@ -21,18 +21,13 @@ int32_t store_reshaping_write(hf_buffer *buffer, const struct store_reshaping *r
 
     hf_json_writer_init(&writer, buffer);
     hf_json_begin_object(&writer);
-    hf_json_name(&writer, "record");
-    hf_json_unsigned(&writer, RECORD);
-    hf_json_name(&writer, "partition");
-    hf_json_unsigned(&writer, reshaping->partition);
-    hf_json_name(&writer, "other");
-    hf_json_unsigned(&writer, reshaping->other);
-    hf_json_name(&writer, "kind");
-    hf_json_text(&writer, reshaping->merges ? "merge" : "split");
+    hf_json_member_unsigned(&writer, "record", RECORD);
+    hf_json_member_unsigned(&writer, "partition", reshaping->partition);
+    hf_json_member_unsigned(&writer, "other", reshaping->other);
+    hf_json_member_text(&writer, "kind", reshaping->merges ? "merge" : "split");
     if (!reshaping->merges) {
         snprintf(from, sizeof from, "%016" PRIx64, reshaping->from);
-        hf_json_name(&writer, "from");
-        hf_json_text(&writer, from);
+        hf_json_member_text(&writer, "from", from);
     }
     hf_json_end_object(&writer);
     return writer.result;

@@ -65,6 +65,14 @@ void hf_json_boolean(hf_json_writer *writer, int32_t boolean);
 void hf_json_value(hf_json_writer *writer, const hf_value *value);
 void hf_json_raw(hf_json_writer *writer, hf_slice json); /* a document that is known to be valid */
 
+/* A member of an object in one call: its name, then its value as the function above writes it. */
+void hf_json_member_string(hf_json_writer *writer, const char *name, hf_slice text);
+void hf_json_member_text(hf_json_writer *writer, const char *name, const char *text);
+void hf_json_member_integer(hf_json_writer *writer, const char *name, int64_t integer);
+void hf_json_member_unsigned(hf_json_writer *writer, const char *name, uint64_t integer);
+void hf_json_member_float(hf_json_writer *writer, const char *name, double number);
+void hf_json_member_boolean(hf_json_writer *writer, const char *name, int32_t boolean);
+
 #ifdef __cplusplus
 }
 #endif
