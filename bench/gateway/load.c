@@ -96,8 +96,7 @@ static void watch(struct client *client, int operation, uint32_t events)
         fail("cannot watch a socket");
 }
 
-/* ---- HTTP, in TLS or not ------------------------------------------------------------------------------------------
- */
+/* ---- HTTP, in TLS or not ----------------------------------------------------------------------------------------- */
 
 static void open_connection(struct client *client)
 {
@@ -260,8 +259,7 @@ static void hold_connections(struct client *clients, int count)
             fail("a connection was closed meanwhile");
 }
 
-/* ---- At a rate ----------------------------------------------------------------------------------------------------
- */
+/* ---- At a rate --------------------------------------------------------------------------------------------------- */
 
 static void finish_connecting(struct client *client)
 {
@@ -374,8 +372,7 @@ static double ask_at_a_rate(struct client *clients, int count, double rate)
     return (double)(ended_us - began_us) / 1e6;
 }
 
-/* ---- UDP ----------------------------------------------------------------------------------------------------------
- */
+/* ---- UDP --------------------------------------------------------------------------------------------------------- */
 
 static void send_datagram(struct client *client)
 {
@@ -442,8 +439,7 @@ static void ask_by_datagrams(struct client *clients, int count)
     }
 }
 
-/* ---- The command line ---------------------------------------------------------------------------------------------
- */
+/* ---- The command line -------------------------------------------------------------------------------------------- */
 
 static void make_context(void)
 {

@@ -130,8 +130,7 @@ int cli_canary_abort(cli_run *cli)
     return cli_show_path(cli, "DELETE", path_of(cli, cli->arguments[0]), (hf_slice){NULL, 0}, print_started);
 }
 
-/* ---- Showing ------------------------------------------------------------------------------------------------------
- */
+/* ---- Showing ----------------------------------------------------------------------------------------------------- */
 
 static void add_share(cli_table *table, const hf_value *canary)
 {

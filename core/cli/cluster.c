@@ -17,8 +17,7 @@ static void print_text(const hf_value *document, const char *name)
     cli_print_clean(hf_value_get_string(document, name, hf_slice_of("-")));
 }
 
-/* ---- Status and nodes -----------------------------------------------------------------------------------------------
- */
+/* ---- Status and nodes -------------------------------------------------------------------------------------------- */
 
 static void print_nodes(const hf_value *document)
 {
@@ -74,8 +73,7 @@ int cli_node_list(cli_run *cli)
     return cli_show_path(cli, "GET", "/v1/cluster", (hf_slice){NULL, 0}, print_nodes);
 }
 
-/* ---- Tables ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Tables ------------------------------------------------------------------------------------------------------ */
 
 static void print_tables(const hf_value *document)
 {

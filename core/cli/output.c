@@ -15,8 +15,7 @@ int cli_out_of_memory(void)
     exit(CLI_FAILED);
 }
 
-/* ---- Paths ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Paths ------------------------------------------------------------------------------------------------------- */
 
 void cli_path_begin(cli_path *path, const char *text)
 {
@@ -112,8 +111,7 @@ void cli_local_time(hf_slice utc, char text[CLI_TIME_SIZE])
         memcpy(text, copy, sizeof copy);
 }
 
-/* ---- Documents ------------------------------------------------------------------------------------------------------
- */
+/* ---- Documents --------------------------------------------------------------------------------------------------- */
 
 void cli_show(const cli_run *cli, const cli_answer *answer, void (*print)(const hf_value *document))
 {

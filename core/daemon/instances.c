@@ -289,8 +289,7 @@ void hf_instances_destroy(hf_instances *instances)
     free(instances);
 }
 
-/* ---- Reconfiguration -----------------------------------------------------------------------------------------------
- */
+/* ---- Reconfiguration --------------------------------------------------------------------------------------------- */
 
 static void finish_reconfigure(hf_instances *instances, int commit)
 {

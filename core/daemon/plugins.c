@@ -151,8 +151,7 @@ int32_t hf_plugins_configure(const hf_plugins *plugins, const char *path, hf_con
     return hf_config_load(path, plugins->sections, plugins->section_count, ret_generation, problems);
 }
 
-/* ---- The plugins' own checks --------------------------------------------------------------------------------------
- */
+/* ---- The plugins' own checks ------------------------------------------------------------------------------------- */
 
 /* Behind hf_config_report.arg. */
 struct section_check {

@@ -54,8 +54,7 @@ int32_t hf_signals_offer(hf_signals *signals, const hf_action *action, hf_error 
     return result;
 }
 
-/* ---- The audit log, in the pool ------------------------------------------------------------------------------------
- */
+/* ---- The audit log, in the pool ---------------------------------------------------------------------------------- */
 
 struct note {
     hf_job job;
@@ -113,8 +112,7 @@ void hf_signals_note(hf_signals *signals, const char *actor, const char *kind, c
     }
 }
 
-/* ---- Running -------------------------------------------------------------------------------------------------------
- */
+/* ---- Running ----------------------------------------------------------------------------------------------------- */
 
 struct run {
     hf_job job;
@@ -300,8 +298,7 @@ void hf_signals_obey(hf_signals *signals, const hf_value *wish, const char *subj
     note_refusal(signals, name, subject, why);
 }
 
-/* ---- Core's own ----------------------------------------------------------------------------------------------------
- */
+/* ---- Core's own -------------------------------------------------------------------------------------------------- */
 
 struct report {
     char name[256];

@@ -70,8 +70,7 @@ int32_t hf_signals_declare(hf_signals *signals, const hf_signal_kind *kind, hf_e
     return result;
 }
 
-/* ---- Raising and clearing, from any thread -------------------------------------------------------------------------
- */
+/* ---- Raising and clearing, from any thread ----------------------------------------------------------------------- */
 
 struct message {
     hf_task task;
@@ -152,8 +151,7 @@ int32_t hf_signals_clear(hf_signals *signals, const char *name, const char *subj
     return send(signals, message);
 }
 
-/* ---- On the main loop ---------------------------------------------------------------------------------------------
- */
+/* ---- On the main loop -------------------------------------------------------------------------------------------- */
 
 static struct active_signal **find_active(hf_signals *signals, const struct signal_kind *kind, const char *subject)
 {

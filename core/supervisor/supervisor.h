@@ -58,8 +58,7 @@ void hf_supervisor_destroy(hf_supervisor *supervisor);
 int32_t hf_supervisor_add(hf_supervisor *supervisor, const char *name, const char *const *argv,
                           const int32_t *listeners, uint32_t listener_count, hf_error *error);
 
-/* ---- Another program goes on with the children: exec in the parent, same pid ----------------------------------------
- */
+/* ---- Another program goes on with the children: exec in the parent, same pid ------------------------------------- */
 
 /* Writes all that is to be known about the children, as a list; it is the next program's to adopt them one by one. */
 void hf_supervisor_save(const hf_supervisor *supervisor, hf_json_writer *writer);

@@ -23,8 +23,7 @@ static struct held {
 } held[HELD_MAX];
 static uint32_t held_count;
 
-/* ---- What a node is bound to, which outlives it -------------------------------------------------------------------
- */
+/* ---- What a node is bound to, which outlives it ------------------------------------------------------------------ */
 
 uint64_t store_fence_plan(struct store_fence *fence)
 {
@@ -42,8 +41,7 @@ int32_t store_fence_promise(struct store_fence *fence, uint64_t before, uint64_t
     return HF_OK;
 }
 
-/* ---- The loss -----------------------------------------------------------------------------------------------------
- */
+/* ---- The loss ---------------------------------------------------------------------------------------------------- */
 
 void loss_begin(void)
 {

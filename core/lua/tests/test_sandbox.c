@@ -154,8 +154,7 @@ static void attempts_to_escape_fail(void **state)
     }
 }
 
-/* ---- Overruns: caught, and not by the policy ----------------------------------------------------------------------
- */
+/* ---- Overruns: caught, and not by the policy --------------------------------------------------------------------- */
 
 static const struct {
     const char *body;
@@ -245,8 +244,7 @@ static void bytecode_is_refused(void **state)
     sandbox_close(&sandbox);
 }
 
-/* ---- What works ---------------------------------------------------------------------------------------------------
- */
+/* ---- What works -------------------------------------------------------------------------------------------------- */
 
 static const char *const harmless[] = {
     "return string.rep('', 1 << 60) == ''",
@@ -319,8 +317,7 @@ static void garbage_is_no_overrun(void **state)
     sandbox_close(&sandbox);
 }
 
-/* ---- Time ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Time -------------------------------------------------------------------------------------------------------- */
 
 static uint64_t slow_clock_us;
 

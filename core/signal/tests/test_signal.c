@@ -176,8 +176,7 @@ static int is_there(const struct fixture *fixture, const char *name)
     return access(path, F_OK) == 0;
 }
 
-/* ---- Tests ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Tests ------------------------------------------------------------------------------------------------------- */
 
 static void a_signal_becomes_an_action(void **state)
 {

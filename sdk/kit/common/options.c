@@ -332,8 +332,7 @@ int32_t kit_configuration_store(hf_kit_configuration *configuration, const hf_op
     return hf_config_option_store(option, node, &configuration->pool, field);
 }
 
-/* ---- The capability's own check -----------------------------------------------------------------------------------
- */
+/* ---- The capability's own check ---------------------------------------------------------------------------------- */
 
 struct told {
     const hf_kit_subject *subject;

@@ -92,8 +92,7 @@ static const hf_option rows[] = {
                      .doc = "The same for datagrams."),
 };
 
-/* ---- What the options' types cannot say ---------------------------------------------------------------------------
- */
+/* ---- What the options' types cannot say -------------------------------------------------------------------------- */
 
 static int is_one(const hf_groups *people, const char *name)
 {

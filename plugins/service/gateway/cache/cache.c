@@ -8,8 +8,7 @@
 
 enum { OBJECT_USUAL = 4096, BUCKETS_MAX = 1 << 16, BUCKETS_AT_A_TIME = 64, OBJECTS_IN_SHARD = 4 };
 
-/* ---- Life ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static uint32_t power_of_two(uint64_t least, uint32_t most)
 {
@@ -96,8 +95,7 @@ void gateway_cache_release(struct gateway_cache *cache)
     free(cache);
 }
 
-/* ---- The table -----------------------------------------------------------------------------------------------------
- */
+/* ---- The table --------------------------------------------------------------------------------------------------- */
 
 void gateway_cache_hash(const struct gateway_cache *cache, struct gateway_cache_key *key)
 {
@@ -239,8 +237,7 @@ void gateway_cache_put(struct gateway_cache *cache, struct gateway_stored *store
     release_all(gone);
 }
 
-/* ---- Forgetting ----------------------------------------------------------------------------------------------------
- */
+/* ---- Forgetting -------------------------------------------------------------------------------------------------- */
 
 static int is_meant(hf_slice url, hf_slice wanted, int is_prefix)
 {
@@ -309,8 +306,7 @@ void gateway_cache_measure(struct gateway_cache *cache, uint64_t *ret_count, uin
     }
 }
 
-/* ---- Flights -------------------------------------------------------------------------------------------------------
- */
+/* ---- Flights ----------------------------------------------------------------------------------------------------- */
 
 static struct gateway_flight *create_flight(const struct gateway_cache_key *key)
 {

@@ -88,8 +88,7 @@ void gateway_cache_show(struct gateway_cache *cache); /* what is stored now */
 /* Objects and bytes that are stored. */
 void gateway_cache_measure(struct gateway_cache *cache, uint64_t *ret_count, uint64_t *ret_memory);
 
-/* ---- Flights -------------------------------------------------------------------------------------------------------
- */
+/* ---- Flights ----------------------------------------------------------------------------------------------------- */
 
 enum { GATEWAY_FLIGHT_LEADS, GATEWAY_FLIGHT_WAITS, GATEWAY_FLIGHT_ALONE /* no memory: it goes, and nobody waits */ };
 

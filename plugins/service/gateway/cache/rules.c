@@ -33,8 +33,7 @@ int32_t gateway_cache_invalidates(hf_slice method)
     return 1;
 }
 
-/* ---- Storing -------------------------------------------------------------------------------------------------------
- */
+/* ---- Storing ----------------------------------------------------------------------------------------------------- */
 
 static int is_one_of(uint32_t status, const uint32_t *statuses, size_t count)
 {
@@ -155,8 +154,7 @@ int32_t gateway_cache_stores(const struct gateway_cache_rules *rules, const hf_h
     return is_of_use(ret_freshness, answer);
 }
 
-/* ---- Using ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Using ------------------------------------------------------------------------------------------------------- */
 
 static int may_see(const struct gateway_freshness *freshness, const hf_http1_head *request)
 {
@@ -198,8 +196,7 @@ int32_t gateway_cache_is_error(uint32_t status)
     return status == 500 || status == 502 || status == 503 || status == 504;
 }
 
-/* ---- Conditions ----------------------------------------------------------------------------------------------------
- */
+/* ---- Conditions -------------------------------------------------------------------------------------------------- */
 
 static hf_slice opaque(hf_slice tag)
 {

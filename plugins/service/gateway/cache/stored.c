@@ -10,8 +10,7 @@
 
 enum { VARY_MAX = 32, VARY_VALUE_MAX = 4096 };
 
-/* ---- Bodies --------------------------------------------------------------------------------------------------------
- */
+/* ---- Bodies ------------------------------------------------------------------------------------------------------ */
 
 struct gateway_body *gateway_body_create(void)
 {
@@ -89,8 +88,7 @@ void gateway_body_release(struct gateway_body *body)
     free(body);
 }
 
-/* ---- What an answer varies by --------------------------------------------------------------------------------------
- */
+/* ---- What an answer varies by ------------------------------------------------------------------------------------ */
 
 /* All values of a field, with commas between them, as one would write them in a single line; too long a value is cut,
  * and then matches nothing.  -1: there is no such field. */
@@ -140,8 +138,7 @@ int32_t gateway_stored_matches(const struct gateway_stored *stored, const struct
     return 1;
 }
 
-/* ---- Making --------------------------------------------------------------------------------------------------------
- */
+/* ---- Making ------------------------------------------------------------------------------------------------------ */
 
 /* One piece of memory for all texts of an answer. */
 struct packing {

@@ -61,8 +61,7 @@ static const struct gateway_place *place_of(const struct gateway_check *check)
     return &check->set->places[check->place];
 }
 
-/* ---- The end of a check -------------------------------------------------------------------------------------------
- */
+/* ---- The end of a check ------------------------------------------------------------------------------------------ */
 
 static void stop(struct gateway_check *check)
 {
@@ -106,8 +105,7 @@ static void too_late(struct gateway_deadline *deadline)
     fail(check, check->is_connected ? "time-out: no answer" : "time-out: no connection");
 }
 
-/* ---- Asking -------------------------------------------------------------------------------------------------------
- */
+/* ---- Asking ------------------------------------------------------------------------------------------------------ */
 
 /* 1: it is over. */
 static int look(struct gateway_check *check, int32_t ended)
@@ -258,8 +256,7 @@ static void begin(struct gateway_check *check)
     attempt(check);
 }
 
-/* ---- Whose turn it is ---------------------------------------------------------------------------------------------
- */
+/* ---- Whose turn it is -------------------------------------------------------------------------------------------- */
 
 static void wait_turn(struct gateway_check *check)
 {
@@ -315,8 +312,7 @@ static void leave_turn(struct gateway_check *check)
     check->is_waiting = 0;
 }
 
-/* ---- Following the servers ----------------------------------------------------------------------------------------
- */
+/* ---- Following the servers --------------------------------------------------------------------------------------- */
 
 /* Nothing more is asked of it; what was thought of it then says nothing any more. */
 static void destroy(struct gateway_check *check)
@@ -436,8 +432,7 @@ void gateway_checker_follow(struct gateway_checker *checker, struct gateway_upst
     turn_or_not(checker);
 }
 
-/* ---- Life ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 int32_t gateway_checker_create(const hf_host *host, const hf_loop_interface *loops, const hf_node_interface *node,
                                struct gateway_checker **ret_checker, hf_error *error)

@@ -27,8 +27,7 @@ static void well(struct gateway_check_verdict *verdict)
     verdict->why[0] = '\0';
 }
 
-/* ---- tcp: it takes the connection ----------------------------------------------------------------------------------
- */
+/* ---- tcp: it takes the connection -------------------------------------------------------------------------------- */
 
 static void connected_look(const struct gateway_check_options *check, hf_slice bytes, int32_t ended,
                            struct gateway_check_verdict *verdict)
@@ -39,8 +38,7 @@ static void connected_look(const struct gateway_check_options *check, hf_slice b
     well(verdict);
 }
 
-/* ---- http: its answer has the right status, and a text ------------------------------------------------------------
- */
+/* ---- http: its answer has the right status, and a text ----------------------------------------------------------- */
 
 static int32_t http_begin(const struct gateway_check_options *check, const char *address, hf_buffer *out)
 {
@@ -145,8 +143,7 @@ static void http_look(const struct gateway_check_options *check, hf_slice bytes,
     }
 }
 
-/* ---- redis_master: it says that it is the master -------------------------------------------------------------------
- */
+/* ---- redis_master: it says that it is the master ----------------------------------------------------------------- */
 
 static int32_t redis_begin(const struct gateway_check_options *check, const char *address, hf_buffer *out)
 {

@@ -33,8 +33,7 @@ int32_t gateway_notices_init(struct gateway_notices *notices, const hf_host *hos
     return HF_OK;
 }
 
-/* ---- Telling ------------------------------------------------------------------------------------------------------
- */
+/* ---- Telling ----------------------------------------------------------------------------------------------------- */
 
 static void subject_of(const struct gateway_upstream *upstream, const struct gateway_server *server, char *subject)
 {
@@ -113,8 +112,7 @@ static void tell_open(const struct gateway_notices *notices, const struct gatewa
     }
 }
 
-/* ---- Looking ------------------------------------------------------------------------------------------------------
- */
+/* ---- Looking ----------------------------------------------------------------------------------------------------- */
 
 /* Why the server at a place gets no requests, under the lock; NULL: it does, or is not meant to. */
 static const char *why_down(const struct gateway_place *place, uint64_t now_us, char *text)

@@ -62,8 +62,7 @@ static int lists(const struct gateway_gzip_answer *answer, const char *name, con
     return 0;
 }
 
-/* ---- Whether -------------------------------------------------------------------------------------------------------
- */
+/* ---- Whether ----------------------------------------------------------------------------------------------------- */
 
 static hf_slice media_type(hf_slice value)
 {
@@ -132,8 +131,7 @@ int32_t gateway_gzip_decide(const struct gateway_gzip *gzip, const hf_http1_head
     return takes_gzip(request) ? GATEWAY_GZIP_DOES : GATEWAY_GZIP_VARIES;
 }
 
-/* ---- What its head says then --------------------------------------------------------------------------------------
- */
+/* ---- What its head says then ------------------------------------------------------------------------------------- */
 
 /* All that the answer varies by, and the encoding.  NULL data: no memory. */
 static hf_slice make_vary(const struct gateway_gzip_answer *answer, hf_arena *arena)

@@ -78,8 +78,7 @@ static void check_upstream_name(const struct check *check, const char *option, c
     check_name(check, option, &check->options->upstreams, sizeof(struct gateway_upstream_options), "upstream", name);
 }
 
-/* ---- Listeners -----------------------------------------------------------------------------------------------------
- */
+/* ---- Listeners --------------------------------------------------------------------------------------------------- */
 
 /* Lines of two kinds in one file are of use to nobody. */
 static void check_access_log(const struct check *check, const struct gateway_listener_options *listener)
@@ -124,8 +123,7 @@ static void check_listener(const struct check *check, const struct gateway_liste
     gateway_options_check_stream(check->options, listener, check->report);
 }
 
-/* ---- Routes ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Routes ------------------------------------------------------------------------------------------------------ */
 
 static void check_fields(const struct check *check, const char *option, const hf_strings *fields)
 {
@@ -217,8 +215,7 @@ static void check_route(const struct check *check, const struct gateway_route_op
                 route->retry_on.items[i]);
 }
 
-/* ---- Upstreams ------------------------------------------------------------------------------------------------------
- */
+/* ---- Upstreams --------------------------------------------------------------------------------------------------- */
 
 static void check_servers(const struct check *check, const struct gateway_upstream_options *upstream)
 {
@@ -314,8 +311,7 @@ static void check_resolvers(const struct gateway_options *options, const hf_conf
     }
 }
 
-/* ---- All ------------------------------------------------------------------------------------------------------------
- */
+/* ---- All --------------------------------------------------------------------------------------------------------- */
 
 void gateway_options_check(const void *configuration, const hf_config_report *report)
 {

@@ -55,8 +55,7 @@ int32_t gateway_wish_read(int32_t point, const hf_value *result, const struct ga
 int32_t gateway_wish_edit(const hf_value *fields, hf_arena *arena, const struct gateway_edit **edits, uint32_t *count,
                           hf_error *error);
 
-/* ---- Asking; each on the worker's loop ----------------------------------------------------------------------------
- */
+/* ---- Asking; each on the worker's loop --------------------------------------------------------------------------- */
 
 /* Whether the policies are asked about requests of this route at all is the caller's to know. */
 void gateway_policy_route(struct gateway_exchange *exchange, struct gateway_wish *ret_wish);
@@ -68,8 +67,7 @@ void gateway_policy_error(struct gateway_exchange *exchange, uint32_t upstream, 
 /* The key that the policy gives the request, hashed; 0: it gives none. */
 int32_t gateway_policy_key(struct gateway_exchange *exchange, uint64_t *ret_key);
 
-/* ---- What a policy is shown ---------------------------------------------------------------------------------------
- */
+/* ---- What a policy is shown -------------------------------------------------------------------------------------- */
 
 /* Objects of one request, in its arena. */
 struct gateway_shown {

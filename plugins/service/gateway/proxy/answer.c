@@ -75,8 +75,7 @@ void gateway_answer_problem(struct gateway_exchange *exchange, uint32_t status, 
     gateway_answer(exchange, status, hf_slice_of("application/problem+json"), hf_slice_of(body), (hf_slice){NULL, 0});
 }
 
-/* ---- Redirects -----------------------------------------------------------------------------------------------------
- */
+/* ---- Redirects --------------------------------------------------------------------------------------------------- */
 
 /* What of the path follows the route's, still encoded; all of it where the route does not have a prefix. */
 static hf_slice path_left(const struct gateway_exchange *exchange)

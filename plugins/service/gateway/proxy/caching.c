@@ -20,8 +20,7 @@ enum {
 static void woken(hf_task *task);
 static void impatient(struct gateway_deadline *deadline);
 
-/* ---- Life ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 /* From any thread. */
 static void wake(struct gateway_cache_waiter *waiter)
@@ -135,8 +134,7 @@ static void forget_left(struct gateway_caching *caching)
     destroy(caching);
 }
 
-/* ---- Keys ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Keys -------------------------------------------------------------------------------------------------------- */
 
 /* The authority and the rest of an absolute target; 0: it is none. */
 static int split_uri(hf_slice target, hf_slice *ret_authority, hf_slice *ret_rest)
@@ -228,8 +226,7 @@ static int make_key(struct gateway_caching *caching)
     return 1;
 }
 
-/* ---- Edits ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Edits ------------------------------------------------------------------------------------------------------- */
 
 /* Sets a field in a list with room for one more; in place of an edit of that name. */
 static void put_edit(struct gateway_edit *edits, uint32_t *count, const char *name, hf_slice value)
@@ -296,8 +293,7 @@ static void say_result(struct gateway_caching *caching, int32_t result, const st
     exchange->response_edit_count = count;
 }
 
-/* ---- Giving what is stored ----------------------------------------------------------------------------------------
- */
+/* ---- Giving what is stored --------------------------------------------------------------------------------------- */
 
 static int64_t wall_s(const struct gateway_caching *caching)
 {
@@ -416,8 +412,7 @@ int32_t gateway_caching_stale(struct gateway_exchange *exchange)
     return 1;
 }
 
-/* ---- Looking -------------------------------------------------------------------------------------------------------
- */
+/* ---- Looking ----------------------------------------------------------------------------------------------------- */
 
 /* Keeps what is stored for the request, if that is an answer.  1: it was given. */
 static int use_stored(struct gateway_caching *caching, int *ret_passes)
@@ -540,8 +535,7 @@ int32_t gateway_caching_begin(struct gateway_exchange *exchange, uint32_t upstre
     return 0;
 }
 
-/* ---- Waiting -------------------------------------------------------------------------------------------------------
- */
+/* ---- Waiting ----------------------------------------------------------------------------------------------------- */
 
 static void woken(hf_task *task)
 {
@@ -572,8 +566,7 @@ static void impatient(struct gateway_deadline *deadline)
         gateway_exchange_forward(caching->exchange, caching->upstream);
 }
 
-/* ---- What a server answers ----------------------------------------------------------------------------------------
- */
+/* ---- What a server answers --------------------------------------------------------------------------------------- */
 
 /* Others need not wait: what comes is for this client alone.  What is stored may still be of use while servers fail. */
 static void pass(struct gateway_caching *caching, uint32_t status)

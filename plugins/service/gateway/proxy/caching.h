@@ -10,8 +10,7 @@
  * it goes on, perhaps with other edits. */
 int32_t gateway_caching_begin(struct gateway_exchange *exchange, uint32_t upstream);
 
-/* ---- Of an exchange that has `caching` ----------------------------------------------------------------------------
- */
+/* ---- Of an exchange that has `caching` --------------------------------------------------------------------------- */
 
 /* What becomes of a final answer of a server. */
 enum {
@@ -35,8 +34,7 @@ void gateway_caching_give_up(struct gateway_exchange *exchange);
 void gateway_caching_over(struct gateway_exchange *exchange);
 void gateway_caching_free(struct gateway_exchange *exchange);
 
-/* ---- Of the worker ------------------------------------------------------------------------------------------------
- */
+/* ---- Of the worker ----------------------------------------------------------------------------------------------- */
 
 /* Ends what fetches for nobody; frees what is left. */
 void gateway_refreshes_close(struct gateway_worker *worker);

@@ -151,8 +151,7 @@ void gateway_client_destroy(struct gateway_client *client)
     worker->dead_clients = client;
 }
 
-/* ---- What to be called for ----------------------------------------------------------------------------------------
- */
+/* ---- What to be called for --------------------------------------------------------------------------------------- */
 
 /* Whoever asks and does not read what is answered is asked for nothing more, however much was sent at once. */
 static int is_behind(const struct gateway_client *client)
@@ -187,8 +186,7 @@ static void break_off(struct gateway_client *client)
     make_due(client);
 }
 
-/* ---- Sending ------------------------------------------------------------------------------------------------------
- */
+/* ---- Sending ----------------------------------------------------------------------------------------------------- */
 
 static void keep_waiting(struct gateway_client *client, const struct iovec *pieces, uint32_t count, uint64_t sent)
 {
@@ -313,8 +311,7 @@ static int32_t send_head(struct gateway_front *front, const hf_http1_head *head,
     return HF_OK;
 }
 
-/* ---- After an answer -----------------------------------------------------------------------------------------------
- */
+/* ---- After an answer --------------------------------------------------------------------------------------------- */
 
 static void linger(struct gateway_client *client)
 {
@@ -410,8 +407,7 @@ static void end(struct gateway_front *front, hf_slice trailers)
         finish(client);
 }
 
-/* ---- Requests ------------------------------------------------------------------------------------------------------
- */
+/* ---- Requests ---------------------------------------------------------------------------------------------------- */
 
 /* The connection cannot go on after what has come; the answer says why. */
 static void refuse(struct gateway_client *client, uint32_t status, const char *why)
@@ -608,8 +604,7 @@ static void next_request(struct gateway_client *client)
     }
 }
 
-/* ---- Receiving -----------------------------------------------------------------------------------------------------
- */
+/* ---- Receiving --------------------------------------------------------------------------------------------------- */
 
 /* Behind what the block has; < 0 as gateway_socket_read, and 0 at the end. */
 static int64_t read_block(struct gateway_client *client)
@@ -899,8 +894,7 @@ static const struct gateway_front_calls calls = {.head = send_head,
                                                  .touch = touch,
                                                  .destroy = destroy};
 
-/* ---- Time-outs and the end of the worker ----------------------------------------------------------------------------
- */
+/* ---- Time-outs and the end of the worker ------------------------------------------------------------------------- */
 
 static void overdue(struct gateway_deadline *deadline)
 {
@@ -942,8 +936,7 @@ void gateway_client_settle(struct gateway_client *client)
     }
 }
 
-/* ---- For HTTP/2 ----------------------------------------------------------------------------------------------------
- */
+/* ---- For HTTP/2 -------------------------------------------------------------------------------------------------- */
 
 void gateway_client_make_due(struct gateway_client *client)
 {

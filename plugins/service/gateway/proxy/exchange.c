@@ -126,8 +126,7 @@ void gateway_exchange_over(struct gateway_exchange *exchange)
     worker->dead_exchanges = exchange;
 }
 
-/* ---- Refusing -----------------------------------------------------------------------------------------------------
- */
+/* ---- Refusing ---------------------------------------------------------------------------------------------------- */
 
 void gateway_exchange_refuse(struct gateway_exchange *exchange, uint32_t status, const char *why)
 {
@@ -219,8 +218,7 @@ static void degrade(struct gateway_exchange *exchange, uint32_t upstream, uint32
     }
 }
 
-/* ---- Choosing a server ---------------------------------------------------------------------------------------------
- */
+/* ---- Choosing a server ------------------------------------------------------------------------------------------- */
 
 static void mark_tried(uint64_t *tried, const struct gateway_server_set *set, const struct gateway_server *server)
 {
@@ -420,8 +418,7 @@ int32_t gateway_exchange_try_queued(struct gateway_exchange *exchange)
     return 1;
 }
 
-/* ---- The way to the upstream ---------------------------------------------------------------------------------------
- */
+/* ---- The way to the upstream ------------------------------------------------------------------------------------- */
 
 /* The target with the route's prefix replaced; the client's own where it is not replaced.  The path was decoded and
  * cleaned for matching; what goes on is what the client wrote, so the prefix is only replaced where it was written as
@@ -657,8 +654,7 @@ void gateway_exchange_start(struct gateway_exchange *exchange)
     begin_route(exchange, &exchange->generation->plan->routes[listener->routes[rule]]);
 }
 
-/* ---- The request's body ---------------------------------------------------------------------------------------------
- */
+/* ---- The request's body ------------------------------------------------------------------------------------------ */
 
 static int is_asked(const struct gateway_exchange *exchange)
 {
@@ -772,8 +768,7 @@ void gateway_exchange_client_writable(struct gateway_exchange *exchange)
         exchange->link->calls->resume(exchange->link);
 }
 
-/* ---- Another server -------------------------------------------------------------------------------------------------
- */
+/* ---- Another server ---------------------------------------------------------------------------------------------- */
 
 /* RFC 9110, 9.2.2. */
 static int is_idempotent(hf_slice method)

@@ -197,8 +197,7 @@ static void left(struct gateway_link *link, struct gateway_view *view, int32_t w
         gateway_link_bury(link);
 }
 
-/* ---- Failing ------------------------------------------------------------------------------------------------------
- */
+/* ---- Failing ----------------------------------------------------------------------------------------------------- */
 
 static void fail(struct gateway_link *link, int32_t why)
 {
@@ -233,8 +232,7 @@ static void expect_more(struct gateway_link *link)
     gateway_link_expect(link, gateway_worker_now(link->worker) + link->set->receive_timeout_us);
 }
 
-/* ---- Sending ------------------------------------------------------------------------------------------------------
- */
+/* ---- Sending ----------------------------------------------------------------------------------------------------- */
 
 void gateway_link_want(struct gateway_link *link)
 {
@@ -374,8 +372,7 @@ static const struct gateway_link_calls calls = {.begin = begin_request,
                                                 .tunnel = tunnel,
                                                 .left = left};
 
-/* ---- Connecting ---------------------------------------------------------------------------------------------------
- */
+/* ---- Connecting -------------------------------------------------------------------------------------------------- */
 
 static int32_t connect_to(struct gateway_link *link, uint32_t address, hf_error *error)
 {
@@ -496,8 +493,7 @@ int32_t gateway_link_open(struct gateway_exchange *exchange, uint32_t place, con
     return HF_OK;
 }
 
-/* ---- Receiving ----------------------------------------------------------------------------------------------------
- */
+/* ---- Receiving --------------------------------------------------------------------------------------------------- */
 
 static void complete(struct gateway_link *link)
 {

@@ -44,8 +44,7 @@ struct gateway_outflows {
     uint8_t room[ROOM_SIZE];
 };
 
-/* ---- Turns ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Turns ------------------------------------------------------------------------------------------------------- */
 
 static void turn(void *arg);
 
@@ -116,8 +115,7 @@ static void not_due(struct gateway_outflow *outflow)
         outflows->due_end = outflow->previous;
 }
 
-/* ---- Compressing ---------------------------------------------------------------------------------------------------
- */
+/* ---- Compressing ------------------------------------------------------------------------------------------------- */
 
 /* What was compressed goes to the front, which has it until it is flushed. */
 static void emit(struct gateway_outflow *outflow)
@@ -307,8 +305,7 @@ static void turn(void *arg)
     gateway_worker_settle(worker);
 }
 
-/* ---- The answer ----------------------------------------------------------------------------------------------------
- */
+/* ---- The answer -------------------------------------------------------------------------------------------------- */
 
 static uint64_t length_of(const hf_http1_head *head)
 {

@@ -316,8 +316,7 @@ void gateway_exchange_answered(struct gateway_exchange *exchange);
 enum { LINK_ERROR, LINK_TIMEOUT, LINK_INVALID };
 void gateway_exchange_link_failed(struct gateway_exchange *exchange, int32_t why);
 
-/* ---- Holding (hold.c) ---------------------------------------------------------------------------------------------
- */
+/* ---- Holding (hold.c) -------------------------------------------------------------------------------------------- */
 
 /* Whether the request may wait until a server can be reached, rather than be refused: none of them has begun to answer,
  * all of it is kept, and the time for that is not over. */
@@ -336,8 +335,7 @@ int32_t gateway_hold_probes(struct gateway_exchange *exchange, uint64_t *bits);
 /* One of them was picked: when it answers, it is back. */
 void gateway_hold_probed(struct gateway_exchange *exchange, uint32_t place);
 
-/* ---- Own answers (answer.c) ---------------------------------------------------------------------------------------
- */
+/* ---- Own answers (answer.c) -------------------------------------------------------------------------------------- */
 
 /* `body` is valid during the call; an empty type or location: no such field. */
 void gateway_answer(struct gateway_exchange *exchange, uint32_t status, hf_slice type, hf_slice body,
@@ -347,8 +345,7 @@ void gateway_answer_problem(struct gateway_exchange *exchange, uint32_t status, 
 /* What the exchange's route answers itself. */
 void gateway_answer_route(struct gateway_exchange *exchange);
 
-/* ---- Queues (view.c) ----------------------------------------------------------------------------------------------
- */
+/* ---- Queues (view.c) --------------------------------------------------------------------------------------------- */
 
 /* Lets what waits go on while there is room. */
 void gateway_view_serve(struct gateway_view *view);

@@ -21,8 +21,7 @@ static struct gateway_refresh *refresh_of(struct gateway_front *front)
     return (struct gateway_refresh *)front;
 }
 
-/* ---- The front -----------------------------------------------------------------------------------------------------
- */
+/* ---- The front --------------------------------------------------------------------------------------------------- */
 
 static int32_t take_head(struct gateway_front *front, const hf_http1_head *head, hf_slice bytes, hf_error *error)
 {
@@ -91,8 +90,7 @@ void gateway_refreshes_close(struct gateway_worker *worker)
         over(&worker->refreshes->front);
 }
 
-/* ---- Beginning -----------------------------------------------------------------------------------------------------
- */
+/* ---- Beginning --------------------------------------------------------------------------------------------------- */
 
 /* With the plan that the request began with. */
 static void take_generation(struct gateway_exchange *exchange, struct gateway_generation *generation)

@@ -26,8 +26,7 @@ static int is_under_way(const struct gateway_release *release)
     return release->state == GATEWAY_RELEASE_RUNNING || release->state == GATEWAY_RELEASE_PROMOTED;
 }
 
-/* ---- The snapshot of the workers ----------------------------------------------------------------------------------
- */
+/* ---- The snapshot of the workers --------------------------------------------------------------------------------- */
 
 static struct gateway_upstream *find_upstream(const struct gateway_desk *desk, const char *name)
 {
@@ -76,8 +75,7 @@ static void renew_split(struct gateway_desk *desk)
     desk->is_stale = 0;
 }
 
-/* ---- To the workers and back --------------------------------------------------------------------------------------
- */
+/* ---- To the workers and back ------------------------------------------------------------------------------------- */
 
 static void judge(struct gateway_desk *desk);
 static void returned(hf_task *task);
@@ -160,8 +158,7 @@ static void visit_workers(struct gateway_desk *desk, int all)
             visit(desk, &desk->posts[i]);
 }
 
-/* ---- Going on -----------------------------------------------------------------------------------------------------
- */
+/* ---- Going on ---------------------------------------------------------------------------------------------------- */
 
 static void change(struct gateway_desk *desk, struct gateway_release *release, const char *event, const char *actor)
 {
@@ -267,8 +264,7 @@ void gateway_desk_plan(struct gateway_desk *desk, const struct gateway_plan *pla
     gateway_desk_write(desk);
 }
 
-/* ---- Operators ----------------------------------------------------------------------------------------------------
- */
+/* ---- Operators --------------------------------------------------------------------------------------------------- */
 
 static struct gateway_desk_slot *find_slot(struct gateway_desk *desk, const char *stable)
 {
@@ -386,8 +382,7 @@ int32_t gateway_desk_abort(struct gateway_desk *desk, const char *stable, const 
     return HF_OK;
 }
 
-/* ---- Life ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static int32_t add_read(struct gateway_desk *desk, hf_error *error)
 {

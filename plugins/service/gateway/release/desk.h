@@ -108,8 +108,7 @@ void gateway_desk_tick(struct gateway_desk *desk);
 /* Calls flushed(arg) once all is in the file, perhaps at once. */
 void gateway_desk_flush(struct gateway_desk *desk, void (*flushed)(void *arg), void *arg);
 
-/* ---- What operators do; `actor` for the audit log -----------------------------------------------------------------
- */
+/* ---- What operators do; `actor` for the audit log ---------------------------------------------------------------- */
 
 /* Begins a release; `wish` as gateway_release_read_wish gave it.  HF_ENOTFOUND: there is no such upstream; HF_EINVAL;
  * HF_ECONFLICT: one of them takes part in a release already; HF_EBUSY: too many releases; HF_ENOMEM. */
@@ -127,8 +126,7 @@ void gateway_desk_wait(struct gateway_desk *desk, struct gateway_wait *wait);
 
 uint64_t gateway_desk_now(const struct gateway_desk *desk);
 
-/* ---- Within the folder --------------------------------------------------------------------------------------------
- */
+/* ---- Within the folder ------------------------------------------------------------------------------------------- */
 
 /* Tells of what has become of a release: log, signal, audit log, and the file. */
 void gateway_desk_tell(struct gateway_desk *desk, const struct gateway_release *release, const char *event,

@@ -14,8 +14,7 @@
 
 enum { FILE_MAX_SIZE = 1 << 20, AGAIN_US = 1000000 };
 
-/* ---- In the pool --------------------------------------------------------------------------------------------------
- */
+/* ---- In the pool ------------------------------------------------------------------------------------------------- */
 
 static int write_all(int file, hf_slice text)
 {
@@ -100,8 +99,7 @@ static void work(hf_job *job)
     }
 }
 
-/* ---- Main loop ----------------------------------------------------------------------------------------------------
- */
+/* ---- Main loop --------------------------------------------------------------------------------------------------- */
 
 static void free_writing(struct gateway_writing *writing)
 {
@@ -203,8 +201,7 @@ void gateway_desk_flush(struct gateway_desk *desk, void (*flushed)(void *arg), v
     look_flushed(desk);
 }
 
-/* ---- At the start -------------------------------------------------------------------------------------------------
- */
+/* ---- At the start ------------------------------------------------------------------------------------------------ */
 
 /* 0 bytes: there is no file. */
 static int32_t read_file(const char *path, hf_buffer *text, hf_error *error)

@@ -49,8 +49,7 @@ static void respond(const struct call *call, uint32_t status, const hf_buffer *t
     call->desk->http->respond(call->request, status, "application/json", (hf_slice){text->data, text->size}, NULL, 0);
 }
 
-/* ---- Showing ------------------------------------------------------------------------------------------------------
- */
+/* ---- Showing ----------------------------------------------------------------------------------------------------- */
 
 static void show_all(hf_task *task)
 {
@@ -94,8 +93,7 @@ static void written(struct gateway_wait *wait, int32_t code, const hf_error *err
     end_call(call, code, error);
 }
 
-/* ---- Doing --------------------------------------------------------------------------------------------------------
- */
+/* ---- Doing ------------------------------------------------------------------------------------------------------- */
 
 static void start(hf_task *task)
 {

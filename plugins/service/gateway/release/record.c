@@ -35,8 +35,7 @@ double gateway_release_share(const struct gateway_release *release)
     }
 }
 
-/* ---- What is asked for --------------------------------------------------------------------------------------------
- */
+/* ---- What is asked for ------------------------------------------------------------------------------------------- */
 
 static int32_t read_text(const hf_value *map, const char *name, const char *fallback, char *to, hf_error *error)
 {

@@ -95,8 +95,7 @@ void gateway_desk_tell(struct gateway_desk *desk, const struct gateway_release *
     desk->is_changed = 1;
 }
 
-/* ---- Metrics ------------------------------------------------------------------------------------------------------
- */
+/* ---- Metrics ----------------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name, *help;

@@ -46,8 +46,7 @@ static uint64_t now_of(const struct gateway_names *names)
     return names->loops->now_us(names->loop);
 }
 
-/* ---- The resolver's sockets ----------------------------------------------------------------------------------------
- */
+/* ---- The resolver's sockets -------------------------------------------------------------------------------------- */
 
 /* The end of a callback: asks for more, and tells what is new. */
 static void tell(struct gateway_names *names)
@@ -135,8 +134,7 @@ static int32_t open_channel(struct gateway_names *names, const hf_strings *resol
     return HF_OK;
 }
 
-/* ---- Answers ------------------------------------------------------------------------------------------------------
- */
+/* ---- Answers ----------------------------------------------------------------------------------------------------- */
 
 static void free_name(struct gateway_name *name)
 {
@@ -216,8 +214,7 @@ static void answered(void *arg, int status, int timeouts, struct ares_addrinfo *
     }
 }
 
-/* ---- Asking -------------------------------------------------------------------------------------------------------
- */
+/* ---- Asking ------------------------------------------------------------------------------------------------------ */
 
 static void ask(struct gateway_name *name)
 {
@@ -258,8 +255,7 @@ void gateway_names_run(struct gateway_names *names)
     names->is_running = names->count > 0;
 }
 
-/* ---- Names --------------------------------------------------------------------------------------------------------
- */
+/* ---- Names ------------------------------------------------------------------------------------------------------- */
 
 struct gateway_name *gateway_names_find(struct gateway_names *names, const char *host, uint64_t minimum_us,
                                         uint64_t maximum_us)
@@ -310,8 +306,7 @@ void gateway_names_sweep(struct gateway_names *names)
     names->round++;
 }
 
-/* ---- Life ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 int32_t gateway_names_use(struct gateway_names *names, const hf_strings *resolvers, hf_error *error)
 {

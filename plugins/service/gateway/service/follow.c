@@ -9,8 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- Names that have other addresses -------------------------------------------------------------------------------
- */
+/* ---- Names that have other addresses ----------------------------------------------------------------------------- */
 
 /* The names of an upstream's servers, which counts as looking for them.  Returns how many have changed; `told`: now
  * they have not. */
@@ -79,8 +78,7 @@ void gateway_follow_names(struct gateway *gateway)
     gateway_names_run(gateway->names);
 }
 
-/* ---- Sets ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Sets -------------------------------------------------------------------------------------------------------- */
 
 /* Servers that have moved: another begins anew. */
 static void look_for_moves(const struct gateway_server_set *before, const struct gateway_server_set *set)
@@ -145,8 +143,7 @@ void gateway_follow_moment(struct gateway *gateway, uint64_t now_us)
     }
 }
 
-/* ---- Life ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 int32_t gateway_follow_create(struct gateway *gateway, hf_error *error)
 {

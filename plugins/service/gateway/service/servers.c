@@ -26,8 +26,7 @@ static void drop(struct change *change)
     free(change);
 }
 
-/* ---- Taking it over -----------------------------------------------------------------------------------------------
- */
+/* ---- Taking it over ---------------------------------------------------------------------------------------------- */
 
 static void change_done(hf_task *task)
 {
@@ -86,8 +85,7 @@ static void post(struct change *change, struct gateway_plan_upstream *upstream, 
     gateway_server_set_release(before);
 }
 
-/* ---- Changing -----------------------------------------------------------------------------------------------------
- */
+/* ---- Changing ---------------------------------------------------------------------------------------------------- */
 
 static struct gateway_plan_upstream *find(struct gateway *gateway, const char *name)
 {

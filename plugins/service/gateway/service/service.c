@@ -13,8 +13,7 @@
 
 enum { MOMENT_US = 100000 };
 
-/* ---- Making a plan ready ------------------------------------------------------------------------------------------
- */
+/* ---- Making a plan ready ----------------------------------------------------------------------------------------- */
 
 static void drop_step(struct gateway_step *step)
 {
@@ -97,8 +96,7 @@ static int32_t make_plan(struct gateway *gateway, const struct gateway_options *
     return gateway_plan_create(&build, options, gateway->plan, &gateway->next_upstream_id, ret_plan, error);
 }
 
-/* ---- Taking a plan over -------------------------------------------------------------------------------------------
- */
+/* ---- Taking a plan over ------------------------------------------------------------------------------------------ */
 
 /* All workers have it: what only the one before had can go. */
 static void step_done(hf_task *task)
@@ -139,8 +137,7 @@ static void take_step(struct gateway *gateway, struct gateway_step *step)
     gateway_desk_plan(&gateway->desk, plan);
 }
 
-/* ---- Life ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static int32_t query(const hf_host *host, const char *name, const void **ret_table, hf_error *error)
 {

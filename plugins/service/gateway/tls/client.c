@@ -34,8 +34,7 @@ struct gateway_tls_client {
     SSL_CTX *context;
 };
 
-/* ---- Contexts -----------------------------------------------------------------------------------------------------
- */
+/* ---- Contexts ---------------------------------------------------------------------------------------------------- */
 
 static int32_t set_authorities(const struct gateway_tls_client *client, SSL_CTX *context, hf_error *error)
 {
@@ -76,8 +75,7 @@ static int32_t make_context(const struct gateway_tls_client *client, SSL_CTX **r
     return HF_OK;
 }
 
-/* ---- Life ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 int32_t gateway_tls_client_name(const char *address, char *name, uint64_t size)
 {
@@ -227,8 +225,7 @@ void gateway_tls_client_look(struct gateway_tls_client *client, uint64_t now_us)
                     client->what);
 }
 
-/* ---- Connections --------------------------------------------------------------------------------------------------
- */
+/* ---- Connections ------------------------------------------------------------------------------------------------- */
 
 static SSL_SESSION **session_of(struct gateway_tls_client *client, uint32_t worker, uint32_t place)
 {

@@ -12,8 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Counting and logging ------------------------------------------------------------------------------------------
- */
+/* ---- Counting and logging ---------------------------------------------------------------------------------------- */
 
 static hf_metric *add(const struct gateway_tls_counts *counts, const hf_host *host, const char *name, const char *help,
                       const char *label, const char *of, const char *outcome)
@@ -75,8 +74,7 @@ char *gateway_tls_text(const char *format, ...)
     return text;
 }
 
-/* ---- Contexts ------------------------------------------------------------------------------------------------------
- */
+/* ---- Contexts ---------------------------------------------------------------------------------------------------- */
 
 int32_t gateway_tls_context(const SSL_METHOD *method, int32_t minimum, const char *ciphers, const char *ciphersuites,
                             SSL_CTX **ret_context, hf_error *error)

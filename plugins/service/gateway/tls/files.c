@@ -25,8 +25,7 @@ int32_t gateway_tls_error(hf_error *error, int32_t code, const char *format, ...
     return reason ? hf_error_set(error, code, "%s: %s", text, reason) : hf_error_set(error, code, "%s", text);
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------------------------
- */
+/* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 static BIO *open_file(const char *path, hf_error *error)
 {
@@ -148,8 +147,7 @@ void gateway_tls_free_pair(struct gateway_tls_pair *pair)
     *pair = (struct gateway_tls_pair){0};
 }
 
-/* ---- What a certificate is for ------------------------------------------------------------------------------------
- */
+/* ---- What a certificate is for ----------------------------------------------------------------------------------- */
 
 static int32_t add_name(const ASN1_STRING *text, char **names, uint32_t *count)
 {
@@ -218,8 +216,7 @@ const char *gateway_tls_validity(const X509 *certificate)
     return NULL;
 }
 
-/* ---- Changes ------------------------------------------------------------------------------------------------------
- */
+/* ---- Changes ----------------------------------------------------------------------------------------------------- */
 
 int32_t gateway_tls_files_add(struct gateway_tls_files *files, const char *path)
 {

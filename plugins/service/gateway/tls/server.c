@@ -47,8 +47,7 @@ struct gateway_tls_server {
     struct gateway_tls_set *set;
 };
 
-/* ---- Names --------------------------------------------------------------------------------------------------------
- */
+/* ---- Names ------------------------------------------------------------------------------------------------------- */
 
 static int compare_names(const void *a, const void *b)
 {
@@ -99,8 +98,7 @@ static int choose(SSL *ssl, int *alert, void *arg)
     return SSL_TLSEXT_ERR_OK;
 }
 
-/* ---- What is negotiated -------------------------------------------------------------------------------------------
- */
+/* ---- What is negotiated ------------------------------------------------------------------------------------------ */
 
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *size, const unsigned char *in,
                            unsigned in_size, void *arg)
@@ -125,8 +123,7 @@ static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *vector, EVP_
     return gateway_tickets_key(set->server->tickets, name, vector, cipher, mac, encrypts);
 }
 
-/* ---- Contexts -----------------------------------------------------------------------------------------------------
- */
+/* ---- Contexts ---------------------------------------------------------------------------------------------------- */
 
 /* Sessions are only for connections of which the same was demanded: the listener's name, and whom it trusts. */
 static int32_t set_session_id(const struct gateway_tls_server *server, SSL_CTX *context, hf_error *error)
@@ -200,8 +197,7 @@ static int32_t make_context(struct gateway_tls_set *set, SSL_CTX **ret_context, 
     return code == HF_OK ? set_sessions(set, *ret_context, error) : code;
 }
 
-/* ---- Sets ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Sets -------------------------------------------------------------------------------------------------------- */
 
 void gateway_tls_set_release(struct gateway_tls_set *set)
 {
@@ -329,8 +325,7 @@ static int32_t make_set(struct gateway_tls_server *server, struct gateway_tls_se
     return HF_OK;
 }
 
-/* ---- Life ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static int32_t copy_certificates(struct gateway_tls_server *server, const struct gateway_tls_server_options *options)
 {
@@ -457,8 +452,7 @@ uint64_t gateway_tls_server_lifetime(const struct gateway_tls_server *server)
     return server->lifetime_us;
 }
 
-/* ---- Connections --------------------------------------------------------------------------------------------------
- */
+/* ---- Connections ------------------------------------------------------------------------------------------------- */
 
 SSL *gateway_tls_server_begin(struct gateway_tls_server *server, struct gateway_tls_set **ret_set)
 {

@@ -58,8 +58,7 @@ struct gateway_tls_worker {
     uint8_t *in, *out, *record; /* NULL: there was no TLS yet */
 };
 
-/* ---- What OpenSSL reads and writes --------------------------------------------------------------------------------
- */
+/* ---- What OpenSSL reads and writes ------------------------------------------------------------------------------- */
 
 static int read_input(BIO *bio, char *bytes, int size)
 {
@@ -103,8 +102,7 @@ static int create_bio(BIO *bio)
     return 1;
 }
 
-/* ---- Workers ------------------------------------------------------------------------------------------------------
- */
+/* ---- Workers ----------------------------------------------------------------------------------------------------- */
 
 static void call_waiting(void *arg);
 
@@ -157,8 +155,7 @@ static int32_t make_ready(struct gateway_tls_worker *worker, hf_error *error)
                          : worker->loops->timer_create(worker->loop, call_waiting, worker, &worker->timer, error);
 }
 
-/* ---- Owners that are to be called ---------------------------------------------------------------------------------
- */
+/* ---- Owners that are to be called -------------------------------------------------------------------------------- */
 
 static void leave_waiting(struct gateway_tls *tls)
 {
@@ -213,8 +210,7 @@ void gateway_tls_wanted(struct gateway_socket *socket)
         wait_for_turn(socket->tls);
 }
 
-/* ---- From and to the descriptor -----------------------------------------------------------------------------------
- */
+/* ---- From and to the descriptor ---------------------------------------------------------------------------------- */
 
 static void break_off(struct gateway_tls *tls)
 {
@@ -317,8 +313,7 @@ static void send_output(struct gateway_tls *tls)
     worker->out_size = 0;
 }
 
-/* ---- Handshakes ---------------------------------------------------------------------------------------------------
- */
+/* ---- Handshakes -------------------------------------------------------------------------------------------------- */
 
 static void count(struct gateway_tls *tls, int32_t has_succeeded)
 {
@@ -372,8 +367,7 @@ static void shake_hands(struct gateway_tls *tls, int reads)
     send_output(tls);
 }
 
-/* ---- Life ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static struct gateway_tls *create(struct gateway_socket *socket, struct gateway_tls_worker *worker, SSL *ssl)
 {
@@ -471,8 +465,7 @@ void gateway_tls_close(struct gateway_socket *socket)
     socket->tls = NULL;
 }
 
-/* ---- Ready --------------------------------------------------------------------------------------------------------
- */
+/* ---- Ready ------------------------------------------------------------------------------------------------------- */
 
 uint32_t gateway_tls_watched(const struct gateway_socket *socket)
 {
@@ -523,8 +516,7 @@ int32_t gateway_tls_protocol(const struct gateway_tls *tls)
     return size == 0 ? GATEWAY_ALPN_NONE : size == 2 ? GATEWAY_ALPN_H2 : GATEWAY_ALPN_HTTP1;
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------------------------
- */
+/* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 /* Reads what there is, and receives once at most.  Bytes. */
 static uint64_t read_records(struct gateway_tls *tls, uint8_t *bytes, uint64_t size)
@@ -589,8 +581,7 @@ int64_t gateway_tls_read(struct gateway_socket *socket, void *bytes, uint64_t si
     return got ? (int64_t)got : ended(tls);
 }
 
-/* ---- Writing ------------------------------------------------------------------------------------------------------
- */
+/* ---- Writing ----------------------------------------------------------------------------------------------------- */
 
 /* Where in the pieces the next record begins. */
 struct place {

@@ -211,8 +211,7 @@ static int32_t open_pools(const struct gateway_build *build, struct gateway_serv
     return code;
 }
 
-/* ---- TLS ----------------------------------------------------------------------------------------------------------
- */
+/* ---- TLS --------------------------------------------------------------------------------------------------------- */
 
 /* Checks on the main loop come after the workers. */
 static int32_t make_tls(const struct gateway_build *build, struct gateway_server_set *set,

@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Options by their rows ----------------------------------------------------------------------------------------
- */
+/* ---- Options by their rows --------------------------------------------------------------------------------------- */
 
 static const hf_option *row_at(uint32_t i)
 {
@@ -118,8 +117,7 @@ void gateway_server_defaults(struct gateway_server_options *server, const char *
     server->address = address;
 }
 
-/* ---- Lists --------------------------------------------------------------------------------------------------------
- */
+/* ---- Lists ------------------------------------------------------------------------------------------------------- */
 
 static int grow(struct gateway_server_list *list, uint32_t capacity)
 {

@@ -345,8 +345,7 @@ void gateway_server_set_publish(struct gateway_server_set *set)
     set->upstream->set = set;
 }
 
-/* ---- Checks and names ---------------------------------------------------------------------------------------------
- */
+/* ---- Checks and names -------------------------------------------------------------------------------------------- */
 
 void gateway_server_checked(struct gateway_server_set *set, uint32_t place, int32_t is_well, const char *why,
                             uint64_t now_us)
@@ -420,8 +419,7 @@ int32_t gateway_addresses_meet(const struct gateway_addresses *a, const struct g
     return 0;
 }
 
-/* ---- Breakers and retries -----------------------------------------------------------------------------------------
- */
+/* ---- Breakers and retries ---------------------------------------------------------------------------------------- */
 
 int32_t gateway_upstream_begin(struct gateway_server_set *set, uint64_t now_us, struct gateway_breaker_call *ret_call)
 {

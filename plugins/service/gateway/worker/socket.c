@@ -63,8 +63,7 @@ void gateway_socket_want(struct gateway_socket *socket, uint32_t events)
         gateway_tls_wanted(socket);
 }
 
-/* ---- TLS ----------------------------------------------------------------------------------------------------------
- */
+/* ---- TLS --------------------------------------------------------------------------------------------------------- */
 
 int32_t gateway_socket_serve_tls(struct gateway_socket *socket, struct gateway_tls_worker *worker,
                                  struct gateway_tls_server *server, hf_slice first, hf_error *error)
@@ -99,8 +98,7 @@ int32_t gateway_socket_protocol(const struct gateway_socket *socket)
     return socket->tls ? gateway_tls_protocol(socket->tls) : GATEWAY_ALPN_NONE;
 }
 
-/* ---- Bytes --------------------------------------------------------------------------------------------------------
- */
+/* ---- Bytes ------------------------------------------------------------------------------------------------------- */
 
 int64_t gateway_socket_read(struct gateway_socket *socket, void *bytes, uint64_t size)
 {

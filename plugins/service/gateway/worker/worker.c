@@ -59,8 +59,7 @@ const char *gateway_worker_date(struct gateway_worker *worker)
     return worker->date;
 }
 
-/* ---- Memory that is used again --------------------------------------------------------------------------------------
- */
+/* ---- Memory that is used again ----------------------------------------------------------------------------------- */
 
 struct gateway_block *gateway_worker_block(struct gateway_worker *worker)
 {
@@ -623,8 +622,7 @@ void gateway_takeover_post(struct gateway_takeover *takeover, void (*done)(struc
     takeover->worker->loops->post(takeover->worker->loop, &takeover->task);
 }
 
-/* ---- Taking over a set of servers ---------------------------------------------------------------------------------
- */
+/* ---- Taking over a set of servers -------------------------------------------------------------------------------- */
 
 int32_t gateway_set_takeover_create(struct gateway_worker *worker, struct gateway_server_set *set,
                                     struct gateway_set_takeover **ret_takeover, hf_error *error)

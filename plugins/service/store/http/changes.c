@@ -365,8 +365,7 @@ static void ask_all(struct store_stream *stream)
     }
 }
 
-/* ---- Partitions ---------------------------------------------------------------------------------------------------
- */
+/* ---- Partitions -------------------------------------------------------------------------------------------------- */
 
 static struct feed *find_feed(const struct store_stream *stream, uint64_t partition)
 {

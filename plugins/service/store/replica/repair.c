@@ -154,8 +154,7 @@ uint64_t store_replica_last_index(struct store_replica *replica)
     return status.last_index;
 }
 
-/* ---- What was merged into it, and is not here ---------------------------------------------------------------------
- */
+/* ---- What was merged into it, and is not here -------------------------------------------------------------------- */
 
 /* It joined the group later, and goes through a log that has not been compacted since; or that partition is only a
  * moment behind, so it waits for a while. */

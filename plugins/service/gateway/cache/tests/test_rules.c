@@ -87,8 +87,7 @@ static void dates_are_read(void **state)
         assert_int_equal(gateway_http_date(hf_slice_of(wrong[i]), NOW), -1);
 }
 
-/* ---- Storing -------------------------------------------------------------------------------------------------------
- */
+/* ---- Storing ----------------------------------------------------------------------------------------------------- */
 
 struct message {
     char request_text[512], answer_text[1024];
@@ -203,8 +202,7 @@ static void age_begins_before_it_comes(void **state)
     assert_int_equal(freshness_of(&rules, BODY FRESH "Age: x\r\n", NOW, 3 * S).initial_age_us, 3 * S);
 }
 
-/* ---- Using ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Using ------------------------------------------------------------------------------------------------------- */
 
 static int32_t use(const char *fields, uint64_t age_us, const char *asks)
 {

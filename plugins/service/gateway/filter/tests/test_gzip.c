@@ -122,8 +122,7 @@ static void edits_of_the_route_come_before(void **state)
     assert_int_equal(gateway_gzip_decide(&rules, &message.request, &answer), GATEWAY_GZIP_NONE);
 }
 
-/* ---- Edits ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Edits ------------------------------------------------------------------------------------------------------- */
 
 /* The value that the edits give a field; "-": it is taken out; NULL: they say nothing of it. */
 static const char *edited(const struct gateway_gzip_answer *answer, const char *name)
